@@ -1,0 +1,102 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2025.5.1"]
+# ///
+"""Every check and every result of this project, one session each: `nox -l` lists them, `nox -s NAME` runs one."""
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+
+# uv does not read pip's settings. Where pip has been told of another index or folder (most often for the CPU build of torch),
+# the sessions stay with pip, so that the instruction reaches every install.
+PIP_IS_DIRECTED = any(os.environ.get(name) for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"))
+nox.options.default_venv_backend = "virtualenv" if PIP_IS_DIRECTED else "uv|virtualenv"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+CONSTRAINTS = str(Path(__file__).with_name("constraints.txt"))
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install under the pins of constraints.txt, so that a session is the same tomorrow."""
+    session.install("-c", CONSTRAINTS, *requirements)
+
+
+def reproduce(session: nox.Session, *arguments: str) -> None:
+    """Run the command line of the package, offline."""
+    session.run("python", "-m", "reproduce", *arguments, env=OFFLINE)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting (ruff)."""
+    install(session, *nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types (mypy, strict for theory)."""
+    install(session, *nox.project.dependency_groups(PROJECT, "types"))
+    session.run("mypy", *(session.posargs or ("theory", "methods", "reproduce")))
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """Run every stage on a tiny model, from the installed wheel and outside the checkout."""
+    install(session, ".")
+    runs = session.create_tmp()
+    session.chdir(runs)
+    reproduce(session, "list")
+    reproduce(session, "run", "pass_kt", "--profile", "smoke", "--runs", "runs", *session.posargs)
+    reproduce(session, "report", "pass_kt", "--profile", "smoke", "--runs", "runs")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests that need no GPU and little time; arguments after `--` go to pytest instead."""
+    install(session, "-e", ".", *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("pytest", *(session.posargs or ("-m", "not slow and not gpu and not vllm")), env=OFFLINE)
+
+
+@nox.session(default=False)
+def replicate(session: nox.Session) -> None:
+    """Train, evaluate, test and report the claims at laptop size; a stopped run continues where it was."""
+    install(session, "-e", ".")
+    reproduce(session, "run", "pass_kt", "--profile", "laptop", *session.posargs)
+    reproduce(session, "report", "pass_kt", "--profile", "laptop")
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Rebuild reports/laptop/report.md and report.pdf from the committed records, without a model."""
+    install(session, "-e", ".")
+    reproduce(
+        session, "report", "pass_kt", "--profile", "laptop", "--records", "reports/laptop/records", *session.posargs
+    )
+
+
+@nox.session(default=False)
+def benchmarks(session: nox.Session) -> None:
+    """Measure speed: every script of benchmarks/, or the one named after `--` with its arguments."""
+    names = sorted(path.stem for path in Path("benchmarks").glob("[!_]*.py"))
+    if session.posargs and session.posargs[0] not in names:
+        session.error(f"no benchmark is called {session.posargs[0]!r}; there are: {', '.join(names)}")
+    install(session, "-e", ".")
+    for name in session.posargs[:1] or names:
+        session.run("python", "-m", f"benchmarks.{name}", *session.posargs[1:], env=OFFLINE)
+
+
+if __name__ == "__main__":
+    nox.main()

@@ -1,0 +1,1 @@
+"""Environments, policies, runs, claims and reports: whether a claim holds, and how sure we are."""
