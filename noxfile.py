@@ -12,8 +12,8 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 
-# uv does not read pip's settings. Where pip has been told of another index or folder (most often for the CPU build of torch),
-# the sessions stay with pip, so that the instruction reaches every install.
+# uv does not read pip's settings. Where pip has been told of another index or folder (most often for the CPU build of
+# torch), the sessions stay with pip, so that the instruction reaches every install.
 PIP_IS_DIRECTED = any(os.environ.get(name) for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"))
 nox.options.default_venv_backend = "virtualenv" if PIP_IS_DIRECTED else "uv|virtualenv"
 
