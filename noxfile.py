@@ -6,6 +6,7 @@
 """Every check and every result of this project, one session each: `nox -l` lists them, `nox -s NAME` runs one."""
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -56,8 +57,11 @@ def types(session: nox.Session) -> None:
 def smoke(session: nox.Session) -> None:
     """Run every stage on a tiny model, from the installed wheel and outside the checkout."""
     install(session, ".")
-    runs = session.create_tmp()
-    session.chdir(runs)
+    empty = Path(session.create_tmp())
+    # With `nox -R` the folder is still there; a smoke run starts from nothing all the same.
+    shutil.rmtree(empty)
+    empty.mkdir()
+    session.chdir(empty)
     reproduce(session, "list")
     reproduce(session, "run", "pass_kt", "--profile", "smoke", "--runs", "runs", *session.posargs)
     reproduce(session, "report", "pass_kt", "--profile", "smoke", "--runs", "runs")
