@@ -1,0 +1,1 @@
+"""Environments: one protocol, tasks generated from seeds, actions parsed and never evaluated."""

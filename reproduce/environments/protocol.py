@@ -1,0 +1,93 @@
+"""The protocol every environment follows, and the panel: a frozen, ordered list of its task instances."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Generic, Protocol, TypeVar
+
+
+class Task(Protocol):
+    """What every task instance carries, whatever its environment. Instances are frozen dataclasses."""
+
+    @property
+    def identifier(self) -> str: ...
+
+    @property
+    def category(self) -> str: ...
+
+
+TaskType = TypeVar("TaskType", bound=Task)
+TaskInput = TypeVar("TaskInput", bound=Task, contravariant=True)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the environment answers to one action."""
+
+    text: str
+    """Words shown to the policy; empty when the episode is over."""
+    done: bool
+    """True when the action ended the episode."""
+    success: bool
+    """True only when the episode ended with the right answer."""
+    skill: str
+    """Abstract symbol of the action, from a small documented alphabet."""
+
+
+class Environment(Protocol[TaskInput]):
+    """A text environment as a pure function: what an action does depends on the task and the actions before it alone.
+
+    That is what lets episodes that share a history share their computation.
+    """
+
+    def reset(self, task: TaskInput) -> str:
+        """The prompt. It never reveals the number of rounds."""
+        ...
+
+    def step(self, task: TaskInput, history: tuple[str, ...], action: str) -> Observation:
+        """Carry out one action, given as text, after the actions in `history`; any string is accepted."""
+        ...
+
+    def close(self, task: TaskInput) -> str:
+        """The message that announces, once the rounds are used up, that only an answer is accepted now."""
+        ...
+
+    def step_closed(self, task: TaskInput, history: tuple[str, ...], action: str) -> Observation:
+        """The forced answer, with every tool off: always ends the episode."""
+        ...
+
+
+@dataclass(frozen=True)
+class Panel(Generic[TaskType]):
+    """A frozen, ordered list of task instances, identified by its sha256."""
+
+    name: str
+    """`train`, `test` or `ood`."""
+    tasks: tuple[TaskType, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of every field of every task, in order."""
+        content = json.dumps([asdict(task) for task in self.tasks], sort_keys=True, ensure_ascii=True)  # type: ignore[call-overload]
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def select(self, category: str) -> tuple[TaskType, ...]:
+        """The tasks of one category, in panel order."""
+        return tuple(task for task in self.tasks if task.category == category)
+
+
+def check_disjoint(panels: Sequence[Panel[TaskType]], canonical_forms: Sequence[set[str]]) -> None:
+    """Raise ValueError if two panels share a canonical form.
+
+    canonical_forms: one set a panel, of whatever must not be shared (for retrieval: the entities).
+    """
+    for first in range(len(panels)):
+        for second in range(first + 1, len(panels)):
+            shared = canonical_forms[first] & canonical_forms[second]
+            if shared:
+                raise ValueError(
+                    f"panels {panels[first].name} and {panels[second].name} share {len(shared)} items, e.g. {min(shared)!r}"
+                )

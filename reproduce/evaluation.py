@@ -1,0 +1,197 @@
+"""Evaluation: sample a fixed policy over the grid of questions and caps T, and keep every episode.
+
+Two estimators of PASS@(k,T). `independent`: fresh episodes for every T, as in the paper. `prefix-fork`: the episodes of the
+largest T, forked into a forced answer at every smaller T; since the prompt never reveals T, each fork is an exact draw of
+the episode with that cap, and only the dependence across T changes (a smaller variance of increments in T).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from reproduce.environments.protocol import Panel
+from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
+from reproduce.rollouts import EpisodeBatch, SamplingConfig, UniformStreams, sample_episodes
+from reproduce.storage import write_parquet
+
+INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How many episodes, and where on the (k,T) grid."""
+
+    samples: int = 128
+    """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known."""
+    largest_k: int = 64
+    """Largest k of PASS@(k,T); the grid holds the powers of two up to it (paper: 1 to 64)."""
+    caps: tuple[int, ...] = (0, 1, 2, 3, 5)
+    """Caps T on tool rounds (paper: 0, 1, 2, 3, 5). Static questions are asked at T = 0 only."""
+    self_null_samples: int = 128
+    """Further base episodes on bridge questions at the largest T: the second sample of the self-null."""
+    ood_samples: int = 128
+    """Episodes for each out-of-distribution question, at the largest T only."""
+    questions_at_once: int = 25
+    """Questions sampled in one batch; changes speed and memory, not the episodes."""
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """1, 2, 4, ..., largest_k."""
+        return tuple(2**power for power in range(self.largest_k.bit_length()))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Episodes of one question at one cap: `samples` of them from the stream `stream`."""
+
+    question: int
+    cap: int
+    estimator: str
+    stream: str
+    samples: int
+
+
+def cells_of(tasks: Sequence[RetrievalTask], panel: str, arm: str, run: str, config: EvaluationConfig) -> list[Cell]:
+    """The grid for these questions. Streams are named by run, question and T; forks reuse the largest T's streams."""
+    deepest, cells = max(config.caps), []
+    for place, task in enumerate(tasks):
+        if task.category == "static":
+            cells.append(Cell(place, 0, INDEPENDENT, f"{run} {task.identifier} T=0", config.samples))
+            continue
+        if panel == "ood":
+            cells.append(Cell(place, deepest, INDEPENDENT, f"{run} {task.identifier} T={deepest}", config.ood_samples))
+            continue
+        for cap in config.caps:
+            further = config.self_null_samples if arm == "base" and task.category == "bridge" and cap == deepest else 0
+            cells.append(Cell(place, cap, INDEPENDENT, f"{run} {task.identifier} T={cap}", config.samples + further))
+        for cap in config.caps:
+            cells.append(Cell(place, cap, PREFIX_FORK, f"{run} {task.identifier} T={deepest}", config.samples))
+    return cells
+
+
+def sample_cells(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    tasks: Sequence[RetrievalTask],
+    cells: Sequence[Cell],
+    sampling: SamplingConfig,
+) -> tuple[EpisodeBatch, np.ndarray, np.ndarray]:
+    """Sample all cells in one batch. Returns the episodes, and the cell and the sample number of each."""
+    names = tuple(dict.fromkeys(cell.stream for cell in cells))
+    most = max(cell.samples for cell in cells)
+    counts = np.array([cell.samples for cell in cells])
+    cell_of_episode = np.repeat(np.arange(len(cells)), counts)
+    sample = np.arange(len(cell_of_episode)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place_of_name = {name: place for place, name in enumerate(names)}
+    stream = np.array([place_of_name[cell.stream] for cell in cells])[cell_of_episode] * most + sample
+    batch = sample_episodes(
+        model,
+        tokenizer,
+        RetrievalEnvironment(),
+        tasks,
+        np.array([cell.question for cell in cells])[cell_of_episode],
+        np.array([cell.cap for cell in cells])[cell_of_episode],
+        stream,
+        UniformStreams(names, most),
+        sampling,
+    )
+    return batch, cell_of_episode, sample
+
+
+def episode_table(
+    batch: EpisodeBatch,
+    cell_of_episode: np.ndarray,
+    sample: np.ndarray,
+    tasks: Sequence[RetrievalTask],
+    cells: Sequence[Cell],
+    panel: str,
+    tokenizer: PreTrainedTokenizerFast,
+) -> pa.Table:
+    """One row an episode. Transcripts are stored once for each distinct trajectory."""
+
+    def column(values: Sequence[str], places: np.ndarray) -> pa.DictionaryArray:
+        distinct = list(dict.fromkeys(values))
+        code = {value: place for place, value in enumerate(distinct)}
+        codes = np.array([code[value] for value in values], dtype=np.int32)
+        return pa.DictionaryArray.from_arrays(codes[places], pa.array(distinct, pa.string()))
+
+    which = batch.trajectory_of_episode
+    trajectories = batch.trajectories
+    task_of_cell = [tasks[cell.question] for cell in cells]
+    sampled = np.array([int(trajectory.from_policy.sum()) for trajectory in trajectories], dtype=np.int16)
+    return pa.table(
+        {
+            "panel": column([panel] * len(cells), cell_of_episode),
+            "category": column([task.category for task in task_of_cell], cell_of_episode),
+            "question": column([task.identifier for task in task_of_cell], cell_of_episode),
+            "hops": np.array([task.hops for task in task_of_cell], dtype=np.int8)[cell_of_episode],
+            "T": np.array([cell.cap for cell in cells], dtype=np.int8)[cell_of_episode],
+            "estimator": column([cell.estimator for cell in cells], cell_of_episode),
+            "sample": sample.astype(np.int16),
+            "success": batch.successes,
+            "rounds": np.array([trajectory.rounds for trajectory in trajectories], dtype=np.int8)[which],
+            "forced": np.array([trajectory.forced for trajectory in trajectories], dtype=bool)[which],
+            "sampled_tokens": sampled[which],
+            "transcript": column([tokenizer.decode(trajectory.token_ids) for trajectory in trajectories], which),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationCost:
+    """Work done by one evaluation, finished parts of an interrupted one included."""
+
+    episodes: int
+    forward_tokens: int
+    sampled_tokens: int
+
+
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    panels: Sequence[Panel[RetrievalTask]],
+    arm: str,
+    run: str,
+    config: EvaluationConfig,
+    sampling: SamplingConfig,
+    destination: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> EvaluationCost:
+    """Write every episode of the run to `destination`. Parts already on disk are kept: an interrupted call continues."""
+    parts_folder = destination.with_suffix(".parts")
+    parts_folder.mkdir(parents=True, exist_ok=True)
+    chunks = []
+    for panel in panels:
+        for category in dict.fromkeys(task.category for task in panel.tasks):
+            tasks = panel.select(category)
+            size = config.questions_at_once
+            chunks += [(panel.name, tasks[start : start + size]) for start in range(0, len(tasks), size)]
+    parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
+    for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
+        report(number, len(chunks))
+        if part.exists():
+            continue
+        cells = cells_of(tasks, panel_name, arm, run, config)
+        batch, cell_of_episode, sample = sample_cells(model, tokenizer, tasks, cells, sampling)
+        table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, tokenizer)
+        work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}
+        write_parquet(table.replace_schema_metadata(work), part)
+    report(len(chunks), len(chunks))
+    tables = [pq.read_table(part) for part in parts]
+    cost = EvaluationCost(
+        sum(table.num_rows for table in tables),
+        sum(int(table.schema.metadata[b"forward_tokens"]) for table in tables),
+        sum(int(table.schema.metadata[b"sampled_tokens"]) for table in tables),
+    )
+    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).unify_dictionaries()
+    write_parquet(whole, destination)
+    shutil.rmtree(parts_folder)
+    return cost

@@ -1,0 +1,346 @@
+"""Multi-turn sampling in which episodes that share a history share its computation.
+
+The next-token distribution depends on the history alone, so episodes of one task that have written the same tokens so far are one
+row of the batch; they part when they draw different tokens. Each episode draws from its own stream of uniform numbers by inverse
+distribution function, so its tokens do not depend on which episodes it is sampled with, and any episode can be drawn again alone.
+The episodes are independent draws from the policy, exactly as if each had its own row.
+
+Two estimators of PASS@(k,T) differ only in the streams. With a stream for each (question, T, sample) every T has fresh
+episodes, as in the paper. With one stream for each (question, sample), shared by all T, episodes run alike until their caps: this is
+the prefix-fork estimator, and forks cost only their forced answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from reproduce.environments.protocol import Environment, Observation, Task
+from reproduce.policies import TURN
+from reproduce.rollouts.episodes import EpisodeBatch, Trajectory
+from reproduce.rollouts.rows import HistoryRows
+
+TaskType = TypeVar("TaskType", bound=Task)
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How actions are sampled. Nothing truncates the distribution: the boundary is about its support."""
+
+    temperature: float = 0.7
+    """Softmax temperature (paper: 0.7), in training and evaluation alike."""
+    longest_action: int = 16
+    """Tokens after which an action is cut."""
+
+
+@dataclass(frozen=True)
+class UniformStreams:
+    """Uniform numbers, addressable by name and sample: what a stream holds never depends on which others are drawn.
+
+    Stream number `name * samples + sample` belongs to sample `sample` of name `names[name]`.
+    """
+
+    names: tuple[str, ...]
+    samples: int
+    length: int = 128
+    """Numbers in a stream: the most tokens an episode may sample."""
+
+    def draw(self) -> np.ndarray:
+        """(len(names) * samples, length) float64 in [0, 1)."""
+        blocks = []
+        for name in self.names:
+            key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+            blocks.append(np.random.Generator(np.random.Philox(key=key)).random((self.samples, self.length)))
+        return np.concatenate(blocks)
+
+
+def sample_episodes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    environment: Environment[TaskType],
+    tasks: Sequence[TaskType],
+    task_of_episode: Sequence[int] | np.ndarray,
+    rounds_of_episode: Sequence[int] | np.ndarray,
+    stream_of_episode: Sequence[int] | np.ndarray,
+    streams: UniformStreams,
+    config: SamplingConfig,
+    coalesce: bool = True,
+) -> EpisodeBatch:
+    """Sample one episode for each entry of the three (episodes,) columns: its task, its cap T, its uniform stream.
+
+    coalesce: share computation between episodes with the same history; False gives each its own row (same episodes, slower).
+    Raises ValueError when an episode outgrows the model's positions.
+    """
+    with torch.inference_mode():
+        sampling = _Sampling(model, tokenizer, environment, tasks, config)
+        columns = (np.asarray(column) for column in (task_of_episode, rounds_of_episode, stream_of_episode))
+        sampling.start(*columns, streams, coalesce)
+        while sampling.rows.count:
+            sampling.prefill()
+            while sampling.rows.count:
+                sampling.sample_token()
+            sampling.rows, sampling.next_rows = sampling.next_rows, sampling.rows
+        return sampling.result()
+
+
+def rollout_columns(batch: EpisodeBatch) -> dict[str, list[Any]]:
+    """The episodes as TRL's `rollout_func` returns them, with `env_mask` 0 on every token the environment wrote."""
+    episodes = [batch.trajectories[place] for place in batch.trajectory_of_episode]
+    return {
+        "prompt_ids": [episode.token_ids[: episode.prompt_length].tolist() for episode in episodes],
+        "completion_ids": [episode.token_ids[episode.prompt_length :].tolist() for episode in episodes],
+        "env_mask": [episode.from_policy[episode.prompt_length :].astype(int).tolist() for episode in episodes],
+        "logprobs": [episode.log_probabilities[episode.prompt_length :].tolist() for episode in episodes],
+        "success": [episode.success for episode in episodes],
+        "rounds": [episode.rounds for episode in episodes],
+    }
+
+
+class _Sampling(Generic[TaskType]):
+    """The state of one call: the rows still acting, the rows waiting for their next turn, the finished trajectories."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        environment: Environment[TaskType],
+        tasks: Sequence[TaskType],
+        config: SamplingConfig,
+    ) -> None:
+        self.model, self.tokenizer, self.environment, self.tasks = model, tokenizer, environment, tasks
+        self.config = config
+        self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
+        self.limit = int(model.config.max_position_embeddings)
+        layers = int(model.config.num_hidden_layers)
+        self.rows, self.next_rows = HistoryRows(layers), HistoryRows(layers)
+        self.finished: list[Trajectory] = []
+        self.forward_tokens = self.sampled_tokens = 0
+        self._ids_of_text: dict[str, list[int]] = {}
+        self._text_of_ids: dict[bytes, str] = {}
+
+    # ---- text and tokens
+
+    def _encode(self, text: str) -> list[int]:
+        ids = self._ids_of_text.get(text)
+        if ids is None:
+            ids = self._ids_of_text[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def _decode(self, ids: np.ndarray) -> str:
+        key = ids.tobytes()
+        text = self._text_of_ids.get(key)
+        if text is None:
+            text = self._text_of_ids[key] = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+        return text
+
+    # ---- the first turn
+
+    def start(
+        self,
+        task_of_episode: np.ndarray,
+        rounds_of_episode: np.ndarray,
+        stream_of_episode: np.ndarray,
+        streams: UniformStreams,
+        coalesce: bool,
+    ) -> None:
+        """Lay out one row for each distinct beginning: the prompt, closed at once where T = 0."""
+        self.rounds_of_episode, self.stream_of_episode = rounds_of_episode, stream_of_episode
+        needed = (int(rounds_of_episode.max(initial=0)) + 1) * self.config.longest_action
+        if needed > streams.length:
+            raise ValueError(f"episodes may sample {needed} tokens, their streams hold {streams.length}")
+        self.uniforms = streams.draw()
+        beginnings = np.stack([task_of_episode, (rounds_of_episode == 0).astype(np.int64)])
+        if not coalesce:
+            beginnings = np.vstack([beginnings, np.arange(len(task_of_episode))])
+        distinct, row_of_episode = np.unique(beginnings, axis=1, return_inverse=True)
+        self.row_of_episode = row_of_episode.reshape(-1)
+        self.acting = np.arange(len(task_of_episode))
+        self.waiting: list[np.ndarray] = []
+        self.trajectory_of_episode = np.full(len(task_of_episode), -1, dtype=np.int64)
+        self.rows.reserve(distinct.shape[1], 1)
+        self.rows.count = distinct.shape[1]
+        for row, (task, closed) in enumerate(distinct[:2].T.tolist()):
+            self.rows.task[row], self.rows.closed[row] = task, bool(closed)
+            text = self.environment.reset(self.tasks[task])
+            message = self._encode(self.environment.close(self.tasks[task])) if closed else []
+            self.rows.length[row] = self.rows.cached[row] = self.rows.drawn[row] = self.rows.rounds[row] = 0
+            self.rows.history[row] = self.rows.skills[row] = ()
+            begin = self.tokenizer.bos_token_id
+            self.rows.write_environment(row, [*([] if begin is None else [begin]), *self._encode(text), *message, self.turn])
+            self.rows.prompt_length[row] = self.rows.length[row]
+
+    # ---- the model
+
+    def prefill(self) -> None:
+        """Run the model over everything not yet in the cache but each row's last token."""
+        rows, count = self.rows, self.rows.count
+        missing = rows.length[:count] - 1 - rows.cached[:count]
+        new = int(missing.max())
+        longest = int(rows.length[:count].max())
+        if longest + self.config.longest_action > self.limit:
+            raise ValueError(f"an episode of {longest} tokens outgrows the model's {self.limit} positions")
+        if new == 0:
+            return
+        rows.reserve(count, int((rows.cached[:count] + new).max()) + 1)
+        columns = rows.cached[:count, None] + np.arange(new)
+        ids = np.where(np.arange(new) < missing[:, None], np.take_along_axis(rows.tokens[:count], columns, 1), 0)
+        self._forward(ids, rows.cached[:count])
+        self.forward_tokens += int(missing.sum())
+        rows.cached[:count] += missing
+
+    def _forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+        """Logits after the last of the given columns, (rows, vocabulary)."""
+        positions, mask = self.rows.cache.place(torch.from_numpy(starts), ids.shape[1])
+        output = self.model(
+            input_ids=torch.from_numpy(ids.astype(np.int64)),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self.rows.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1]
+
+    def sample_token(self) -> None:
+        """Draw one token for every episode that is acting; rows whose episodes disagree split."""
+        rows, count = self.rows, self.rows.count
+        last = rows.length[:count] - 1
+        logits = self._forward(rows.tokens[np.arange(count), last][:, None], last)
+        self.forward_tokens += count
+        self.sampled_tokens += len(self.acting)
+        rows.cached[:count] = last + 1
+        log_probabilities = torch.log_softmax(logits.float() / self.config.temperature, dim=-1)
+        probabilities = log_probabilities.double().exp()
+        entropies = -(probabilities * log_probabilities).sum(-1).float().numpy()
+        cumulative = probabilities.cumsum(-1)
+        cumulative /= cumulative[:, -1:].clone()
+        # One sorted array for all rows: row r occupies [r, r + 1], so one binary search an episode finds its token.
+        vocabulary = cumulative.shape[1]
+        ladder = (cumulative + torch.arange(count)[:, None]).numpy().ravel()
+        row = self.row_of_episode[self.acting]
+        uniform = self.uniforms[self.stream_of_episode[self.acting], rows.drawn[row]]
+        found = np.searchsorted(ladder, uniform + row, side="right")
+        pairs, pair_of_episode = np.unique(np.clip(found, row * vocabulary, (row + 1) * vocabulary - 1), return_inverse=True)
+        parents, tokens = pairs // vocabulary, pairs % vocabulary
+        place = self._split(parents)
+        self.row_of_episode[self.acting] = place[pair_of_episode]
+        order = np.argsort(place)
+        chosen = log_probabilities.numpy()[parents, tokens]
+        rows.write_policy(tokens[order], chosen[order], entropies[parents][order])
+        ended = (tokens[order] == self.end) | (
+            rows.length[: rows.count] - rows.action_start[: rows.count] >= self.config.longest_action
+        )
+        if ended.any():
+            self._end_actions(np.flatnonzero(ended))
+
+    def _split(self, parents: np.ndarray) -> np.ndarray:
+        """Places of the children, given their parents in ascending order: a row's first child takes its place."""
+        further = np.concatenate([[False], parents[1:] == parents[:-1]])
+        place = np.where(further, self.rows.count + np.cumsum(further) - 1, parents)
+        self.rows.copy(parents[further], self.rows, place[further])
+        self.rows.count += int(further.sum())
+        return place
+
+    # ---- the environment
+
+    def _end_actions(self, ended: np.ndarray) -> None:
+        """Hand finished actions to the environment; finish, fork or continue their rows; close the gaps they leave."""
+        rows, waiting = self.rows, self.next_rows
+        row = self.row_of_episode[self.acting]
+        leaving = np.zeros(rows.count, dtype=bool)
+        leaving[ended] = True
+        left = leaving[row]
+        used_up = self.rounds_of_episode[self.acting] <= rows.rounds[row] + 1
+        some_used_up = np.bincount(row[left & used_up], minlength=rows.count) > 0
+        some_go_on = np.bincount(row[left & ~used_up], minlength=rows.count) > 0
+        trajectory = np.full(rows.count, -1, dtype=np.int64)
+        sources: list[int] = []
+        followers: list[tuple[str, bool]] = []
+        place_if_closed = np.full(rows.count, -1, dtype=np.int64)
+        place_if_open = np.full(rows.count, -1, dtype=np.int64)
+        for source in ended.tolist():
+            observation = self._step(source)
+            if observation.done:
+                trajectory[source] = len(self.finished)
+                self._finish(source, observation)
+                continue
+            for wanted, places, closed in ((some_used_up, place_if_closed, True), (some_go_on, place_if_open, False)):
+                if wanted[source]:
+                    places[source] = waiting.count + len(sources)
+                    sources.append(source)
+                    followers.append((observation.text, closed))
+        self._continue_in(waiting, sources, followers)
+        episodes = self.acting[left]
+        self.trajectory_of_episode[episodes] = trajectory[row[left]]
+        goes_on = trajectory[row[left]] < 0
+        places = np.where(used_up[left], place_if_closed[row[left]], place_if_open[row[left]])
+        self.row_of_episode[episodes[goes_on]] = places[goes_on]
+        self.waiting.append(episodes[goes_on])
+        self.acting = self.acting[~left]
+        self._close_gaps(leaving)
+        if rows.count == 0:
+            self.acting, self.waiting = np.sort(np.concatenate(self.waiting)), []
+
+    def _step(self, row: int) -> Observation:
+        rows = self.rows
+        start, end = int(rows.action_start[row]), int(rows.length[row])
+        written = rows.tokens[row, start:end]
+        action = self._decode(written[:-1] if written[-1] == self.end else written)
+        task = self.tasks[int(rows.task[row])]
+        step = self.environment.step_closed if rows.closed[row] else self.environment.step
+        observation = step(task, rows.history[row], action)
+        rows.history[row] += (action,)
+        rows.skills[row] += (observation.skill,)
+        return observation
+
+    def _continue_in(self, waiting: HistoryRows, sources: list[int], followers: list[tuple[str, bool]]) -> None:
+        """Copy the rows of unfinished episodes to the next turn and write what the environment said."""
+        first = waiting.count
+        self.rows.copy(np.array(sources, dtype=np.int64), waiting, first + np.arange(len(sources)))
+        waiting.count += len(sources)
+        for place, (text, closed) in enumerate(followers, start=first):
+            message = self._encode(self.environment.close(self.tasks[int(waiting.task[place])])) if closed else []
+            waiting.write_environment(place, [*self._encode(text), *message, self.turn])
+            waiting.closed[place] = closed
+            waiting.rounds[place] += 1
+
+    def _finish(self, row: int, observation: Observation) -> None:
+        rows, length = self.rows, int(self.rows.length[row])
+        self.finished.append(
+            Trajectory(
+                task=int(rows.task[row]),
+                token_ids=rows.tokens[row, :length].copy(),
+                from_policy=rows.from_policy[row, :length].copy(),
+                log_probabilities=rows.log_probabilities[row, :length].copy(),
+                entropies=rows.entropies[row, :length].copy(),
+                prompt_length=int(rows.prompt_length[row]),
+                rounds=int(rows.rounds[row]),
+                forced=bool(rows.closed[row]),
+                success=observation.success,
+                skills=rows.skills[row],
+            )
+        )
+
+    def _close_gaps(self, leaving: np.ndarray) -> None:
+        """Move the last rows into the places of those that left, so that the rows in use stay together."""
+        rows = self.rows
+        kept = int((~leaving).sum())
+        gaps = np.flatnonzero(leaving[:kept])
+        movers = kept + np.flatnonzero(~leaving[kept:])
+        rows.copy(movers, rows, gaps)
+        moved_to = np.arange(len(leaving))
+        moved_to[movers] = gaps
+        self.row_of_episode[self.acting] = moved_to[self.row_of_episode[self.acting]]
+        rows.count = kept
+
+    def result(self) -> EpisodeBatch:
+        """The finished trajectories, in an order that does not depend on how rows were laid out."""
+        return EpisodeBatch(
+            tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens
+        )

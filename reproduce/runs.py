@@ -1,0 +1,191 @@
+"""A run: one arm, one environment, one seed. It owns one folder; this file makes that folder, whole or resumable."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from reproduce.bases import obtain_base
+from reproduce.environments.retrieval import RetrievalTask, build_panels
+from reproduce.environments.protocol import Panel
+from reproduce.evaluation import EvaluationConfig, evaluate
+from reproduce.machine import describe_machine, describe_source, package_versions
+from reproduce.policies import PolicyConfig, load_policy, save_policy
+from reproduce.rollouts import SamplingConfig
+from reproduce.storage import UserError, digest, read_json, write_json, write_jsonl
+from reproduce.training import TrainingConfig, train_grpo
+from reproduce.warm_start import WarmStartConfig
+
+Report = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+@dataclass(frozen=True)
+class PanelConfig:
+    """How many questions each panel holds."""
+
+    train_per_category: int = 100
+    """Training questions of each of the two trained categories (paper: 200 in all, from both)."""
+    test_per_category: int = 100
+    """Test questions of each of the three categories (paper: 100)."""
+    ood_per_depth: int = 25
+    """Out-of-distribution bridge questions of each depth, three and four hops."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run's result."""
+
+    paper: str
+    profile: str
+    environment: str
+    arm: str
+    seed: int
+    panels: PanelConfig
+    policy: PolicyConfig
+    warm_start: WarmStartConfig
+    training: TrainingConfig | None
+    """None for an arm that is only evaluated."""
+    sampling: SamplingConfig
+    evaluation: EvaluationConfig
+
+    @property
+    def name(self) -> str:
+        """Where the run's folder lies below the folder of its profile and paper."""
+        return f"{self.environment}/{self.arm}/seed-{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of every field."""
+        return digest(asdict(self))
+
+
+class RunFolder:
+    """The files of one run. Raises UserError when the folder holds a run with another configuration."""
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path, self.config = path, config
+        self.checkpoint, self.episodes = path / "checkpoint", path / "episodes.parquet"
+        self.metrics, self.manifest = path / "metrics.jsonl", path / "manifest.json"
+        if (path / "config.json").exists():
+            written = read_json(path / "config.json")
+            if digest(written) != config.digest:
+                raise UserError(
+                    f"{path} holds a run with config digest {digest(written)[:12]}, this one has {config.digest[:12]}: "
+                    "choose another --runs folder, or discard it with --redo"
+                )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has been carried out to its end."""
+        return self.manifest.exists() and bool(read_json(self.manifest)["exit_state"] == "complete")
+
+    def discard(self) -> None:
+        """Remove everything the run wrote."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def execute(config: RunConfig, runs: Path, report: Report = lambda stage, done, total: None) -> None:
+    """Carry out one run, or what is left of it. A complete run is left alone."""
+    path = runs / config.name
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            folder = RunFolder(path, config)
+            if not folder.complete:
+                _carry_out(folder, runs, report)
+    except Timeout:
+        raise UserError(f"{path} is in use by another process; wait for it or stop it") from None
+
+
+def _carry_out(folder: RunFolder, runs: Path, report: Report) -> None:
+    config, started = folder.config, time.monotonic()
+    write_json(folder.path / "config.json", asdict(config))
+    earlier = read_json(folder.manifest) if folder.manifest.exists() else {"attempt": 0, "seconds": {}, "started": None}
+    manifest: dict[str, Any] = {
+        "run": config.name,
+        "profile": config.profile,
+        "paper": config.paper,
+        "arm": config.arm,
+        "seed": config.seed,
+        "config_digest": config.digest,
+        "attempt": earlier["attempt"] + 1,
+        "started": earlier["started"] or _now(),
+        "exit_state": "running",
+        "seconds": dict(earlier["seconds"]),
+        "source": describe_source(),
+        "packages": package_versions(),
+        "machine": describe_machine(),
+        "determinism": "bit-identical on the same machine, package versions and threads; statistical elsewhere",
+    }
+    write_json(folder.manifest, manifest)
+    panels = build_panels(**asdict(config.panels))
+    manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
+    if not folder.checkpoint.exists():
+        manifest |= _make_checkpoint(folder, runs, panels, report)
+        manifest["seconds"]["train"] = manifest["seconds"].get("train", 0.0) + time.monotonic() - started
+        write_json(folder.manifest, manifest)
+    else:
+        manifest |= {key: earlier[key] for key in ("policy", "training_tokens") if key in earlier}
+    begun = time.monotonic()
+    if not folder.episodes.exists():
+        model, tokenizer = load_policy(folder.checkpoint)
+        cost = evaluate(
+            model.eval(),
+            tokenizer,
+            [panels["test"], panels["ood"]],
+            config.arm,
+            f"{config.paper} {config.name}",
+            config.evaluation,
+            config.sampling,
+            folder.episodes,
+            lambda done, total: report("evaluate", done, total),
+        )
+        manifest["evaluation"] = asdict(cost)
+    manifest["seconds"]["evaluate"] = manifest["seconds"].get("evaluate", 0.0) + time.monotonic() - begun
+    manifest["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    write_json(folder.manifest, manifest | {"exit_state": "complete", "ended": _now()})
+
+
+def _make_checkpoint(
+    folder: RunFolder, runs: Path, panels: Mapping[str, Panel[RetrievalTask]], report: Report
+) -> dict[str, Any]:
+    """Obtain the base, or train the arm from the base of its seed. The checkpoint appears whole."""
+    config = folder.config
+    partial = folder.path / "checkpoint.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    if config.training is None:
+        origin = obtain_base(config.policy, config.warm_start, config.seed, partial, lambda d, t: report("warm start", d, t))
+        partial.rename(folder.checkpoint)
+        return {"policy": origin}
+    base = runs / f"{config.environment}/base/seed-{config.seed}/checkpoint"
+    scratch = folder.path / "training"
+    model, log = train_grpo(
+        base,
+        panels["train"].tasks,
+        scratch,
+        f"{config.paper} {config.name}",
+        config.seed,
+        config.training,
+        config.sampling,
+        lambda done, total: report("train", done, total),
+    )
+    write_jsonl(folder.metrics, log)
+    _, tokenizer = load_policy(base)
+    save_policy(model, tokenizer, partial)
+    partial.rename(folder.checkpoint)
+    shutil.rmtree(scratch, ignore_errors=True)
+    tokens = {name: int(sum(entry[f"tokens/{name}"] for entry in log)) for name in ("sampled", "trained")}
+    return {"policy": "trained from the base of the same seed", "training_tokens": tokens}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

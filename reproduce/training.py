@@ -1,0 +1,155 @@
+"""Training of one arm with GRPO on the retrieval task, through TRL's `rollout_func`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOConfig
+from trl.models import unwrap_model_for_generation
+
+from methods.grpo import GRPOWithGroupMetrics
+from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
+from reproduce.policies import load_policy
+from reproduce.rollouts import SamplingConfig, UniformStreams, sample_episodes
+from reproduce.rollouts.sampler import rollout_columns
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """GRPO. Values marked (paper) are those of PASS@(k,T); the others are unstated there and ours."""
+
+    epochs: int = 10
+    """Passes over the training questions (paper: 10)."""
+    group_size: int = 8
+    """Episodes for each question, G (paper: 8)."""
+    questions_per_step: int = 25
+    """Questions in one batch; one optimiser step a batch. Must divide the number of training questions."""
+    rounds: int = 5
+    """Cap T on tool rounds in training (paper: 5)."""
+    learning_rate: float = 1e-3
+    """Constant AdamW learning rate, without weight decay."""
+    kl_coefficient: float = 0.0
+    """Weight of the KL penalty to the base, beta. 0: no reference model."""
+    save_every: int = 20
+    """Optimiser steps between checkpoints from which an interrupted run continues."""
+
+
+def exact_match(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
+    """The reward: 1 for a right answer, else 0 (paper: binary exact match)."""
+    return [float(value) for value in success]
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, report: Callable[[int, int], None]) -> None:
+        self.report = report
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.report(state.global_step, state.max_steps)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end (the trainer writes its state last); None if there is none."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in found:
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return checkpoint
+    return None
+
+
+def train_grpo(
+    base: Path,
+    tasks: Sequence[RetrievalTask],
+    folder: Path,
+    run: str,
+    seed: int,
+    config: TrainingConfig,
+    sampling: SamplingConfig,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
+    """Train from `base`; returns the trained model and the log, one entry an optimiser step.
+
+    Rollouts are addressed by (run, step, row), so a run continued from a checkpoint in `folder` draws what the uninterrupted one
+    draws. Raises ValueError when the batch does not fit the training questions.
+    """
+    if len(tasks) % config.questions_per_step:
+        raise ValueError(f"{config.questions_per_step} questions a step do not divide {len(tasks)} training questions")
+    model, tokenizer = load_policy(base)
+    task_of_prompt = {task.question: place for place, task in enumerate(tasks)}
+    environment = RetrievalEnvironment()
+
+    def rollout(prompts: list[str], trainer: GRPOWithGroupMetrics) -> dict[str, list[Any]]:
+        streams = UniformStreams((f"{run} training step {trainer.state.global_step}",), len(prompts))
+        places = [task_of_prompt[prompt] for prompt in prompts]
+        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
+            unwrapped.eval()
+            batch = sample_episodes(
+                unwrapped, tokenizer, environment, tasks, places, [config.rounds] * len(places), range(len(places)), streams, sampling
+            )
+            unwrapped.train()
+        return rollout_columns(batch)
+
+    batch_size = config.questions_per_step * config.group_size
+    arguments = GRPOConfig(
+        output_dir=str(folder),
+        seed=seed,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        gradient_checkpointing=False,
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=1,
+        num_generations=config.group_size,
+        num_iterations=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        beta=config.kl_coefficient,
+        loss_type="grpo",
+        scale_rewards="group",
+        epsilon=0.2,
+        temperature=sampling.temperature,
+        top_p=1.0,
+        top_k=0,
+        max_completion_length=int(model.config.max_position_embeddings),
+        mask_truncated_completions=False,
+        logging_steps=1,
+        logging_first_step=False,
+        save_strategy="steps",
+        save_steps=config.save_every,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    trainer = GRPOWithGroupMetrics(
+        model=model,
+        reward_funcs=exact_match,
+        args=arguments,
+        train_dataset=Dataset.from_list([{"prompt": task.question} for task in tasks]),
+        processing_class=tokenizer,
+        rollout_func=rollout,
+        callbacks=[_Progress(report)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = latest_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return trainer.accelerator.unwrap_model(trainer.model).eval(), [
+        entry for entry in trainer.state.log_history if "reward" in entry
+    ]
