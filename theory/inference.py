@@ -1,0 +1,60 @@
+"""Tests, intervals, bootstraps and power: the names to import.
+
+The parts live in `theory.randomization` (sign flips, maxT), `theory.paired` (t, TOST, McNemar, Wilson, Holm),
+`theory.bootstrap` (seeds and questions, interquartile mean), `theory.contrasts` (interactions) and `theory.power`.
+"""
+
+from theory.bootstrap import (
+    ScoreInterval,
+    SeedQuestionInterval,
+    crossed_t_interval,
+    hierarchical_bootstrap,
+    interquartile_mean,
+    stratified_bootstrap,
+)
+from theory.paired import (
+    EquivalenceResult,
+    MeanInterval,
+    holm,
+    mcnemar_exact,
+    mcnemar_mid_p,
+    mean_interval,
+    paired_tost,
+    welch_interval,
+    wilson_interval,
+)
+from theory.power import (
+    mcnemar_questions,
+    minimum_detectable_effect,
+    power_mcnemar,
+    power_paired_t,
+    sign_flip_minimum_detectable_effect,
+)
+from theory.randomization import MaxTResult, SignFlipResult, sign_flip_test, westfall_young_maxt
+
+__all__ = [
+    "EquivalenceResult",
+    "MaxTResult",
+    "MeanInterval",
+    "ScoreInterval",
+    "SeedQuestionInterval",
+    "SignFlipResult",
+    "crossed_t_interval",
+    "hierarchical_bootstrap",
+    "holm",
+    "interquartile_mean",
+    "mcnemar_exact",
+    "mcnemar_mid_p",
+    "mcnemar_questions",
+    "mean_interval",
+    "minimum_detectable_effect",
+    "paired_tost",
+    "power_mcnemar",
+    "power_paired_t",
+    "sign_flip_minimum_detectable_effect",
+    "sign_flip_test",
+    "stratified_bootstrap",
+    "welch_interval",
+    "westfall_young_maxt",
+    "wilson_interval",
+]

@@ -1,0 +1,43 @@
+"""Random weights and signs for resampling, streamed in blocks so that memory stays bounded at any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+# 2^21 doubles are 16 MiB: large enough for a fast matrix product, small enough to stay near the cache.
+BLOCK_ELEMENTS = 1 << 21
+
+
+def block_sizes(resamples: int, elements_each: int) -> Iterator[int]:
+    """Sizes of consecutive blocks that sum to `resamples`, each of at most about BLOCK_ELEMENTS array elements."""
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
+    block = max(1, BLOCK_ELEMENTS // max(1, elements_each))
+    for start in range(0, resamples, block):
+        yield min(block, resamples - start)
+
+
+def multinomial_counts(generator: np.random.Generator, resamples: int, units: int) -> FloatArray:
+    """How often each unit occurs in a draw of `units` with replacement; shape (resamples, units).
+
+    Counting uniform indices is several times faster than `Generator.multinomial`, which draws a binomial per unit.
+    """
+    index = generator.integers(units, size=(resamples, units), dtype=np.uint32).astype(np.int64)
+    index += np.arange(0, resamples * units, units)[:, None]
+    return np.bincount(index.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
+
+
+def random_bits(generator: np.random.Generator, resamples: int, units: int) -> FloatArray:
+    """Independent fair bits as 0.0 and 1.0, shape (resamples, units)."""
+    packed = np.frombuffer(generator.bytes(-(-resamples * units // 8)), dtype=np.uint8)
+    return np.unpackbits(packed, count=resamples * units).reshape(resamples, units).astype(np.float64)
+
+
+def all_bits(units: int) -> FloatArray:
+    """Every one of the 2^units bit patterns, shape (2^units, units); the first row is all zeros."""
+    return ((np.arange(1 << units)[:, None] >> np.arange(units)) & 1).astype(np.float64)
