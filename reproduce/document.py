@@ -29,9 +29,9 @@ VERDICTS = ("supported", "refuted", "inconclusive", "holds", "fails", "withheld"
 PICTURES = (".png", ".jpg", ".jpeg", ".svg")
 LONGEST_UNBROKEN = 32
 """Longer words, such as hashes and paths, get places where a line may break."""
-CHARACTERS_A_LINE = 122
+CHARACTERS_A_LINE = 130
 """About what fits across the page in the type of a table; wider tables get column widths."""
-CHARACTERS_OF_PADDING = 2.5
+CHARACTERS_OF_PADDING = 3.2
 """What the white space around a cell takes, in the same measure."""
 
 Node = dict[str, Any]
@@ -79,7 +79,7 @@ def _typeset(markdown_path: Path, output: Any, pixels_per_inch: float | None = N
         (folder / "document.typ").write_text(files(__package__).joinpath("document.typ").read_text(encoding="utf-8"))
         source = folder / "main.typ"
         source.write_text(
-            '#import "document.typ": report, rule, verdict\n'
+            '#import "document.typ": picture, report, rule, verdict\n'
             f"#show: report.with(title: {_string(title) if title else 'none'})\n\n{body}",
             encoding="utf-8",
         )
@@ -186,7 +186,7 @@ class _Translation:
             self.pictures[path] = f"picture-{len(self.pictures) + 1}{path.suffix.lower()}"
             shutil.copyfile(path, self.folder / self.pictures[path])
         caption = _string(" ".join(_plain(alternative).split()))
-        return _typst(f"#image({_string(self.pictures[path])}, width: 100%, alt: {caption});")
+        return _typst(f"#picture({_string(self.pictures[path])}, alt: {caption});")
 
     def _table(self, content: list[Any]) -> Node:
         attributes, caption, columns, head, bodies, foot = content
