@@ -163,7 +163,9 @@ def _make_checkpoint(
     partial = folder.path / "checkpoint.partial"
     shutil.rmtree(partial, ignore_errors=True)
     if config.training is None:
-        origin = obtain_base(config.policy, config.warm_start, config.seed, partial, lambda d, t: report("warm start", d, t))
+        origin = obtain_base(
+            config.policy, config.warm_start, config.seed, partial, lambda d, t: report("warm start", d, t)
+        )
         partial.rename(folder.checkpoint)
         return {"policy": origin}
     base = runs / f"{config.environment}/base/seed-{config.seed}/checkpoint"

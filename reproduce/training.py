@@ -54,9 +54,7 @@ class _Progress(TrainerCallback):
     def __init__(self, report: Callable[[int, int], None]) -> None:
         self.report = report
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.report(state.global_step, state.max_steps)
 
 
@@ -99,7 +97,15 @@ def train_grpo(
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
             unwrapped.eval()
             batch = sample_episodes(
-                unwrapped, tokenizer, environment, tasks, places, [config.rounds] * len(places), range(len(places)), streams, sampling
+                unwrapped,
+                tokenizer,
+                environment,
+                tasks,
+                places,
+                [config.rounds] * len(places),
+                range(len(places)),
+                streams,
+                sampling,
             )
             unwrapped.train()
         return rollout_columns(batch)

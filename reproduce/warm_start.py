@@ -40,7 +40,7 @@ class WarmStartConfig:
     """Optimiser steps."""
     batch_size: int = 128
     """Sequences a step, half of them look-up drills."""
-    drill_steps: int = 200
+    drill_steps: int = 150
     """Steps at the start that show drills only: to look a value up is the slow skill, and drills are short."""
     learning_rate: float = 3e-3
     """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
@@ -79,11 +79,16 @@ def draw_demonstrator(config: WarmStartConfig, seed: int) -> Demonstrator:
     return Demonstrator(reliability, config.early_answer, config.useless_search)
 
 
-def demonstration_words(turns: tuple[Turn, ...]) -> list[str]:
-    """The token string of a demonstration, with the markers that the rollouts use."""
-    words = [BEGIN]
+Sequence = list[tuple[str, bool]]
+"""Words, each with whether the policy writes it: only those are trained."""
+
+
+def demonstration_words(turns: tuple[Turn, ...]) -> Sequence:
+    """The words of a demonstration, with the markers that the rollouts use."""
+    words: Sequence = [(BEGIN, False)]
     for by_policy, group in itertools.groupby(turns, key=lambda turn: turn.by_policy):
-        words += [word for turn in group for word in turn.text.split()] + [END if by_policy else TURN]
+        words += [(word, by_policy) for turn in group for word in turn.text.split()]
+        words.append((END if by_policy else TURN, by_policy))
     return words
 
 
@@ -118,7 +123,7 @@ class DemonstrationStream:
         hops = self.generator.choices(depths, self.config.depth_weights)[0]
         return bridge("demonstration", "train", hops, self.generator, self._chain(hops))
 
-    def demonstrations(self) -> Iterator[list[str]]:
+    def demonstrations(self) -> Iterator[Sequence]:
         """Two demonstrations a question."""
         while True:
             task = self.task()
@@ -126,27 +131,30 @@ class DemonstrationStream:
                 cap = 0 if task.category == "static" else self.generator.randint(0, self.config.longest_cap)
                 yield demonstration_words(demonstrate(task, cap, self.generator, self.demonstrator))
 
-    def drills(self) -> Iterator[list[str]]:
-        """Look a value up by its relation: a paragraph of three facts, then the facts again in another order."""
+    def drills(self) -> Iterator[Sequence]:
+        """Look values up by their relation: a paragraph of three facts, then six times one of the facts."""
         names, generator = entity_names("train"), self.generator
         while True:
             facts = []
             for relation in generator.sample(ENTITY_RELATIONS + NUMBER_RELATIONS, 3):
                 value = generator.choice(NUMBERS if relation in NUMBER_RELATIONS else names)
                 facts.append(f"{relation} {value}")
-            words = [BEGIN, "result", *generator.choice(names).split(), *" ".join(facts).split(), TURN]
-            for fact in generator.sample(facts, 3):
-                words += [*fact.split(), END]
-            yield words
+            shown = [BEGIN, "result", *generator.choice(names).split(), *" ".join(facts).split(), TURN]
+            recalled = [word for fact in generator.choices(facts, k=6) for word in (*fact.split(), END)]
+            yield [(word, False) for word in shown] + [(word, True) for word in recalled]
 
 
-def _loss(model: Qwen3ForCausalLM, sequences: list[list[str]], vocabulary: dict[str, int], pad: int) -> torch.Tensor:
+def _loss(model: Qwen3ForCausalLM, sequences: list[Sequence], vocabulary: dict[str, int], pad: int) -> torch.Tensor:
     """Mean next-token loss. Padding is on the right, out of the causal mask's sight, so no attention mask is needed."""
     longest = max(len(sequence) for sequence in sequences)
     ids = torch.full((len(sequences), longest), pad)
+    labels = torch.full((len(sequences), longest), -100)
     for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor([vocabulary[word] for word in sequence])
-    return model(input_ids=ids, labels=ids.masked_fill(ids == pad, -100)).loss
+        ids[row, : len(sequence)] = torch.tensor([vocabulary[word] for word, _ in sequence])
+        labels[row, : len(sequence)] = torch.tensor(
+            [vocabulary[word] if trained else -100 for word, trained in sequence]
+        )
+    return model(input_ids=ids, labels=labels).loss
 
 
 def warm_start(

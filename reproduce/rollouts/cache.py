@@ -55,17 +55,21 @@ class RaggedCache(Cache):
         self.rows = self.positions = torch.empty(0, dtype=torch.long)
         super().__init__(layers=[RaggedLayer(self) for _ in range(layers)])
 
-    def place(self, starts: torch.Tensor, new: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def place(self, starts: torch.Tensor, new: int, window: int | None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Announce `new` tokens for the first len(starts) rows, row i from position starts[i].
 
-        Returns the position ids (rows, new) and the additive attention mask (rows, 1, new, visible).
+        Returns the position ids (rows, new) and an additive attention mask (rows, 1, new, visible) for each kind of layer.
         """
         self.rows = torch.arange(len(starts))[:, None]
         self.positions = starts[:, None] + torch.arange(new)
         self.visible = int(self.positions.max()) + 1
-        reachable = torch.arange(self.visible) <= self.positions[:, :, None]
-        mask = torch.zeros(reachable.shape).masked_fill_(~reachable, torch.finfo(torch.float32).min)
-        return self.positions, mask[:, None]
+        distance = self.positions[:, :, None] - torch.arange(self.visible)
+        hidden = {"full_attention": distance < 0}
+        if window is not None:
+            hidden["sliding_attention"] = hidden["full_attention"] | (distance >= window)
+        lowest = torch.finfo(torch.float32).min
+        masks = {kind: torch.zeros(where.shape).masked_fill_(where, lowest)[:, None] for kind, where in hidden.items()}
+        return self.positions, masks
 
     def reserve(self, capacity: int, longest: int) -> None:
         """Grow to this many rows and positions; what is held stays in place."""

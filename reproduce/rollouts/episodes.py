@@ -47,4 +47,6 @@ class EpisodeBatch:
     @property
     def successes(self) -> np.ndarray:
         """(episodes,) bool."""
-        return np.array([trajectory.success for trajectory in self.trajectories], dtype=bool)[self.trajectory_of_episode]
+        return np.array([trajectory.success for trajectory in self.trajectories], dtype=bool)[
+            self.trajectory_of_episode
+        ]

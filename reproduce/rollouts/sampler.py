@@ -117,6 +117,8 @@ class _Sampling(Generic[TaskType]):
         self.config = config
         self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
         self.limit = int(model.config.max_position_embeddings)
+        sliding = "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
+        self.window = int(model.config.sliding_window) if sliding else None
         layers = int(model.config.num_hidden_layers)
         self.rows, self.next_rows = HistoryRows(layers), HistoryRows(layers)
         self.finished: list[Trajectory] = []
@@ -172,7 +174,9 @@ class _Sampling(Generic[TaskType]):
             self.rows.length[row] = self.rows.cached[row] = self.rows.drawn[row] = self.rows.rounds[row] = 0
             self.rows.history[row] = self.rows.skills[row] = ()
             begin = self.tokenizer.bos_token_id
-            self.rows.write_environment(row, [*([] if begin is None else [begin]), *self._encode(text), *message, self.turn])
+            self.rows.write_environment(
+                row, [*([] if begin is None else [begin]), *self._encode(text), *message, self.turn]
+            )
             self.rows.prompt_length[row] = self.rows.length[row]
 
     # ---- the model
@@ -196,10 +200,10 @@ class _Sampling(Generic[TaskType]):
 
     def _forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
         """Logits after the last of the given columns, (rows, vocabulary)."""
-        positions, mask = self.rows.cache.place(torch.from_numpy(starts), ids.shape[1])
+        positions, masks = self.rows.cache.place(torch.from_numpy(starts), ids.shape[1], self.window)
         output = self.model(
             input_ids=torch.from_numpy(ids.astype(np.int64)),
-            attention_mask=mask,
+            attention_mask=masks if self.window is not None else masks["full_attention"],
             position_ids=positions,
             past_key_values=self.rows.cache,
             use_cache=True,
@@ -226,7 +230,9 @@ class _Sampling(Generic[TaskType]):
         row = self.row_of_episode[self.acting]
         uniform = self.uniforms[self.stream_of_episode[self.acting], rows.drawn[row]]
         found = np.searchsorted(ladder, uniform + row, side="right")
-        pairs, pair_of_episode = np.unique(np.clip(found, row * vocabulary, (row + 1) * vocabulary - 1), return_inverse=True)
+        pairs, pair_of_episode = np.unique(
+            np.clip(found, row * vocabulary, (row + 1) * vocabulary - 1), return_inverse=True
+        )
         parents, tokens = pairs // vocabulary, pairs % vocabulary
         place = self._split(parents)
         self.row_of_episode[self.acting] = place[pair_of_episode]
@@ -341,6 +347,4 @@ class _Sampling(Generic[TaskType]):
 
     def result(self) -> EpisodeBatch:
         """The finished trajectories, in an order that does not depend on how rows were laid out."""
-        return EpisodeBatch(
-            tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens
-        )
+        return EpisodeBatch(tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens)

@@ -15,7 +15,9 @@ class SearchIndex:
 
     def __init__(self, paragraphs: tuple[str, ...]) -> None:
         tokens = [paragraph.lower().split() for paragraph in paragraphs]
-        self.vocabulary = {word: place for place, word in enumerate(dict.fromkeys(word for line in tokens for word in line))}
+        self.vocabulary = {
+            word: place for place, word in enumerate(dict.fromkeys(word for line in tokens for word in line))
+        }
         retriever = bm25s.BM25()
         numbered = [[self.vocabulary[word] for word in line] for line in tokens]
         retriever.index((numbered, self.vocabulary), show_progress=False, create_empty_token=False)

@@ -195,7 +195,9 @@ def comparison(
         index = SearchIndex(paragraphs)
         if [index.best(f"{entity} {asked.relation}") for entity in pair] == list(places):
             break
-    wording = generator.choice((f"who is {asked.word} : {pair[0]} or {pair[1]} ?", f"of {pair[0]} or {pair[1]} who is {asked.word} ?"))
+    wording = generator.choice(
+        (f"who is {asked.word} : {pair[0]} or {pair[1]} ?", f"of {pair[0]} or {pair[1]} who is {asked.word} ?")
+    )
     answer = pair[0] if int(values[0]) > int(values[1]) else pair[1]
     return RetrievalTask(
         identifier, "comparison", wording, answer, 2, paragraphs, places, tuple(pair), (asked.word, asked.word)
@@ -260,7 +262,11 @@ def build_panels(
     test += _many("test", "comparison", test_per_category, seed, comparison)
     test += _many("test", "bridge-2", test_per_category, seed, _bridge_of(2))
     ood = [task for hops in (3, 4) for task in _many("ood", f"bridge-{hops}", ood_per_depth, seed, _bridge_of(hops))]
-    panels = {"train": Panel("train", tuple(train)), "test": Panel("test", tuple(test)), "ood": Panel("ood", tuple(ood))}
+    panels = {
+        "train": Panel("train", tuple(train)),
+        "test": Panel("test", tuple(test)),
+        "ood": Panel("ood", tuple(ood)),
+    }
     check_disjoint(list(panels.values()), [canonical_forms(panel) for panel in panels.values()])
     return panels
 
@@ -278,7 +284,9 @@ def _many(split: Split, label: str, count: int, seed: int, make: TaskMaker) -> l
     seen: set[str] = set()
     for place in range(count):
         for attempt in itertools.count():
-            task = make(f"{split}-{label}-{place:04d}", split, random.Random(f"{seed} {split} {label} {place} {attempt}"))
+            task = make(
+                f"{split}-{label}-{place:04d}", split, random.Random(f"{seed} {split} {label} {place} {attempt}")
+            )
             if task.question not in seen:
                 break
         seen.add(task.question)

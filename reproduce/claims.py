@@ -1,0 +1,92 @@
+"""What a claim is, what evidence says about it, and how the two become a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reproduce.records import Records
+from theory.inference import holm
+
+Decision = Literal["supported", "refuted", "inconclusive", "withheld"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the records say about one claim."""
+
+    effect: float
+    """The statistic, in `unit_of_effect`."""
+    low: float
+    high: float
+    """Interval of the effect."""
+    confidence: float
+    """Level of the interval: 0.95, or 0.90 for an equivalence test at 5 %."""
+    interval_method: str
+    p_value: float | None
+    """Of the registered test; None for a claim that is descriptive."""
+    minimum_detectable_effect: float | None
+    """Smallest true effect found with 80 % power at the observed spread; for equivalence, the margin that would be met."""
+    in_favour: bool
+    """Whether effect and interval lie where the claim says; needed, with the adjusted p, for support."""
+    against: bool
+    """Whether the claim's criterion for refutation is met."""
+    seeds: int
+    questions: int
+    unit_of_effect: str = "points"
+    details: tuple[tuple[str, str], ...] = ()
+    """Further rows for the report: label and value."""
+    seeds_needed: int | None = None
+    """Seeds that would settle an inconclusive claim at the observed effect and spread; None if not finite."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A falsifiable sentence, fixed before any run."""
+
+    identifier: str
+    statement: str
+    published: str
+    """The paper's number, in words."""
+    provenance: str
+    """Where that number was read."""
+    test: str
+    """Statistic and test."""
+    refuted_if: str
+    examine: Callable[[Records], Evidence]
+    figures: tuple[str, ...] = ()
+    """Names of the figures that show it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, its evidence, and the decision after correction over the family."""
+
+    claim: Claim
+    evidence: Evidence
+    adjusted_p: float | None
+    decision: Decision
+
+
+def decide(claims: Sequence[Claim], records: Records, alpha: float = 0.05) -> tuple[Verdict, ...]:
+    """Examine every claim and correct the family's p-values by Holm. The smoke profile's verdicts are withheld."""
+    evidence = [claim.examine(records) for claim in claims]
+    tested = [place for place, found in enumerate(evidence) if found.p_value is not None]
+    adjusted: dict[int, float] = {}
+    if tested:
+        values = holm([evidence[place].p_value for place in tested])
+        adjusted = {place: float(value) for place, value in zip(tested, values, strict=True)}
+    verdicts = []
+    for place, (claim, found) in enumerate(zip(claims, evidence, strict=True)):
+        p = adjusted.get(place)
+        significant = p is None or p <= alpha
+        decision: Decision = "inconclusive"
+        if records.experiment["profile"] == "smoke":
+            decision = "withheld"
+        elif found.against:
+            decision = "refuted"
+        elif found.in_favour and significant:
+            decision = "supported"
+        verdicts.append(Verdict(claim, found, p, decision))
+    return tuple(verdicts)

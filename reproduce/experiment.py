@@ -1,0 +1,89 @@
+"""The configuration of a whole experiment, and how a user changes fields of it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+import tyro
+
+from reproduce.evaluation import EvaluationConfig
+from reproduce.policies import PolicyConfig
+from reproduce.rollouts import SamplingConfig
+from reproduce.runs import PanelConfig
+from reproduce.storage import UserError
+from reproduce.training import TrainingConfig
+from reproduce.warm_start import WarmStartConfig
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Every size and setting of an experiment. A profile is one value of this."""
+
+    profile: str = "laptop"
+    """Name of the profile these sizes belong to."""
+    seeds: int = 8
+    """Seeds, each with its own base. Eight is the fewest with which an exact one-sided sign-flip over seeds (p >= 1/256) can
+    survive Holm's correction over eight claims."""
+    panels: PanelConfig = field(default_factory=PanelConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def field_paths(config: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all settable fields."""
+    paths = []
+    for item in fields(config):
+        value = getattr(config, item.name)
+        paths += field_paths(value, f"{prefix}{item.name}.") if is_dataclass(value) else [prefix + item.name]
+    return [path for path in paths if path != "profile"]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint for an error message: the known name closest to `name`, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> ExperimentConfig:
+    """Apply `field=value` settings. Raises UserError for an unknown field (with the nearest one) or a bad value."""
+    known = field_paths(config)
+    arguments: list[str] = []
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting!r}: expected field=value")
+        if name not in known:
+            raise UserError(f"--set {setting!r}: unknown field {name!r}; {nearest(name, known)}")
+        arguments += [f"--{name.replace('_', '-')}", *value.split(",")]
+    try:
+        # tyro prints several lines for a bad value; the one-line message below replaces them.
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            changed = tyro.cli(ExperimentConfig, args=arguments, default=config)
+    except SystemExit:
+        raise UserError(f"--set: a value in {' '.join(settings)} does not fit its field") from None
+    return replace(changed, profile=config.profile)
+
+
+def field_table(config: Any, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Name, default and description of every settable field, from the docstrings under the fields."""
+    rows = []
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            rows += field_table(value, f"{prefix}{item.name}.")
+        elif item.name != "profile":
+            text = tyro._docstrings.get_field_docstring(type(config), item.name, ()) or ""
+            rows.append((prefix + item.name, _shown(value), " ".join(text.split())))
+    return rows
+
+
+def _shown(value: Any) -> str:
+    return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,1 @@
+"""One module a paper: its arms, panels, profiles and claims."""
