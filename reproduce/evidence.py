@@ -1,0 +1,140 @@
+"""From a table of differences to evidence: the three kinds of test that the claims register.
+
+All tables have shape (seeds, questions) or (seeds, questions, cells), in points (hundredths). Seeds and questions are both
+taken as random for intervals; the p of a superiority test is the exact sign-flip over seeds, the unit of a claim about a method.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from scipy import stats
+
+from reproduce.claims import Evidence
+from reproduce.published import published_number
+from theory.inference import (
+    SeedQuestionInterval,
+    crossed_t_interval,
+    power_paired_t,
+    sign_flip_minimum_detectable_effect,
+    sign_flip_test,
+)
+
+POWER = 0.8
+MOST_SEEDS_PLANNED = 1000
+
+
+def quote(paper: str, template: str) -> tuple[str, str]:
+    """Fill `{identifier}` with published numbers; returns the text and where its numbers were read."""
+    numbers = [published_number(paper, name) for name in re.findall(r"\{([^}]+)\}", template)]
+    values = iter(f"{number.value:g}" for number in numbers)
+    text = re.sub(r"\{[^}]+\}", lambda match: next(values), template)
+    sources = dict.fromkeys(source for number in numbers for source in number.sources)
+    directly = "read directly" if all(number.read_directly for number in numbers) else "not read directly"
+    return text, f"{', '.join(sources)} ({directly})" if sources else "words only; no number published"
+
+
+def superiority(table: np.ndarray, smallest_effect: float, details: tuple[tuple[str, str], ...] = ()) -> Evidence:
+    """Evidence that the mean of a (seeds, questions) table of differences is positive.
+
+    Refuted when the 95 % interval lies below `smallest_effect`, the smallest effect of interest (0: below zero).
+    """
+    interval = crossed_t_interval(table)
+    deviation = float(interval.standard_error) * len(table) ** 0.5
+    low, high = float(interval.low), float(interval.high)
+    return Evidence(
+        effect=float(interval.estimate),
+        low=low,
+        high=high,
+        confidence=interval.confidence,
+        interval_method=f"{interval.method}, unit: {interval.unit}",
+        p_value=sign_flip_test(table.mean(axis=1), "greater").p_value if len(table) <= 15 else _monte_carlo(table),
+        minimum_detectable_effect=_detectable(deviation, len(table)),
+        in_favour=low > 0,
+        against=high < smallest_effect,
+        seeds=len(table),
+        questions=table.shape[1],
+        details=details,
+        seeds_needed=_seeds_needed(float(interval.estimate), deviation),
+    )
+
+
+def _monte_carlo(table: np.ndarray) -> float:
+    return sign_flip_test(table.mean(axis=1), "greater", np.random.default_rng(0)).p_value
+
+
+def _detectable(deviation: float, seeds: int) -> float | None:
+    """By simulation of the sign-flip test; None where no effect, however large, could be found with so few seeds."""
+    if 2.0**-seeds > 0.05:
+        return None
+    if seeds > 15 or deviation == 0:
+        return 2.5 * deviation / seeds**0.5
+    generator = np.random.default_rng(0)
+    return sign_flip_minimum_detectable_effect(deviation, seeds, generator, power=POWER, alternative="greater")
+
+
+def _seeds_needed(effect: float, deviation: float) -> int | None:
+    """Fewest seeds that find the observed effect with 80 % power at the observed spread; None beyond a thousand."""
+    if effect <= 0 or deviation <= 0:
+        return None
+    counts = np.arange(2, MOST_SEEDS_PLANNED + 1)
+    powers = power_paired_t(effect, deviation, counts, alternative="greater")
+    enough = np.flatnonzero((powers >= POWER) & (2.0**-counts <= 0.05))
+    return int(counts[enough[0]]) if len(enough) else None
+
+
+def weakest(evidence: list[Evidence]) -> Evidence:
+    """The deciding part of a claim all of whose parts must hold: the largest p, then the smallest effect."""
+    return max(evidence, key=lambda part: (part.p_value if part.p_value is not None else 1.0, -part.effect))
+
+
+def equivalence(
+    table: np.ndarray, margin: float, one_sided_refutation: bool = False, details: tuple[tuple[str, str], ...] = ()
+) -> Evidence:
+    """Evidence that every cell of a (seeds, questions, cells) table has a mean inside +-margin: TOST at 5 % in each cell.
+
+    All cells must pass, so the claim's p is the largest of the cells' (intersection-union test) and needs no correction over
+    cells. Shown is the deciding cell. Refuted when a cell's 90 % interval lies wholly outside the margin
+    (`one_sided_refutation`: wholly above it).
+    """
+    interval = crossed_t_interval(table, confidence=0.90)
+    p_values = _two_one_sided(interval, margin)
+    cell = int(np.argmax(p_values))
+    outside = interval.low > margin
+    if not one_sided_refutation:
+        outside = outside | (interval.high < -margin)
+    if outside.any():
+        cell = int(np.argmax(outside))
+    error, freedom = float(interval.standard_error[cell]), float(np.asarray(interval.degrees_of_freedom)[cell])
+    detectable = (stats.t.ppf(0.95, freedom) + stats.t.ppf((1 + POWER) / 2, freedom)) * error
+    return Evidence(
+        effect=float(interval.estimate[cell]),
+        low=float(interval.low[cell]),
+        high=float(interval.high[cell]),
+        confidence=interval.confidence,
+        interval_method=f"{interval.method}, unit: {interval.unit}",
+        p_value=float(p_values[cell]),
+        minimum_detectable_effect=float(detectable),
+        in_favour=bool(((interval.low > -margin) & (interval.high < margin)).all()),
+        against=bool(outside.any()),
+        seeds=table.shape[0],
+        questions=table.shape[1],
+        details=details,
+    )
+
+
+def _two_one_sided(interval: SeedQuestionInterval, margin: float) -> np.ndarray:
+    """p of the TOST for each cell, from the crossed standard error; a cell without spread is decided by its mean."""
+    estimate, error = np.atleast_1d(interval.estimate), np.atleast_1d(interval.standard_error)
+    freedom = np.atleast_1d(np.asarray(interval.degrees_of_freedom, dtype=np.float64))
+    spread = np.where(error > 0, error, 1.0)
+    p = np.maximum(
+        stats.t.sf((estimate + margin) / spread, freedom), stats.t.cdf((estimate - margin) / spread, freedom)
+    )
+    return np.where(error > 0, p, np.where(np.abs(estimate) < margin, 0.0, 1.0))
+
+
+def interval_text(interval: SeedQuestionInterval, cell: int | tuple[int, ...] = ()) -> str:
+    """`estimate [low, high]` of one cell, in points."""
+    return f"{interval.estimate[cell]:+.1f} [{interval.low[cell]:+.1f}, {interval.high[cell]:+.1f}]"
