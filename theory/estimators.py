@@ -88,14 +88,16 @@ def _look_up(table_of: Table, n: IntArray, c: IntArray, k: IntArray) -> FloatArr
         shape = np.broadcast_shapes(n.shape, c.shape, k.shape)
     except ValueError:
         raise ValueError(f"n {n.shape}, c {c.shape} and k {k.shape} do not broadcast") from None
-    result = np.empty(shape)
-    if result.size == 0:
-        return result
+    if 0 in shape:
+        return np.empty(shape)
     distinct_k, k_index = np.unique(k, return_inverse=True)
     k_index = k_index.reshape(k.shape)
     if n.min() == n.max():
-        result[...] = table_of(int(n.flat[0]), distinct_k, int(c.max()))[k_index, c]
-        return result
+        largest_c = int(c.max())
+        # One flat index is twice as fast as a pair of them.
+        values = table_of(int(n.flat[0]), distinct_k, largest_c).ravel()[k_index * (largest_c + 1) + c]
+        return np.asarray(values) if values.shape == shape else np.broadcast_to(values, shape).copy()
+    result = np.empty(shape)
     full_n, full_c, full_k = (np.broadcast_to(array, shape) for array in (n, c, k_index))
     for value in np.unique(n).tolist():
         here = full_n == value

@@ -12,6 +12,7 @@ from theory.bootstrap import (
     interquartile_mean,
     stratified_bootstrap,
 )
+from theory.contrasts import interaction_contrast, slope_contrast
 from theory.paired import (
     EquivalenceResult,
     MeanInterval,
@@ -42,6 +43,7 @@ __all__ = [
     "crossed_t_interval",
     "hierarchical_bootstrap",
     "holm",
+    "interaction_contrast",
     "interquartile_mean",
     "mcnemar_exact",
     "mcnemar_mid_p",
@@ -53,6 +55,7 @@ __all__ = [
     "power_paired_t",
     "sign_flip_minimum_detectable_effect",
     "sign_flip_test",
+    "slope_contrast",
     "stratified_bootstrap",
     "welch_interval",
     "westfall_young_maxt",
