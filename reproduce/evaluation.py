@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
-from reproduce.rollouts import EpisodeBatch, SamplingConfig, UniformStreams, sample_episodes
+from reproduce.rollouts import EpisodeBatch, EpisodeSampler, SamplingConfig, UniformStreams
 from reproduce.storage import write_parquet
 
 INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
@@ -78,11 +78,7 @@ def cells_of(tasks: Sequence[RetrievalTask], panel: str, arm: str, run: str, con
 
 
 def sample_cells(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    tasks: Sequence[RetrievalTask],
-    cells: Sequence[Cell],
-    sampling: SamplingConfig,
+    sampler: EpisodeSampler[RetrievalTask], tasks: Sequence[RetrievalTask], cells: Sequence[Cell]
 ) -> tuple[EpisodeBatch, np.ndarray, np.ndarray]:
     """Sample all cells in one batch. Returns the episodes, and the cell and the sample number of each."""
     names = tuple(dict.fromkeys(cell.stream for cell in cells))
@@ -92,16 +88,12 @@ def sample_cells(
     sample = np.arange(len(cell_of_episode)) - np.repeat(np.cumsum(counts) - counts, counts)
     place_of_name = {name: place for place, name in enumerate(names)}
     stream = np.array([place_of_name[cell.stream] for cell in cells])[cell_of_episode] * most + sample
-    batch = sample_episodes(
-        model,
-        tokenizer,
-        RetrievalEnvironment(),
+    batch = sampler.sample(
         tasks,
         np.array([cell.question for cell in cells])[cell_of_episode],
         np.array([cell.cap for cell in cells])[cell_of_episode],
         stream,
         UniformStreams(names, most),
-        sampling,
     )
     return batch, cell_of_episode, sample
 
@@ -174,13 +166,14 @@ def evaluate(
             tasks = panel.select(category)
             size = config.questions_at_once
             chunks += [(panel.name, tasks[start : start + size]) for start in range(0, len(tasks), size)]
+    sampler = EpisodeSampler(model, tokenizer, RetrievalEnvironment(), sampling)
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
         if part.exists():
             continue
         cells = cells_of(tasks, panel_name, arm, run, config)
-        batch, cell_of_episode, sample = sample_cells(model, tokenizer, tasks, cells, sampling)
+        batch, cell_of_episode, sample = sample_cells(sampler, tasks, cells)
         table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, tokenizer)
         work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}
         write_parquet(table.replace_schema_metadata(work), part)

@@ -19,7 +19,7 @@ PAD, BEGIN, TURN, END, UNKNOWN = "<pad>", "<begin>", "<turn>", "<end>", "<unknow
 class PolicyConfig:
     """Size of the tiny policy."""
 
-    layers: int = 3
+    layers: int = 2
     """Decoder layers."""
     width: int = 128
     """Hidden size."""

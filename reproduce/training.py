@@ -18,8 +18,7 @@ from trl.models import unwrap_model_for_generation
 from methods.grpo import GRPOWithGroupMetrics
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.policies import load_policy
-from reproduce.rollouts import SamplingConfig, UniformStreams, sample_episodes
-from reproduce.rollouts.sampler import rollout_columns
+from reproduce.rollouts import EpisodeSampler, SamplingConfig, UniformStreams, rollout_columns
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -89,24 +88,14 @@ def train_grpo(
         raise ValueError(f"{config.questions_per_step} questions a step do not divide {len(tasks)} training questions")
     model, tokenizer = load_policy(base)
     task_of_prompt = {task.question: place for place, task in enumerate(tasks)}
-    environment = RetrievalEnvironment()
+    sampler = EpisodeSampler(model, tokenizer, RetrievalEnvironment(), sampling)
 
     def rollout(prompts: list[str], trainer: GRPOWithGroupMetrics) -> dict[str, list[Any]]:
         streams = UniformStreams((f"{run} training step {trainer.state.global_step}",), len(prompts))
-        places = [task_of_prompt[prompt] for prompt in prompts]
+        questions, rows = [task_of_prompt[prompt] for prompt in prompts], range(len(prompts))
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
             unwrapped.eval()
-            batch = sample_episodes(
-                unwrapped,
-                tokenizer,
-                environment,
-                tasks,
-                places,
-                [config.rounds] * len(places),
-                range(len(places)),
-                streams,
-                sampling,
-            )
+            batch = sampler.sample(tasks, questions, [config.rounds] * len(prompts), rows, streams)
             unwrapped.train()
         return rollout_columns(batch)
 

@@ -36,7 +36,7 @@ from reproduce.policies import BEGIN, END, TURN, PolicyConfig, build_model
 class WarmStartConfig:
     """How a base policy is made."""
 
-    steps: int = 600
+    steps: int = 800
     """Optimiser steps."""
     batch_size: int = 128
     """Sequences a step, half of them look-up drills."""
@@ -112,8 +112,8 @@ class DemonstrationStream:
                 return chain
 
     def task(self) -> RetrievalTask:
-        """A question, by exposure: half bridge, three tenths comparison, two tenths static."""
-        kind = self.generator.choices(("bridge", "comparison", "static"), (0.5, 0.3, 0.2))[0]
+        """A question, by exposure: half bridge, a quarter comparison, a quarter static."""
+        kind = self.generator.choices(("bridge", "comparison", "static"), (0.5, 0.25, 0.25))[0]
         if kind == "static":
             return static("demonstration", "train", self.generator)
         if kind == "comparison":

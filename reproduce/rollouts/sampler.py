@@ -60,35 +60,6 @@ class UniformStreams:
         return np.concatenate(blocks)
 
 
-def sample_episodes(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    environment: Environment[TaskType],
-    tasks: Sequence[TaskType],
-    task_of_episode: Sequence[int] | np.ndarray,
-    rounds_of_episode: Sequence[int] | np.ndarray,
-    stream_of_episode: Sequence[int] | np.ndarray,
-    streams: UniformStreams,
-    config: SamplingConfig,
-    coalesce: bool = True,
-) -> EpisodeBatch:
-    """Sample one episode for each entry of the three (episodes,) columns: its task, its cap T, its uniform stream.
-
-    coalesce: share computation between episodes with the same history; False gives each its own row (same episodes, slower).
-    Raises ValueError when an episode outgrows the model's positions.
-    """
-    with torch.inference_mode():
-        sampling = _Sampling(model, tokenizer, environment, tasks, config)
-        columns = (np.asarray(column) for column in (task_of_episode, rounds_of_episode, stream_of_episode))
-        sampling.start(*columns, streams, coalesce)
-        while sampling.rows.count:
-            sampling.prefill()
-            while sampling.rows.count:
-                sampling.sample_token()
-            sampling.rows, sampling.next_rows = sampling.next_rows, sampling.rows
-        return sampling.result()
-
-
 def rollout_columns(batch: EpisodeBatch) -> dict[str, list[Any]]:
     """The episodes as TRL's `rollout_func` returns them, with `env_mask` 0 on every token the environment wrote."""
     episodes = [batch.trajectories[place] for place in batch.trajectory_of_episode]
@@ -102,29 +73,59 @@ def rollout_columns(batch: EpisodeBatch) -> dict[str, list[Any]]:
     }
 
 
-class _Sampling(Generic[TaskType]):
-    """The state of one call: the rows still acting, the rows waiting for their next turn, the finished trajectories."""
+class EpisodeSampler(Generic[TaskType]):
+    """Samples episodes of one policy in one environment; keeps its memory between calls.
+
+    Within a call `rows` are the histories still acting, `next_rows` those waiting for their next turn.
+    """
 
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
         environment: Environment[TaskType],
-        tasks: Sequence[TaskType],
         config: SamplingConfig,
     ) -> None:
-        self.model, self.tokenizer, self.environment, self.tasks = model, tokenizer, environment, tasks
-        self.config = config
+        self.model, self.tokenizer, self.environment, self.config = model, tokenizer, environment, config
         self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
         self.limit = int(model.config.max_position_embeddings)
         sliding = "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
         self.window = int(model.config.sliding_window) if sliding else None
         layers = int(model.config.num_hidden_layers)
         self.rows, self.next_rows = HistoryRows(layers), HistoryRows(layers)
-        self.finished: list[Trajectory] = []
-        self.forward_tokens = self.sampled_tokens = 0
         self._ids_of_text: dict[str, list[int]] = {}
         self._text_of_ids: dict[bytes, str] = {}
+
+    def sample(
+        self,
+        tasks: Sequence[TaskType],
+        task_of_episode: Sequence[int] | np.ndarray,
+        rounds_of_episode: Sequence[int] | np.ndarray,
+        stream_of_episode: Sequence[int] | np.ndarray,
+        streams: UniformStreams,
+        coalesce: bool = True,
+    ) -> EpisodeBatch:
+        """Sample one episode for each entry of the three (episodes,) columns: its task, its cap T, its uniform stream.
+
+        coalesce: share computation between episodes with the same history; False gives each its own row (same
+        episodes, slower). Raises ValueError when an episode outgrows the model's positions or its stream.
+        """
+        self.tasks, self.finished = tasks, list[Trajectory]()
+        self.forward_tokens = self.sampled_tokens = 0
+        with torch.inference_mode():
+            self._start(
+                np.asarray(task_of_episode),
+                np.asarray(rounds_of_episode),
+                np.asarray(stream_of_episode),
+                streams,
+                coalesce,
+            )
+            while self.rows.count:
+                self._prefill()
+                while self.rows.count:
+                    self._sample_token()
+                self.rows, self.next_rows = self.next_rows, self.rows
+        return EpisodeBatch(tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens)
 
     # ---- text and tokens
 
@@ -143,7 +144,7 @@ class _Sampling(Generic[TaskType]):
 
     # ---- the first turn
 
-    def start(
+    def _start(
         self,
         task_of_episode: np.ndarray,
         rounds_of_episode: np.ndarray,
@@ -181,7 +182,7 @@ class _Sampling(Generic[TaskType]):
 
     # ---- the model
 
-    def prefill(self) -> None:
+    def _prefill(self) -> None:
         """Run the model over everything not yet in the cache but each row's last token."""
         rows, count = self.rows, self.rows.count
         missing = rows.length[:count] - 1 - rows.cached[:count]
@@ -211,7 +212,7 @@ class _Sampling(Generic[TaskType]):
         )
         return output.logits[:, -1]
 
-    def sample_token(self) -> None:
+    def _sample_token(self) -> None:
         """Draw one token for every episode that is acting; rows whose episodes disagree split."""
         rows, count = self.rows, self.rows.count
         last = rows.length[:count] - 1
@@ -344,7 +345,3 @@ class _Sampling(Generic[TaskType]):
         moved_to[movers] = gaps
         self.row_of_episode[self.acting] = moved_to[self.row_of_episode[self.acting]]
         rows.count = kept
-
-    def result(self) -> EpisodeBatch:
-        """The finished trajectories, in an order that does not depend on how rows were laid out."""
-        return EpisodeBatch(tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens)
