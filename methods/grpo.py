@@ -3,14 +3,15 @@
     J = E[ 1/G sum_i 1/|o_i| sum_t min(ratio_it A_i, clip(ratio_it, 1 - epsilon, 1 + epsilon) A_i) ] - beta KL
     A_i = (r_i - mean(r_1 .. r_G)) / (std(r_1 .. r_G) + 1e-4)
 
-for the G episodes of one task, |o_i| counting the tokens that the policy wrote: what the environment wrote has `env_mask` 0 and is
-neither trained nor counted.
+for the G episodes of one task, |o_i| counting the tokens that the policy wrote: what the environment wrote has
+`env_mask` 0 and is neither trained nor counted.
 
-The only change with respect to `trl.GRPOTrainer` is what is logged: the shares of groups that are all wrong, all right or
-mixed (only mixed groups carry a gradient), and the tokens sampled and trained.
+The only change with respect to `trl.GRPOTrainer` is what is logged: the shares of groups that are all wrong, all
+right or mixed (only mixed groups carry a gradient), and the tokens sampled and trained.
 
-Deviations from the papers that use it as their baseline: the standard deviation is Bessel-corrected (TRL) where PASS@(k,T)'s sister
-paper uses the population's; with one update a batch the ratio is 1 and clipping is inactive, as in that paper.
+Deviations from the papers that use it as their baseline: the standard deviation is Bessel-corrected (TRL) where
+PASS@(k,T)'s sister paper uses the population's; with one update a batch the ratio is 1 and clipping is inactive, as
+in that paper.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import trl
 def group_shares(rewards: torch.Tensor, group_size: int) -> dict[str, float]:
     """Shares of groups in which no episode, every episode, or some episodes are right.
 
-    rewards: (episodes,) in consecutive groups of `group_size`, of which 1 or more means success; a partial reward is none.
-    Raises ValueError if the episodes do not divide into groups.
+    rewards: (episodes,) in consecutive groups of `group_size`, of which 1 or more means success; a partial reward is
+    none. Raises ValueError if the episodes do not divide into groups.
     """
     if len(rewards) % group_size:
         raise ValueError(f"{len(rewards)} rewards do not divide into groups of {group_size}")

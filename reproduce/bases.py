@@ -1,4 +1,5 @@
-"""Warm-started bases: committed with the package where the configuration is the default one, else trained on the spot."""
+"""Warm-started bases: committed with the package where the configuration is the default one, else trained on the
+spot."""
 
 from __future__ import annotations
 

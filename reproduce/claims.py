@@ -27,7 +27,8 @@ class Evidence:
     p_value: float | None
     """Of the registered test; None for a claim that is descriptive."""
     minimum_detectable_effect: float | None
-    """Smallest true effect found with 80 % power at the observed spread; for equivalence, the margin that would be met."""
+    """Smallest true effect found with 80 % power at the observed spread; for equivalence, the margin that would be
+    met."""
     in_favour: bool
     """Whether effect and interval lie where the claim says; needed, with the adjusted p, for support."""
     against: bool
@@ -72,11 +73,8 @@ class Verdict:
 def decide(claims: Sequence[Claim], records: Records, alpha: float = 0.05) -> tuple[Verdict, ...]:
     """Examine every claim and correct the family's p-values by Holm. The smoke profile's verdicts are withheld."""
     evidence = [claim.examine(records) for claim in claims]
-    tested = [place for place, found in enumerate(evidence) if found.p_value is not None]
-    adjusted: dict[int, float] = {}
-    if tested:
-        values = holm([evidence[place].p_value for place in tested])
-        adjusted = {place: float(value) for place, value in zip(tested, values, strict=True)}
+    tested = {place: found.p_value for place, found in enumerate(evidence) if found.p_value is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True)) if tested else {}
     verdicts = []
     for place, (claim, found) in enumerate(zip(claims, evidence, strict=True)):
         p = adjusted.get(place)

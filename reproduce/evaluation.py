@@ -1,8 +1,9 @@
 """Evaluation: sample a fixed policy over the grid of questions and caps T, and keep every episode.
 
-Two estimators of PASS@(k,T). `independent`: fresh episodes for every T, as in the paper. `prefix-fork`: the episodes of the
-largest T, forked into a forced answer at every smaller T; since the prompt never reveals T, each fork is an exact draw of
-the episode with that cap, and only the dependence across T changes (a smaller variance of increments in T).
+Two estimators of PASS@(k,T). `independent`: fresh episodes for every T, as in the paper. `prefix-fork`: the episodes
+of the largest T, forked into a forced answer at every smaller T; since the prompt never reveals T, each fork is an
+exact draw of the episode with that cap, and only the dependence across T changes (a smaller variance of increments in
+T).
 """
 
 from __future__ import annotations
@@ -157,7 +158,8 @@ def evaluate(
     destination: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluationCost:
-    """Write every episode of the run to `destination`. Parts already on disk are kept: an interrupted call continues."""
+    """Write every episode of the run to `destination`. Parts already on disk are kept: an interrupted call
+    continues."""
     parts_folder = destination.with_suffix(".parts")
     parts_folder.mkdir(parents=True, exist_ok=True)
     chunks = []

@@ -1,7 +1,8 @@
 """From a table of differences to evidence: the three kinds of test that the claims register.
 
-All tables have shape (seeds, questions) or (seeds, questions, cells), in points (hundredths). Seeds and questions are both
-taken as random for intervals; the p of a superiority test is the exact sign-flip over seeds, the unit of a claim about a method.
+All tables have shape (seeds, questions) or (seeds, questions, cells), in points (hundredths). Seeds and questions are
+both taken as random for intervals; the p of a superiority test is the exact sign-flip over seeds, the unit of a claim
+about a method.
 """
 
 from __future__ import annotations
@@ -92,11 +93,11 @@ def weakest(evidence: list[Evidence]) -> Evidence:
 def equivalence(
     table: np.ndarray, margin: float, one_sided_refutation: bool = False, details: tuple[tuple[str, str], ...] = ()
 ) -> Evidence:
-    """Evidence that every cell of a (seeds, questions, cells) table has a mean inside +-margin: TOST at 5 % in each cell.
+    """Evidence that every cell of a (seeds, questions, cells) table has a mean inside +-margin, by TOST.
 
-    All cells must pass, so the claim's p is the largest of the cells' (intersection-union test) and needs no correction over
-    cells. Shown is the deciding cell. Refuted when a cell's 90 % interval lies wholly outside the margin
-    (`one_sided_refutation`: wholly above it).
+    All cells must pass, so the claim's p is the largest of the cells' (intersection-union test) and needs no
+    correction over cells. Shown is the deciding cell. Refuted when a cell's 90 % interval lies wholly outside the
+    margin (`one_sided_refutation`: wholly above it).
     """
     interval = crossed_t_interval(table, confidence=0.90)
     p_values = _two_one_sided(interval, margin)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import docstring_parser
 import tyro
 
 from reproduce.evaluation import EvaluationConfig
@@ -27,8 +28,8 @@ class ExperimentConfig:
     profile: str = "laptop"
     """Name of the profile these sizes belong to."""
     seeds: int = 8
-    """Seeds, each with its own base. Eight is the fewest with which an exact one-sided sign-flip over seeds (p >= 1/256) can
-    survive Holm's correction over eight claims."""
+    """Seeds, each with its own base. Eight is the fewest with which an exact one-sided sign-flip over seeds, whose
+    smallest p is 1/256, can survive Holm's correction over eight claims."""
     panels: PanelConfig = field(default_factory=PanelConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
@@ -75,13 +76,14 @@ def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> Experime
 def field_table(config: Any, prefix: str = "") -> list[tuple[str, str, str]]:
     """Name, default and description of every settable field, from the docstrings under the fields."""
     rows = []
+    parameters = docstring_parser.parse_from_object(type(config)).params
+    descriptions = {parameter.arg_name: " ".join((parameter.description or "").split()) for parameter in parameters}
     for item in fields(config):
         value = getattr(config, item.name)
         if is_dataclass(value):
             rows += field_table(value, f"{prefix}{item.name}.")
         elif item.name != "profile":
-            text = tyro._docstrings.get_field_docstring(type(config), item.name, ()) or ""
-            rows.append((prefix + item.name, _shown(value), " ".join(text.split())))
+            rows.append((prefix + item.name, _shown(value), descriptions.get(item.name, "")))
     return rows
 
 

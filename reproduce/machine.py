@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import torch
 
-PACKAGES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "datasets", "numpy", "scipy", "statsmodels")
-PACKAGES += ("bm25s", "pyarrow", "vllm")
+PACKAGES = tuple(
+    "torch transformers trl accelerate tokenizers datasets numpy scipy statsmodels bm25s pyarrow vllm".split()
+)
 
 
 def package_versions() -> dict[str, str]:

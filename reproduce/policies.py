@@ -1,4 +1,5 @@
-"""The tiny policy: an ordinary `transformers` decoder with a word-level tokenizer, built in code, saved as a checkpoint."""
+"""The tiny policy: an ordinary `transformers` decoder with a word-level tokenizer, built in code, saved as a
+checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 PAD, BEGIN, TURN, END, UNKNOWN = "<pad>", "<begin>", "<turn>", "<end>", "<unknown>"
-"""`<turn>` hands the word to the policy (written by the environment); `<end>` closes an action (written by the policy)."""
+"""`<turn>` hands the word to the policy (written by the environment); `<end>` closes an action (written by the
+policy)."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class PolicyConfig:
     feed_forward: int = 256
     """Width inside the gated feed-forward block."""
     window: int = 3
-    """Tokens the first layer sees, its own included. A narrow first layer learns within a hundred steps to look a value up by the
-    word before it; without it, two full layers still chose at random after a thousand."""
+    """Tokens the first layer sees, its own included. A narrow first layer learns within a hundred steps to look a
+    value up by the word before it; two full layers were still wrong in a third of look-ups after 900."""
     longest: int = 256
     """Positions."""
     initial_deviation: float = 0.06

@@ -1,7 +1,8 @@
 """Records: what is kept of the runs, small enough to commit and enough to recompute every number of a report.
 
-`counts.parquet` holds, for each run, estimator, question and T, the episodes and how many succeeded; `training.parquet` the training
-log; `runs.jsonl` the manifests; `experiment.json` the resolved configuration of the whole experiment.
+`counts.parquet` holds, for each run, estimator, question and T, the episodes and how many succeeded;
+`training.parquet` the training log; `runs.jsonl` the manifests; `experiment.json` the resolved configuration of the
+whole experiment.
 """
 
 from __future__ import annotations
@@ -19,8 +20,16 @@ from reproduce.runs import RunConfig
 from reproduce.storage import UserError, read_json, read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
 
 COUNT_COLUMNS = ("arm", "seed", "panel", "category", "hops", "question", "estimator", "T", "half", "n", "successes")
-TRAINING_COLUMNS = ("reward", "groups/all_wrong", "groups/all_right", "groups/mixed", "entropy", "grad_norm")
-TRAINING_COLUMNS += ("tokens/sampled", "tokens/trained")
+TRAINING_COLUMNS = (
+    "reward",
+    "groups/all_wrong",
+    "groups/all_right",
+    "groups/mixed",
+    "entropy",
+    "grad_norm",
+    "tokens/sampled",
+    "tokens/trained",
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,8 @@ def count_episodes(episodes: pa.Table, arm: str, seed: int, samples: int) -> pd.
 
 
 def collect(plan: Sequence[RunConfig], experiment: dict[str, Any], runs: Path, destination: Path) -> None:
-    """Write the records of complete runs. Raises UserError naming the first run that is missing, incomplete or damaged."""
+    """Write the records of complete runs. Raises UserError naming the first run that is missing, incomplete or
+    damaged."""
     counts, training, manifests = [], [], []
     for config in plan:
         folder = runs / config.name

@@ -14,8 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reproduce.bases import obtain_base
-from reproduce.environments.retrieval import RetrievalTask, build_panels
 from reproduce.environments.protocol import Panel
+from reproduce.environments.retrieval import RetrievalTask, build_panels
 from reproduce.evaluation import EvaluationConfig, evaluate
 from reproduce.machine import describe_machine, describe_source, package_versions
 from reproduce.policies import PolicyConfig, load_policy, save_policy
@@ -93,23 +93,33 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def execute(config: RunConfig, runs: Path, report: Report = lambda stage, done, total: None) -> None:
-    """Carry out one run, or what is left of it. A complete run is left alone."""
+def execute(
+    config: RunConfig,
+    runs: Path,
+    report: Report = lambda stage, done, total: None,
+    rebuild_base: bool = False,
+) -> None:
+    """Carry out one run, or what is left of it. A complete run is left alone.
+
+    rebuild_base: warm-start the base anew even if the package brings it along.
+    """
     path = runs / config.name
     path.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path / ".lock", timeout=0):
             folder = RunFolder(path, config)
             if not folder.complete:
-                _carry_out(folder, runs, report)
+                _carry_out(folder, runs, report, rebuild_base)
     except Timeout:
         raise UserError(f"{path} is in use by another process; wait for it or stop it") from None
 
 
-def _carry_out(folder: RunFolder, runs: Path, report: Report) -> None:
+def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool) -> None:
     config, started = folder.config, time.monotonic()
     write_json(folder.path / "config.json", asdict(config))
-    earlier = read_json(folder.manifest) if folder.manifest.exists() else {"attempt": 0, "seconds": {}, "started": None}
+    earlier: dict[str, Any] = {"attempt": 0, "seconds": {}, "started": None}
+    if folder.manifest.exists():
+        earlier = read_json(folder.manifest)
     manifest: dict[str, Any] = {
         "run": config.name,
         "profile": config.profile,
@@ -130,7 +140,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report) -> None:
     panels = build_panels(**asdict(config.panels))
     manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
     if not folder.checkpoint.exists():
-        manifest |= _make_checkpoint(folder, runs, panels, report)
+        manifest |= _make_checkpoint(folder, runs, panels, report, rebuild_base)
         manifest["seconds"]["train"] = manifest["seconds"].get("train", 0.0) + time.monotonic() - started
         write_json(folder.manifest, manifest)
     else:
@@ -156,7 +166,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report) -> None:
 
 
 def _make_checkpoint(
-    folder: RunFolder, runs: Path, panels: Mapping[str, Panel[RetrievalTask]], report: Report
+    folder: RunFolder, runs: Path, panels: Mapping[str, Panel[RetrievalTask]], report: Report, rebuild_base: bool
 ) -> dict[str, Any]:
     """Obtain the base, or train the arm from the base of its seed. The checkpoint appears whole."""
     config = folder.config
@@ -164,7 +174,12 @@ def _make_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     if config.training is None:
         origin = obtain_base(
-            config.policy, config.warm_start, config.seed, partial, lambda d, t: report("warm start", d, t)
+            config.policy,
+            config.warm_start,
+            config.seed,
+            partial,
+            lambda done, total: report("warm start", done, total),
+            rebuild_base,
         )
         partial.rename(folder.checkpoint)
         return {"policy": origin}

@@ -81,8 +81,8 @@ def train_grpo(
 ) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
     """Train from `base`; returns the trained model and the log, one entry an optimiser step.
 
-    Rollouts are addressed by (run, step, row), so a run continued from a checkpoint in `folder` draws what the uninterrupted one
-    draws. Raises ValueError when the batch does not fit the training questions.
+    Rollouts are addressed by (run, step, row), so a run continued from a checkpoint in `folder` draws what the
+    uninterrupted one draws. Raises ValueError when the batch does not fit the training questions.
     """
     if len(tasks) % config.questions_per_step:
         raise ValueError(f"{config.questions_per_step} questions a step do not divide {len(tasks)} training questions")

@@ -1,8 +1,8 @@
 """Warm start: supervised training of the tiny policy on demonstrations of mixed quality and unequal exposure.
 
-What makes success differ from question to question is the demonstrators. Each phrasing (and each arithmetic step of the static
-questions) has its own reliability, drawn once a seed from the quantiles of a U-shaped Beta: some words are nearly always
-read correctly, some nearly never. Phrasings and depths are also shown unequally often.
+What makes success differ from question to question is the demonstrators. Each phrasing (and each arithmetic step of
+the static questions) has its own reliability, drawn once a seed from the quantiles of a U-shaped Beta: some words are
+nearly always read correctly, some nearly never. Phrasings and depths are also shown unequally often.
 """
 
 from __future__ import annotations

@@ -88,6 +88,5 @@ def check_disjoint(panels: Sequence[Panel[TaskType]], canonical_forms: Sequence[
         for second in range(first + 1, len(panels)):
             shared = canonical_forms[first] & canonical_forms[second]
             if shared:
-                raise ValueError(
-                    f"panels {panels[first].name} and {panels[second].name} share {len(shared)} items, e.g. {min(shared)!r}"
-                )
+                names = f"panels {panels[first].name} and {panels[second].name}"
+                raise ValueError(f"{names} share {len(shared)} items, for example {min(shared)!r}")

@@ -1,9 +1,10 @@
 """PASS@(k,T): does reinforcement learning widen what an agent can do? (arXiv 2604.14877)
 
-The experiment: warm-start a base, train it with GRPO on comparison and bridge questions, and ask base and trained policy the same
-test questions n times at every cap T on search rounds. PASS@(k,T) is the chance that at least one of k episodes with at
-most T rounds is right. `static` questions (category A) need no search and are never trained on; `comparison` (B) takes two
-independent searches; in `bridge` (C) the second search depends on what the first one found.
+The experiment: warm-start a base, train it with GRPO on comparison and bridge questions, and ask base and trained
+policy the same test questions n times at every cap T on search rounds. PASS@(k,T) is the chance that at least one of
+k episodes with at most T rounds is right. `static` questions (category A) need no search and are never trained on;
+`comparison` (B) takes two independent searches; in `bridge` (C) the second search depends on what the first one
+found.
 """
 
 from __future__ import annotations
@@ -125,7 +126,8 @@ def gap_widens(records: Records) -> Evidence:
 
 
 def endpoint_gain(records: Records) -> Evidence:
-    """Bridge questions: the gain at the largest k and T is positive; the paper's +4 points is the effect of interest."""
+    """Bridge questions: the gain at the largest k and T is positive; the paper's +4 points is the effect of
+    interest."""
     published = published_number(KEY, "net-expansion.C.RL-base").value
     return superiority(
         _gain(records, "bridge", _deepest(records), _ks(records)[-1:])[..., 0], smallest_effect=float(published)
@@ -137,6 +139,7 @@ def crossing_small_k(records: Records) -> Evidence:
     ks, cap = _ks(records), _deepest(records)
     gain = _gain(records, "bridge", cap, ks)
     bootstrap = hierarchical_bootstrap(gain, np.random.default_rng(0), resamples=4000, keep_draws=True)
+    assert bootstrap.draws is not None
     crossings = crossing_k(ks, bootstrap.draws)
     crosses = crossings[~np.isnan(crossings)]
     share = len(crosses) / len(crossings)
@@ -182,8 +185,8 @@ def task_specific(records: Records) -> Evidence:
 def beyond_self_null(records: Records) -> Evidence:
     """Bridge questions gained over the base's boundary exceed what a second sample of the base gains over the first.
 
-    A question is inside a sample's boundary if any of its n episodes is right. Each half of the base's episodes serves as
-    the reference once, so that under the null the two kinds of gain are exchangeable.
+    A question is inside a sample's boundary if any of its n episodes is right. Each half of the base's episodes
+    serves as the reference once, so that under the null the two kinds of gain are exchangeable.
     """
     cap = _deepest(records)
     first, second = (records.counts_of("base", "bridge", cap, half=half)[1] > 0 for half in (0, 1))
@@ -292,7 +295,8 @@ CLAIMS = (
     _claim(
         "endpoint-gain",
         "On bridge questions the trained policy's PASS@(64, T = 5) exceeds its base's.",
-        "{net-expansion.C.RL-base} points: {boundary-gained.C.RL-base} questions gained, {boundary-lost.C.RL-base} lost",
+        "{net-expansion.C.RL-base} points: {boundary-gained.C.RL-base} questions gained, "
+        "{boundary-lost.C.RL-base} lost",
         "gain(64) at T = 5; one-sided exact sign-flip over seeds",
         "the 95 % interval lies below the published +4 points",
         endpoint_gain,
@@ -303,8 +307,8 @@ CLAIMS = (
         "crossing-small-k",
         "On bridge questions the curves of base and trained policy cross at a small k.",
         "base ahead at k = 1, crossing at k = {crossing.C.RL-base}",
-        "k* where the mean gain turns positive, interpolated in log2 k; bootstrap over seeds and questions; supported when "
-        "95 % of resamples cross and the interval ends at or below k = 16 (the bound is ours); descriptive, no p",
+        "k* where the mean gain turns positive, interpolated in log2 k; bootstrap over seeds and questions; supported "
+        "when 95 % of resamples cross and the interval ends at or below k = 16 (bound ours); descriptive, no p",
         "more than half of the resamples do not cross from below",
         crossing_small_k,
         "bridge_curves",
@@ -323,8 +327,8 @@ CLAIMS = (
         "beyond-self-null",
         "The questions gained exceed what resampling the base alone would gain (ours).",
         "{boundary-gained.C.RL-base} gained, {boundary-lost.C.RL-base} lost, without a base-against-base comparison",
-        "gained by the trained policy minus gained by a second sample of the base, n episodes each, any success of n, T = 5; "
-        "one-sided exact sign-flip over seeds",
+        "gained by the trained policy minus gained by a second sample of the base, n episodes each, any success of n, "
+        "T = 5; one-sided exact sign-flip over seeds",
         "the 95 % interval lies below 1 point (one question in a hundred, ours)",
         beyond_self_null,
         "boundary",
@@ -333,8 +337,8 @@ CLAIMS = (
         "depth-saturation",
         "Two-hop questions saturate at T = 2 rounds.",
         "saturation depth {saturation-depth.B.base} on comparison and {saturation-depth.C.RL} on bridge questions",
-        "PASS(64,3) - PASS(64,2) and PASS(64,5) - PASS(64,2) for both policies and categories, prefix-fork episodes; TOST with a "
-        "margin of 3 points, all must pass",
+        "PASS(64,3) - PASS(64,2) and PASS(64,5) - PASS(64,2) for both policies and categories, prefix-fork episodes; "
+        "TOST with a margin of 3 points, all must pass",
         "the 90 % interval of an increment lies above 3 points",
         depth_saturation,
         "depth",
@@ -343,7 +347,8 @@ CLAIMS = (
         "rounds-unlock",
         "A second round unlocks on bridge questions what more samples of one round cannot.",
         "stated in words only",
-        "PASS(4,2) - PASS(64,1) on bridge questions for both policies; one-sided exact sign-flip over seeds, the larger p",
+        "PASS(4,2) - PASS(64,1) on bridge questions for both policies; one-sided exact sign-flip over seeds, the "
+        "larger p",
         "the 95 % interval lies below 3 points for either policy",
         rounds_unlock,
         "rounds",

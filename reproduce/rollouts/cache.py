@@ -1,7 +1,8 @@
 """A preallocated key-value cache for rows of unequal length, kept across turns.
 
-`generate` with a growing cache copies the whole cache at every token. Here keys and values are written in place, rows of
-unequal length lie side by side, and a row is copied only when episodes that shared it part ways or when it must be moved.
+`generate` with a growing cache copies the whole cache at every token. Here keys and values are written in place, rows
+of unequal length lie side by side, and a row is copied only when episodes that shared it part ways or when it must be
+moved.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class RaggedCache(Cache):
     def place(self, starts: torch.Tensor, new: int, window: int | None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Announce `new` tokens for the first len(starts) rows, row i from position starts[i].
 
-        Returns the position ids (rows, new) and an additive attention mask (rows, 1, new, visible) for each kind of layer.
+        Returns the position ids (rows, new) and an additive attention mask (rows, 1, new, visible) for each kind of
+        layer.
         """
         self.rows = torch.arange(len(starts))[:, None]
         self.positions = starts[:, None] + torch.arange(new)
@@ -82,7 +84,8 @@ class RaggedCache(Cache):
                 layer.keys[:rows, :, :positions], layer.values[:rows, :, :positions] = keys, values
 
     def copy_rows(self, sources: torch.Tensor, target: RaggedCache, places: torch.Tensor, length: int) -> None:
-        """Copy the first `length` positions of the source rows to `places` of the target cache, which may be this one."""
+        """Copy the first `length` positions of the source rows to `places` of the target cache, which may be this
+        one."""
         for source_layer, target_layer in zip(self.layers, target.layers, strict=True):
             if not target_layer.is_initialized:
                 target_layer.lazy_initialization(source_layer.keys, source_layer.values)

@@ -1,13 +1,14 @@
 """Multi-turn sampling in which episodes that share a history share its computation.
 
-The next-token distribution depends on the history alone, so episodes of one task that have written the same tokens so far are one
-row of the batch; they part when they draw different tokens. Each episode draws from its own stream of uniform numbers by inverse
-distribution function, so its tokens do not depend on which episodes it is sampled with, and any episode can be drawn again alone.
-The episodes are independent draws from the policy, exactly as if each had its own row.
+The next-token distribution depends on the history alone, so episodes of one task that have written the same tokens so
+far are one row of the batch; they part when they draw different tokens. Each episode draws from its own stream of
+uniform numbers by inverse distribution function, so its tokens do not depend on which episodes it is sampled with,
+and any episode can be drawn again alone. The episodes are independent draws from the policy, exactly as if each had
+its own row.
 
-Two estimators of PASS@(k,T) differ only in the streams. With a stream for each (question, T, sample) every T has fresh
-episodes, as in the paper. With one stream for each (question, sample), shared by all T, episodes run alike until their caps: this is
-the prefix-fork estimator, and forks cost only their forced answers.
+Two estimators of PASS@(k,T) differ only in the streams. With a stream for each (question, T, sample) every T has
+fresh episodes, as in the paper. With one stream for each (question, sample), shared by all T, episodes run alike
+until their caps: this is the prefix-fork estimator, and forks cost only their forced answers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The environment: parse an action, search or grade, answer in words.
 
-An action is free reasoning followed by one command: `REASONING search QUERY` or `REASONING answer ENTITY`. A search returns the best
-paragraph; an answer ends the episode; anything else costs a round and gets a message, as in Search-R1.
+An action is free reasoning followed by one command: `REASONING search QUERY` or `REASONING answer ENTITY`. A search
+returns the best paragraph; an answer ends the episode; anything else costs a round and gets a message, as in
+Search-R1.
 """
 
 from __future__ import annotations

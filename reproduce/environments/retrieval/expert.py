@@ -74,7 +74,8 @@ class _Episode:
 def demonstrate(
     task: RetrievalTask, rounds: int, generator: random.Random, demonstrator: Demonstrator | None = None
 ) -> tuple[Turn, ...]:
-    """One demonstration of at most `rounds` searches. The default demonstrator needs `task.hops` rounds and is right."""
+    """One demonstration of at most `rounds` searches. The default demonstrator needs `task.hops` rounds and is
+    right."""
     demonstrator = demonstrator or Demonstrator()
     episode = _Episode(task, rounds)
     if task.category == "static":

@@ -1,7 +1,8 @@
 """Questions over a generated knowledge base: `static`, `comparison` and `bridge`, in three disjoint panels.
 
-Every question brings its own ten paragraphs, as in the distractor setting of HotpotQA: those the answer needs (two for a
-two-hop question) and distractors that share entities with them. A paragraph is `ENTITY relation value relation value ...`.
+Every question brings its own ten paragraphs, as in the distractor setting of HotpotQA: those the answer needs (two
+for a two-hop question) and distractors that share entities with them. A paragraph is `ENTITY relation value relation
+value ...`.
 """
 
 from __future__ import annotations

@@ -24,11 +24,12 @@ class Phrasing:
     """The relation that an unreliable demonstrator takes the word for: fixed, so that an error is systematic."""
 
 
-ENTITY_RELATIONS = ("spouse", "mentor", "employer", "founder", "owner", "rival")
-ENTITY_RELATIONS += ("neighbour", "sponsor", "doctor", "lawyer", "editor", "pupil")
-NUMBER_RELATIONS = ("age", "height", "wealth", "weight", "speed", "strength")
+ENTITY_RELATIONS = tuple(
+    "spouse mentor employer founder owner rival neighbour sponsor doctor lawyer editor pupil".split()
+)
+NUMBER_RELATIONS = tuple("age height wealth weight speed strength".split())
 
-_ENTITY_WORDS = {
+_ENTITY_WORDS: dict[str, tuple[str, ...]] = {
     "spouse": ("spouse", "partner", "consort"),
     "mentor": ("mentor", "guide", "coach"),
     "employer": ("employer", "boss", "chief"),
@@ -42,7 +43,7 @@ _ENTITY_WORDS = {
     "editor": ("editor", "reviser", "redactor"),
     "pupil": ("pupil", "student", "disciple"),
 }
-_NUMBER_WORDS = {
+_NUMBER_WORDS: dict[str, tuple[str, ...]] = {
     "age": ("older", "elder", "senior"),
     "height": ("taller", "higher", "loftier"),
     "wealth": ("richer", "wealthier", "costlier"),
