@@ -1,0 +1,221 @@
+"""Sampling: sharing computation changes no episode, keeping the cache changes no probability, any episode can be redrawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
+from reproduce.environments.retrieval.vocabulary import words
+from reproduce.policies import PolicyConfig, build_model, build_tokenizer, load_policy, save_policy
+from reproduce.rollouts import EpisodeBatch, EpisodeSampler, SamplingConfig, UniformStreams, rollout_columns
+
+TOKENIZER = build_tokenizer(words())
+MODEL = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=3).eval()
+# A random policy never writes a command; a bias on a few words makes it search, answer and end.
+BIAS = {"search": 3.0, "answer": 2.0, "<end>": 4.0, "ada": 2.0}
+PANELS = build_panels(4, 4, 2)
+TASKS = PANELS["test"].select("bridge") + PANELS["test"].select("comparison")
+
+
+class BiasedModel(torch.nn.Module):
+    """The model with a constant added to some logits, so that short random episodes do everything an episode can do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.config = MODEL, MODEL.config
+        self.bias = torch.zeros(len(TOKENIZER))
+        for word, value in BIAS.items():
+            self.bias[TOKENIZER.convert_tokens_to_ids(word)] = value
+
+    def forward(self, **arguments):
+        output = self.model(**arguments)
+        output.logits = output.logits + self.bias
+        return output
+
+
+POLICY = BiasedModel()
+
+
+def episodes(
+    caps: tuple[int, ...] = (0, 1, 3), samples: int = 24, coalesce: bool = True, tasks=TASKS, shared: bool = False
+) -> EpisodeBatch:
+    """`samples` episodes of every task at every cap; `shared` lets all caps draw from the same streams."""
+    task, cap, sample = (axis.ravel() for axis in np.meshgrid(range(len(tasks)), caps, range(samples), indexing="ij"))
+    place = np.searchsorted(caps, cap)
+    name = task if shared else task * len(caps) + place
+    count = len(tasks) * (1 if shared else len(caps))
+    streams = UniformStreams(tuple(f"test {number}" for number in range(count)), samples)
+    sampler = EpisodeSampler(POLICY, TOKENIZER, RetrievalEnvironment(), SamplingConfig(longest_action=8))
+    return sampler.sample(tasks, task, cap, name * samples + sample, streams, coalesce)
+
+
+def tokens(batch: EpisodeBatch) -> list[bytes]:
+    return [batch.trajectories[place].token_ids.tobytes() for place in batch.trajectory_of_episode]
+
+
+SHARED, SEPARATE = episodes(), episodes(coalesce=False)
+
+
+def test_sharing_computation_changes_no_episode() -> None:
+    assert tokens(SHARED) == tokens(SEPARATE)
+    assert (SHARED.successes == SEPARATE.successes).all()
+    assert SHARED.sampled_tokens == SEPARATE.sampled_tokens
+    assert SHARED.forward_tokens < SEPARATE.forward_tokens
+    assert len(SHARED.trajectories) < len(SEPARATE.trajectories) == len(SEPARATE.trajectory_of_episode)
+
+
+def test_trajectories_are_distinct() -> None:
+    keys = {(item.task, item.token_ids.tobytes()) for item in SHARED.trajectories}
+    assert len(keys) == len(SHARED.trajectories)
+
+
+def test_every_kind_of_episode_occurs() -> None:
+    kinds = {skill.split()[0] for item in SHARED.trajectories for skill in item.skills}
+    assert kinds == {"search", "answer", "invalid"}
+    assert {item.forced for item in SHARED.trajectories} == {True, False}
+    assert {item.rounds for item in SHARED.trajectories} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("place", range(0, len(SHARED.trajectories), 7))
+def test_log_probabilities_and_entropies_equal_a_plain_forward_pass(place: int) -> None:
+    item = SHARED.trajectories[place]
+    ids = torch.from_numpy(item.token_ids.astype(np.int64))[None]
+    with torch.no_grad():
+        expected = torch.log_softmax(POLICY(input_ids=ids).logits[0, :-1] / 0.7, dim=-1)
+    chosen = expected.gather(1, ids[0, 1:, None])[:, 0].numpy()
+    entropy = -(expected.exp() * expected).sum(-1).numpy()
+    written = item.from_policy[1:]
+    assert written.any()
+    np.testing.assert_allclose(item.log_probabilities[1:][written], chosen[written], atol=1e-4)
+    np.testing.assert_allclose(item.entropies[1:][written], entropy[written], atol=1e-4)
+    assert not item.log_probabilities[~item.from_policy].any()
+    assert not item.entropies[~item.from_policy].any()
+
+
+def test_mask_marks_exactly_what_the_environment_wrote() -> None:
+    """Replaying the actions that the mask picks out gives the environment's text back, token for token."""
+    environment = RetrievalEnvironment()
+    for item in SHARED.trajectories[::3]:
+        task, closed, rebuilt = TASKS[item.task], item.forced and item.rounds == 0, ["<begin>"]
+        rebuilt += TASKS[item.task].question.split() + (["closed"] if closed else []) + ["<turn>"]
+        all_words = TOKENIZER.convert_ids_to_tokens(item.token_ids.tolist())
+        assert not item.from_policy[: item.prompt_length].any()
+        position, rounds = item.prompt_length, 0
+        while position < len(all_words):
+            end = position
+            while end < len(all_words) and item.from_policy[end]:
+                end += 1
+            action = all_words[position:end]
+            rebuilt += action
+            text = " ".join(action[:-1] if action[-1] == "<end>" else action)
+            if end < len(all_words):
+                rounds += 1
+                rebuilt += environment.step(task, (), text).text.split()
+                rebuilt += ["closed"] if item.forced and rounds == item.rounds else []
+                rebuilt += ["<turn>"]
+            position = end
+            while position < len(all_words) and not item.from_policy[position]:
+                position += 1
+        assert rebuilt == all_words
+
+
+def test_caps_are_kept_and_forced_answers_come_exactly_at_the_cap() -> None:
+    caps = np.tile(np.repeat([0, 1, 3], 24), len(TASKS))
+    for cap, place in zip(caps, SHARED.trajectory_of_episode, strict=True):
+        item = SHARED.trajectories[place]
+        assert item.rounds <= cap
+        assert item.forced == (item.rounds == cap)
+        assert len(item.skills) == item.rounds + 1
+
+
+def test_one_episode_can_be_drawn_again_alone() -> None:
+    streams = UniformStreams(tuple(f"test {number}" for number in range(len(TASKS) * 3)), 24)
+    sampler = EpisodeSampler(POLICY, TOKENIZER, RetrievalEnvironment(), SamplingConfig(longest_action=8))
+    everything = tokens(SHARED)
+    for task, place, sample in ((0, 2, 5), (3, 1, 23), (7, 0, 0)):
+        alone = sampler.sample(TASKS, [task], [(0, 1, 3)[place]], [(task * 3 + place) * 24 + sample], streams)
+        assert tokens(alone) == [everything[(task * 3 + place) * 24 + sample]]
+
+
+def test_streams_do_not_depend_on_their_neighbours() -> None:
+    few, many = UniformStreams(("b",), 3).draw(), UniformStreams(("a", "b"), 5).draw()
+    np.testing.assert_array_equal(few, many[5:8])
+    assert not np.array_equal(many[:5], many[5:])
+    assert stats.kstest(UniformStreams(("c",), 200).draw().ravel(), "uniform").pvalue > 1e-3
+
+
+def test_forks_share_their_path_up_to_the_smaller_cap() -> None:
+    batch = episodes(caps=(1, 3), shared=True)
+    followed = batch.trajectory_of_episode.reshape(len(TASKS), 2, 24)
+    for task in range(len(TASKS)):
+        for early, late in zip(followed[task, 0], followed[task, 1], strict=True):
+            short, long = batch.trajectories[early], batch.trajectories[late]
+            if not short.forced:
+                assert early == late
+            first_action = int(short.from_policy[short.prompt_length :].argmin())
+            assert (short.token_ids[: first_action] == long.token_ids[: first_action]).all()
+
+
+def test_forked_and_fresh_episodes_have_one_law() -> None:
+    """The share of forced answers at T = 1, over many episodes of one task, from forks and from fresh episodes."""
+    one = TASKS[:1]
+    fork = episodes(caps=(1, 3), samples=400, tasks=one, shared=True)
+    fresh = episodes(caps=(1,), samples=400, tasks=one)
+    forced = [
+        sum(batch.trajectories[place].forced for place in batch.trajectory_of_episode[:400]) for batch in (fork, fresh)
+    ]
+    assert stats.fisher_exact([[forced[0], 400 - forced[0]], [forced[1], 400 - forced[1]]]).pvalue > 1e-3
+
+
+def test_sampling_follows_the_policy_distribution() -> None:
+    """First tokens of 4,000 episodes against the policy's probabilities (chi-square on the likelier tokens)."""
+    batch = episodes(caps=(1,), samples=4000, tasks=TASKS[:1])
+    item = batch.trajectories[0]
+    prompt = torch.from_numpy(item.token_ids[: item.prompt_length].astype(np.int64))[None]
+    with torch.no_grad():
+        expected = torch.softmax(POLICY(input_ids=prompt).logits[0, -1].double() / 0.7, -1).numpy()
+    first = np.array([trajectory.token_ids[trajectory.prompt_length] for trajectory in batch.trajectories])
+    counts = np.bincount(first[batch.trajectory_of_episode], minlength=len(expected))
+    likely = expected * 4000 > 5
+    observed = np.append(counts[likely], counts[~likely].sum())
+    wanted = np.append(expected[likely], expected[~likely].sum()) * 4000
+    assert stats.chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-3
+
+
+def test_memory_kept_between_calls_changes_nothing() -> None:
+    sampler = EpisodeSampler(POLICY, TOKENIZER, RetrievalEnvironment(), SamplingConfig(longest_action=8))
+    streams = UniformStreams(("again",), 40)
+    arguments = (TASKS, [0] * 40, [3] * 40, range(40), streams)
+    first, second = sampler.sample(*arguments), sampler.sample(*arguments)
+    assert tokens(first) == tokens(second)
+
+
+def test_columns_for_the_trainer_are_aligned() -> None:
+    columns = rollout_columns(SHARED)
+    assert len({len(values) for values in columns.values()}) == 1
+    for ids, mask, logprobs in zip(columns["completion_ids"], columns["env_mask"], columns["logprobs"], strict=True):
+        assert len(ids) == len(mask) == len(logprobs) > 0
+        assert mask[0] == 1
+
+
+def test_an_episode_that_outgrows_the_model_is_refused() -> None:
+    small = build_model(PolicyConfig(layers=1, width=16, heads=1, feed_forward=16, longest=16), TOKENIZER, 0)
+    sampler = EpisodeSampler(small, TOKENIZER, RetrievalEnvironment(), SamplingConfig())
+    with pytest.raises(ValueError, match="outgrows the model's 16 positions"):
+        sampler.sample(TASKS, [0], [1], [0], UniformStreams(("x",), 1))
+    with pytest.raises(ValueError, match="their streams hold 128"):
+        sampler.sample(TASKS, [0], [9], [0], UniformStreams(("x",), 1))
+
+
+def test_policy_is_an_ordinary_checkpoint(tmp_path) -> None:
+    save_policy(MODEL, TOKENIZER, tmp_path)
+    model, tokenizer = load_policy(tmp_path)
+    ids = torch.tensor([TOKENIZER("who is the owner of ada abbot ?", add_special_tokens=False).input_ids])
+    assert torch.equal(model.eval()(ids).logits, MODEL(ids).logits)
+    assert tokenizer.decode(ids[0]) == "who is the owner of ada abbot ?"
+    assert not list(tmp_path.glob("*.bin"))
+    with pytest.raises(FileNotFoundError):
+        load_policy(tmp_path / "nothing")
