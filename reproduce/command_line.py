@@ -1,0 +1,343 @@
+"""The command line. Each command is a dataclass: its docstring and those of its fields are what `--help` shows.
+
+torch and trl take seconds to load, so each command imports what it needs itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from reproduce.names import nearest
+from reproduce.schedule import available_cores
+from reproduce.storage import UserError
+
+QUIET_AND_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}
+"""Settings of libraries; what the environment already says wins. Workers inherit them."""
+
+Paper = Annotated[
+    str, tyro.conf.Positional, tyro.conf.arg(metavar="PAPER", help="Key of the paper; `list` shows them.")
+]
+Profile = Annotated[str, tyro.conf.arg(metavar="PROFILE", help="Sizes of the experiment; `list` shows the profiles.")]
+Settings = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        name="set",
+        metavar="FIELD=VALUE",
+        help="Change fields of the profile; lists with commas: evaluation.caps=0,2,5.",
+    ),
+]
+Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
+
+
+@dataclass(frozen=True)
+class List:
+    """Show papers with their claims, arms and profiles."""
+
+    paper: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PAPER")] = None
+    """Key of one paper; all when left out."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.overview import show_papers
+
+        show_papers(console, self.paper)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Show what `run` would do: runs, episodes, time, disk and the effects that could be found."""
+
+    paper: Paper
+    profile: Profile = "laptop"
+    settings: Settings = ()
+    runs: Folder = Path("runs")
+    """Folder of the runs; complete ones are marked."""
+    workers: int = field(default_factory=available_cores)
+    """Worker processes the time is estimated for."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.planning import open_experiment, show_plan
+
+        _at_least_one(workers=self.workers)
+        show_plan(console, open_experiment(self.paper, self.profile, self.settings, self.runs), self.workers)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train and evaluate every run of a paper's plan, or what is left of it, and write the records."""
+
+    paper: Paper
+    profile: Profile = "laptop"
+    settings: Settings = ()
+    runs: Folder = Path("runs")
+    """Where run folders go, below PROFILE/PAPER."""
+    workers: int = field(default_factory=available_cores)
+    """Worker processes; each takes one seed at a time. The default is the number of cores."""
+    threads: int = 1
+    """Threads of each worker. Another number may change the last bit of a result."""
+    seeds_only: Annotated[str, tyro.conf.arg(metavar="A,B")] = ""
+    """Only these seeds, with commas between them. Records are written once all seeds are complete."""
+    rebuild_base: bool = False
+    """Warm-start the bases here, even those that come with the package."""
+    redo: bool = False
+    """Discard the run folders of the plan and begin again."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.planning import open_experiment
+        from reproduce.running import run_experiment
+
+        _at_least_one(workers=self.workers, threads=self.threads)
+        experiment = open_experiment(self.paper, self.profile, self.settings, self.runs)
+        seeds = _numbers("--seeds-only", self.seeds_only) if self.seeds_only else None
+        run_experiment(console, experiment, seeds, self.workers, self.threads, self.rebuild_base, self.redo)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Test the claims on the records and write report.md and report.pdf. Needs no model."""
+
+    paper: Paper
+    profile: Profile = "laptop"
+    runs: Folder = Path("runs")
+    """Folder of the runs; records are collected from it where there are none yet."""
+    records: OptionalFolder = None
+    """Folder of the records; reports/PROFILE/records when left out."""
+    out: OptionalFolder = None
+    """Folder for the report; reports/PROFILE when left out."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.running import report_experiment
+
+        report_experiment(console, self.paper, self.profile, self.runs, self.records, self.out)
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print episodes of a run as readable transcripts."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder, such as runs/laptop/pass_kt/retrieval/grpo/seed-0."""
+    panel: Annotated[str | None, tyro.conf.arg(metavar="PANEL")] = "test"
+    """Panel of the questions: test or ood."""
+    category: Annotated[str | None, tyro.conf.arg(metavar="CATEGORY")] = None
+    """Category of the questions, such as bridge."""
+    T: Annotated[int | None, tyro.conf.arg(metavar="T")] = None
+    """Cap on tool rounds."""
+    estimator: Annotated[str | None, tyro.conf.arg(metavar="ESTIMATOR")] = None
+    """independent or prefix-fork."""
+    question: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
+    """Identifier of one question."""
+    success: bool = False
+    """Only episodes that succeeded."""
+    failure: bool = False
+    """Only episodes that failed."""
+    number: int = 3
+    """How many episodes to show."""
+    seed: int = 0
+    """Which of the episodes that fit are drawn."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.show import EpisodeFilter, show_episodes
+
+        if self.success and self.failure:
+            raise UserError("--success and --failure exclude each other")
+        _at_least_one(number=self.number)
+        wanted = EpisodeFilter(
+            panel=self.panel,
+            category=self.category,
+            T=self.T,
+            estimator=self.estimator,
+            question=self.question,
+            success=True if self.success else False if self.failure else None,
+        )
+        show_episodes(console, self.run, wanted, self.number, self.seed)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Show versions and hardware."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.overview import show_environment
+
+        show_environment(console)
+
+
+@dataclass(frozen=True)
+class Bases:
+    """Warm-start and measure the bases of a paper's profile. Those that are there already are left alone."""
+
+    paper: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PAPER")] = "pass_kt"
+    """Key of the paper."""
+    profile: Profile = "laptop"
+    settings: Settings = ()
+    seeds: int | None = None
+    """How many seeds, from 0 on; those of the profile when left out."""
+    out: OptionalFolder = None
+    """Folder for the bases; the package's own when left out."""
+    workers: int = field(default_factory=available_cores)
+    """Worker processes. The default is the number of cores."""
+    threads: int = 1
+    """Threads of each worker."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.running import build_bases
+
+        _at_least_one(workers=self.workers, threads=self.threads, seeds=1 if self.seeds is None else self.seeds)
+        build_bases(console, self.paper, self.profile, self.settings, self.seeds, self.out, self.workers, self.threads)
+
+
+COMMANDS: dict[str, Any] = {
+    "list": List,
+    "plan": Plan,
+    "run": Run,
+    "report": Report,
+    "show": Show,
+    "env": Environment,
+    "bases": Bases,
+}
+WITH_SETTINGS = tuple(
+    name for name, command in COMMANDS.items() if "settings" in {item.name for item in fields(command)}
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out one command. Returns the exit code: 0, 2 for something the user can put right, 130 for Ctrl-C."""
+    for name, value in QUIET_AND_OFFLINE.items():
+        os.environ.setdefault(name, value)
+    console = Console()
+    try:
+        if set(arguments) & {"--help", "-h"} or not arguments:
+            _show_help(console, list(arguments))
+        else:
+            parse(arguments).carry_out(console)
+    except UserError as error:
+        _print_error(str(error))
+        return 2
+    except KeyboardInterrupt:
+        _print_error("stopped; the same command continues")
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough; nothing may be left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The command, as one of the dataclasses above. Raises UserError with one line for anything that does not fit."""
+    _check_names(arguments)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(complaint):
+            return _parse_with_tyro(_joined_settings(arguments))
+    except SystemExit:
+        raise UserError(_one_line(complaint.getvalue())) from None
+
+
+def _parse_with_tyro(arguments: Sequence[str]) -> Any:
+    return tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        prog="python -m reproduce",
+        description="Does the claim hold, and how sure are we? Train, evaluate, test and report the claims of a paper.",
+        args=list(arguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Name the nearest command or option for one that does not exist."""
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise UserError(f"unknown command {command!r}; {nearest(command, tuple(COMMANDS))}")
+    options = [
+        "--set" if item.name == "settings" else f"--{item.name.replace('_', '-')}" for item in fields(COMMANDS[command])
+    ]
+    for argument in rest:
+        name = argument.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in options:
+            raise UserError(f"{command}: unknown option {name!r}; {nearest(name, options)}")
+
+
+def _joined_settings(arguments: Sequence[str]) -> list[str]:
+    """Gather `--set a=1 --set b=2` into one option: of several options of one name, the parser would keep the last."""
+    kept: list[str] = []
+    settings: list[str] = []
+    inside = False
+    for argument in arguments:
+        if argument == "--set" or argument.startswith("-"):
+            inside = argument == "--set" or argument.startswith("--set=")
+            if argument.startswith("--set="):
+                settings.append(argument.partition("=")[2])
+            elif not inside:
+                kept.append(argument)
+        elif inside and "=" in argument:
+            settings.append(argument)
+        else:
+            inside = False
+            kept.append(argument)
+    return [*kept, "--set", *settings] if settings else kept
+
+
+def _one_line(complaint: str) -> str:
+    """The parser's message without its frame, its advice and its line breaks."""
+    lines = [line.strip(" │") for line in complaint.splitlines()]
+    body = []
+    for line in lines:
+        if line.startswith(("─", "╰")) and body:
+            break
+        if line and not line.startswith(("╭", "─")):
+            body.append(line)
+    return re.sub(r"\s+", " ", " ".join(body)) or "the arguments do not fit; --help shows them"
+
+
+def _show_help(console: Console, arguments: list[str]) -> None:
+    """The parser's help; for a command with `--set`, also every field that can be set."""
+    if arguments and not arguments[0].startswith("-"):
+        _check_names([arguments[0]])
+    with contextlib.suppress(SystemExit):
+        _parse_with_tyro([arguments[0], "--help"] if len(arguments) > 1 else ["--help"])
+    if len(arguments) > 1 and arguments[0] in WITH_SETTINGS:
+        from reproduce.overview import show_fields
+
+        sys.stdout.flush()
+        show_fields(console, arguments[1:])
+
+
+def _print_error(message: str) -> None:
+    Console(stderr=True).print(Text(" ".join(message.split())), soft_wrap=True)
+
+
+def _at_least_one(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise UserError(f"--{name} {value}: must be at least 1")
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} {text!r}: expected whole numbers with commas between them") from None

@@ -1,0 +1,276 @@
+"""What an experiment consists of before anything is computed: its runs, what they cost, and what is there already."""
+
+from __future__ import annotations
+
+import heapq
+import importlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from reproduce.names import nearest
+from reproduce.storage import UserError, read_jsonl, read_parquet
+
+if TYPE_CHECKING:
+    from reproduce.experiment import ExperimentConfig
+    from reproduce.runs import RunConfig
+
+PAPERS = {"pass_kt": "reproduce.papers.pass_kt"}
+"""Key and module of each paper. A module is loaded when its paper is asked for."""
+
+# Rates of one worker with one thread, measured with the laptop profile (0.4 M parameters) on a 2-core x86 machine: seconds of
+# the stage divided by its work. Other sizes are scaled by parameters in matrix products, which is fair above about
+# 0.1 M parameters; below, fixed costs dominate.
+WARM_START_SEQUENCES_PER_SECOND = 1_400.0
+"""Demonstrations and drills through forward and backward pass."""
+TRAINING_EPISODES_PER_SECOND = 160.0
+"""Rollouts of training, with their share of the optimiser step."""
+EVALUATION_EPISODES_PER_SECOND = 3_000.0
+"""Episodes of the evaluation; episodes with one history share their computation."""
+REFERENCE_PARAMETERS = 328_000
+"""Parameters in matrix products of the policy the rates were measured with."""
+START_SECONDS = 10.0
+"""A worker loads torch and trl once."""
+
+# Disk of a complete run, measured on smoke and laptop runs.
+BYTES_PER_EPISODE = 12
+"""Of episodes.parquet, after compression; transcripts are stored once for each distinct trajectory."""
+BYTES_PER_PARAMETER = 4
+"""A checkpoint in float32; training keeps two more with optimiser state for as long as it lasts."""
+BYTES_PER_RUN = 400_000
+"""Manifest, log, tokenizer."""
+SPARE_BYTES = 64 * 2**20
+"""Disk that must stay free."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A paper's plan at one configuration, and the folder its runs live in."""
+
+    paper: ModuleType
+    config: ExperimentConfig
+    folder: Path
+    """DIR/PROFILE/PAPER; run folders lie below it."""
+
+    @cached_property
+    def plan(self) -> tuple[RunConfig, ...]:
+        """Every run, a base before the arms trained from it."""
+        return tuple(self.paper.plan(self.config))
+
+    @cached_property
+    def episodes(self) -> dict[str, int]:
+        """Evaluated episodes of a run of each arm."""
+        from reproduce.environments.retrieval import build_panels
+        from reproduce.evaluation import cells_of
+
+        panels = build_panels(**asdict(self.config.panels))
+        return {
+            arm: sum(
+                cell.samples
+                for name in ("test", "ood")
+                for cell in cells_of(panels[name].tasks, name, arm, "", self.config.evaluation)
+            )
+            for arm in dict.fromkeys(run.arm for run in self.plan)
+        }
+
+    @property
+    def rollouts(self) -> int:
+        """Training episodes of a trained run."""
+        training = self.config.training
+        return training.epochs * 2 * self.config.panels.train_per_category * training.group_size
+
+    @property
+    def records_folder(self) -> Path:
+        """Where the records of this profile are kept."""
+        return default_records(self.config.profile)
+
+
+def default_records(profile: str) -> Path:
+    """Where the records of a profile are kept, below the current folder."""
+    return Path("reports") / profile / "records"
+
+
+def load_paper(key: str) -> ModuleType:
+    """The module of a paper. Raises UserError for an unknown key, with the nearest one."""
+    if key not in PAPERS:
+        raise UserError(f"unknown paper {key!r}; {nearest(key, tuple(PAPERS))}")
+    return importlib.import_module(PAPERS[key])
+
+
+def open_experiment(key: str, profile: str, settings: Sequence[str], runs: Path) -> Experiment:
+    """Resolve names and settings. Raises UserError for those that are unknown or do not fit."""
+    paper = load_paper(key)
+    from reproduce.experiment import with_settings
+
+    if profile not in paper.PROFILES:
+        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.PROFILES))}")
+    experiment = Experiment(paper, with_settings(paper.PROFILES[profile], settings), runs / profile / key)
+    _check_sizes(experiment.config)
+    return experiment
+
+
+def _check_sizes(config: ExperimentConfig) -> None:
+    """Refuse what the training loop would refuse after seconds or minutes."""
+    sizes = {
+        "seeds": config.seeds,
+        "panels.train_per_category": config.panels.train_per_category,
+        "panels.test_per_category": config.panels.test_per_category,
+        "evaluation.samples": config.evaluation.samples,
+        "evaluation.largest_k": config.evaluation.largest_k,
+        "evaluation.questions_at_once": config.evaluation.questions_at_once,
+        "training.epochs": config.training.epochs,
+        "training.questions_per_step": config.training.questions_per_step,
+        "training.save_every": config.training.save_every,
+        "warm_start.steps": config.warm_start.steps,
+    }
+    for name, value in sizes.items():
+        if value < 1:
+            raise UserError(f"--set {name}={value}: must be at least 1")
+    if config.training.group_size < 2:
+        raise UserError(
+            f"--set training.group_size={config.training.group_size}: must be at least 2, a group is compared"
+        )
+    if config.policy.width % (2 * config.policy.heads):
+        raise UserError(
+            f"--set policy.width={config.policy.width}: must be an even multiple of policy.heads={config.policy.heads}"
+        )
+    questions, step = 2 * config.panels.train_per_category, config.training.questions_per_step
+    if questions % step:
+        raise UserError(f"--set training.questions_per_step={step}: must divide the {questions} training questions")
+    if not config.evaluation.caps or min(config.evaluation.caps) < 0:
+        raise UserError("--set evaluation.caps: at least one cap, none below 0")
+    if config.evaluation.samples < 2 * config.evaluation.largest_k:
+        raise UserError(
+            f"--set evaluation.samples={config.evaluation.samples}: must be at least twice "
+            f"evaluation.largest_k={config.evaluation.largest_k}"
+        )
+
+
+def complete_runs(experiment: Experiment) -> set[str]:
+    """Names of the runs that are complete. Raises UserError for a folder of another configuration or with damaged files."""
+    from reproduce.runs import RunFolder
+
+    complete = set()
+    for run in experiment.plan:
+        folder = RunFolder(experiment.folder / run.name, run)
+        try:
+            is_complete = folder.complete
+        except (KeyError, TypeError):
+            raise UserError(f"{folder.manifest}: damaged (no exit state); run again with --redo") from None
+        if is_complete:
+            # Damage must be found now, not after hours, when the records are made.
+            read_parquet(folder.episodes, columns=["success"])
+            if run.training is not None:
+                read_jsonl(folder.metrics)
+            complete.add(run.name)
+    return complete
+
+
+def parameters(config: ExperimentConfig) -> int:
+    """Parameters of the policy in matrix products, the (tied) embedding left out."""
+    policy = config.policy
+    return policy.layers * policy.width * (4 * policy.width + 3 * policy.feed_forward)
+
+
+def stage_seconds(experiment: Experiment, run: RunConfig, rebuild_base: bool = False) -> dict[str, float]:
+    """Expected seconds of each stage of a run, by one worker."""
+    from reproduce.bases import is_committed
+
+    config = experiment.config
+    scale = parameters(config) / REFERENCE_PARAMETERS
+    stages = {}
+    if run.training is not None:
+        stages["train"] = experiment.rollouts * scale / TRAINING_EPISODES_PER_SECOND
+    elif rebuild_base or not is_committed(run.policy, run.warm_start, run.seed):
+        sequences = config.warm_start.steps * config.warm_start.batch_size
+        stages["warm start"] = sequences * scale / WARM_START_SEQUENCES_PER_SECOND
+    stages["evaluate"] = experiment.episodes[run.arm] * scale / EVALUATION_EPISODES_PER_SECOND
+    return stages
+
+
+def expected_seconds(jobs: Sequence[float], workers: int) -> float:
+    """Seconds until the last of these jobs ends, each begun in order by the first free worker."""
+    ends = [START_SECONDS] * max(1, min(workers, len(jobs)))
+    for seconds in jobs:
+        heapq.heappush(ends, heapq.heappop(ends) + seconds)
+    return max(ends) if jobs else 0.0
+
+
+def expected_bytes(experiment: Experiment, run: RunConfig) -> int:
+    """Disk of a complete run."""
+    checkpoint = BYTES_PER_PARAMETER * parameters(experiment.config)
+    return BYTES_PER_RUN + checkpoint + BYTES_PER_EPISODE * experiment.episodes[run.arm]
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise UserError when the disk of `folder` cannot take `needed` bytes more."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed + SPARE_BYTES:
+        raise UserError(
+            f"{folder}: {shown_bytes(needed + SPARE_BYTES)} of disk are needed, {shown_bytes(free)} are free; "
+            "free some or choose another --runs folder"
+        )
+
+
+def shown_bytes(count: float) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def shown_seconds(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
+    """Print runs, cost and detectable effects."""
+    complete, config = complete_runs(experiment), experiment.config
+    by_seed: dict[int, float] = {}
+    table = Table(
+        title=f"{experiment.paper.KEY}, profile {config.profile}, runs in {experiment.folder}", title_justify="left"
+    )
+    for name, right in (("run", False), ("state", False), ("rollouts", True), ("episodes", True), ("time", True)):
+        table.add_column(name, justify="right" if right else "left")
+    for run in experiment.plan:
+        seconds = sum(stage_seconds(experiment, run).values())
+        done = run.name in complete
+        if not done:
+            by_seed[run.seed] = by_seed.get(run.seed, 0.0) + seconds
+        started = (experiment.folder / run.name / "manifest.json").exists()
+        table.add_row(
+            run.name,
+            "complete" if done else "begun" if started else "to do",
+            f"{experiment.rollouts:,}" if run.training is not None else "",
+            f"{experiment.episodes[run.arm]:,}",
+            "" if done else f"about {shown_seconds(seconds)}",
+        )
+    console.print(table)
+    left = [run for run in experiment.plan if run.name not in complete]
+    seconds = expected_seconds(list(by_seed.values()), workers)
+    disk = sum(expected_bytes(experiment, run) for run in left)
+    lines = [
+        f"{len(left)} of {len(experiment.plan)} runs to do, {sum(experiment.episodes[run.arm] for run in left):,} episodes and "
+        f"{experiment.rollouts * sum(run.training is not None for run in left):,} rollouts of training",
+        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on as many cores, "
+        f"disk about {shown_bytes(disk)}",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    planned_effects = getattr(experiment.paper, "planned_effects", None)
+    if planned_effects is not None:
+        effects = Table(title="Minimum detectable effects, 80 % power at 5 %", title_justify="left")
+        for name in ("claim", "effect", "assumption"):
+            effects.add_column(name)
+        for row in planned_effects(config):
+            effects.add_row(*row)
+        console.print(effects)

@@ -1,0 +1,147 @@
+"""The commands that compute: carrying out a plan, building bases, writing a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from reproduce.names import nearest
+from reproduce.planning import (
+    Experiment,
+    check_disk,
+    complete_runs,
+    default_records,
+    expected_bytes,
+    load_paper,
+    open_experiment,
+    shown_seconds,
+    stage_seconds,
+)
+from reproduce.schedule import Job, StageReport, Step, carry_out
+from reproduce.storage import UserError
+
+if TYPE_CHECKING:
+    from reproduce.runs import RunConfig
+
+
+def execute_run(config: RunConfig, folder: Path, rebuild_base: bool, report: StageReport) -> None:
+    """Carry out one run; this is what a worker does."""
+    from reproduce.runs import execute
+
+    execute(config, folder, report, rebuild_base)
+
+
+def run_experiment(
+    console: Console,
+    experiment: Experiment,
+    seeds: Sequence[int] | None,
+    workers: int,
+    threads: int,
+    rebuild_base: bool,
+    redo: bool,
+) -> None:
+    """Carry out the plan, or what is left of it for these seeds, and write the records once it is complete."""
+    chosen = _chosen(experiment, seeds)
+    if redo:
+        _discard(experiment, chosen)
+    complete = complete_runs(experiment)
+    left = [run for run in chosen if run.name not in complete]
+    check_disk(experiment.folder, sum(expected_bytes(experiment, run) for run in left))
+    jobs: dict[int, list[Step]] = {}
+    for run in left:
+        step = Step(
+            run.name,
+            stage_seconds(experiment, run, rebuild_base),
+            partial(execute_run, run, experiment.folder, rebuild_base),
+        )
+        jobs.setdefault(run.seed, []).append(step)
+    _say(console, f"{experiment.folder}: {len(complete)} of {len(experiment.plan)} runs complete, {len(left)} to do")
+    carry_out([tuple(steps) for steps in jobs.values()], workers, threads, console)
+    missing = len(experiment.plan) - len(complete_runs(experiment))
+    if missing:
+        _say(console, f"{missing} runs of other seeds are left; records are written once all are complete")
+        return
+    _collect(console, experiment, experiment.records_folder)
+
+
+def _chosen(experiment: Experiment, seeds: Sequence[int] | None) -> list[RunConfig]:
+    known = {run.seed for run in experiment.plan}
+    for seed in seeds or ():
+        if seed not in known:
+            raise UserError(f"--seeds-only {seed}: the plan has seeds {min(known)} to {max(known)}")
+    return [run for run in experiment.plan if seeds is None or run.seed in seeds]
+
+
+def _discard(experiment: Experiment, chosen: Sequence[RunConfig]) -> None:
+    """Remove the folders of these runs, whatever configuration they were made with, unless one is being written."""
+    import shutil
+
+    from filelock import FileLock, Timeout
+
+    for run in chosen:
+        folder = experiment.folder / run.name
+        if not folder.exists():
+            continue
+        try:
+            with FileLock(folder / ".lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            raise UserError(f"{folder} is in use by another process; wait for it or stop it") from None
+
+
+def _collect(console: Console, experiment: Experiment, destination: Path) -> None:
+    from reproduce.records import collect
+
+    collect(experiment.plan, asdict(experiment.config), experiment.folder, destination)
+    _say(console, f"records: {destination}")
+
+
+def report_experiment(
+    console: Console, key: str, profile: str, runs: Path, records: Path | None, out: Path | None
+) -> None:
+    """Write the report of the records; where there are none, collect them from the runs if those are complete."""
+    paper = load_paper(key)
+    if profile not in paper.PROFILES:
+        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.PROFILES))}")
+    source = records or default_records(profile)
+    if not (source / "experiment.json").is_file():
+        experiment = open_experiment(key, profile, (), runs)
+        if records is not None or len(complete_runs(experiment)) < len(experiment.plan):
+            raise UserError(f"no records in {source}; `python -m reproduce run {key} --profile {profile}` writes them")
+        _collect(console, experiment, source)
+    from reproduce.report import write_report
+
+    _say(console, f"report: {write_report(paper, source, out or Path('reports') / profile)}")
+
+
+def build_bases(
+    console: Console,
+    key: str,
+    profile: str,
+    settings: Sequence[str],
+    seeds: int | None,
+    out: Path | None,
+    workers: int,
+    threads: int,
+) -> None:
+    """Build and measure the bases that are not there yet, then show what was measured of each."""
+    experiment = open_experiment(key, profile, settings, Path())
+    from reproduce.base_building import base_jobs, default_folder, show_bases
+
+    chosen, destination = range(experiment.config.seeds if seeds is None else seeds), out or default_folder()
+    seconds = {"warm start": stage_seconds(experiment, experiment.plan[0], rebuild_base=True)["warm start"]}
+    seconds["measure"] = stage_seconds(experiment, experiment.plan[0])["evaluate"] / 4
+    jobs: list[Job] = base_jobs(experiment.config, chosen, destination, seconds)
+    _say(console, f"{destination}: {len(jobs)} of {len(chosen)} bases to build")
+    check_disk(destination, len(jobs) * expected_bytes(experiment, experiment.plan[0]))
+    carry_out(jobs, workers, threads, console)
+    show_bases(console, chosen, destination)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,173 @@
+"""Jobs spread over worker processes. A job is a list of steps that one worker carries out in order.
+
+Nothing heavy is imported here: a worker sets its threads before the first step brings torch along.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from reproduce.progress import ProgressDisplay
+from reproduce.storage import UserError
+
+StageReport = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+SECONDS_BETWEEN_MESSAGES = 0.1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of work, shown as one line while it is under way."""
+
+    name: str
+    expected_seconds: Mapping[str, float]
+    """For each stage, in order."""
+    work: Callable[[StageReport], None]
+    """Sent to the worker, so a function of a module or a `functools.partial` of one."""
+
+
+Job = tuple[Step, ...]
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def carry_out(jobs: Sequence[Job], workers: int, threads: int, console: Console) -> None:
+    """Carry out every job, at most `workers` at a time, each with `threads` threads.
+
+    The first exception of a step stops all workers and is raised again, with a note that names the step. So does Ctrl-C.
+    Raises UserError when a worker process disappears.
+    """
+    jobs = [job for job in jobs if job]
+    if not jobs:
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # Workers inherit it; torch reads it when it is loaded.
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    not_ours = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(messages, threads)
+    )
+    expected = {step.name: step.expected_seconds for job in jobs for step in job}
+    with ProgressDisplay(console, expected) as display:
+        try:
+            with _interrupt_later():
+                futures = [executor.submit(_carry_out_job, job) for job in jobs]
+            _follow(futures, messages, display)
+        except BaseException as error:
+            for process in set(multiprocessing.active_children()) - not_ours:
+                process.kill()
+            executor.shutdown(wait=True, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise UserError(
+                    "a worker process was stopped from outside (often too little memory: fewer --workers need less); "
+                    "the same command continues"
+                ) from None
+            raise
+    executor.shutdown(wait=True)
+
+
+@contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Hold Ctrl-C back while workers start. They inherit the mask, so that the terminal's signal reaches the parent only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
+def _follow(futures: list[Future[None]], messages: Any, display: ProgressDisplay) -> None:
+    """Show messages until every job is done. Raises the first exception."""
+    pending = set(futures)
+    while pending:
+        _show(messages, display, wait=0.1)
+        for future in [future for future in pending if future.done()]:
+            future.result()
+            pending.remove(future)
+    # The last messages may still be on their way when the last job has returned.
+    patience = time.monotonic() + 2
+    while len(display.finished) < len(display.expected) and time.monotonic() < patience:
+        _show(messages, display, wait=0.1)
+
+
+def _show(messages: Any, display: ProgressDisplay, wait: float) -> None:
+    try:
+        while True:
+            kind, *content = messages.get(timeout=wait)
+            getattr(display, kind)(*content)
+    except queue.Empty:
+        pass
+
+
+_messages: Any = None
+"""In a worker: the queue to the parent."""
+
+
+def _start_worker(messages: Any, threads: int) -> None:
+    global _messages
+    _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on writing: another call may already have continued its run."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _carry_out_job(job: Job) -> None:
+    for step in job:
+        _messages.put(("begin", step.name))
+        try:
+            step.work(_Reporter(step.name))
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise UserError(
+                    f"{step.name}: no space left on the disk; free some, the same command continues"
+                ) from None
+            error.add_note(f"in {step.name}")
+            raise
+        except Exception as error:
+            error.add_note(f"in {step.name}")
+            raise
+        _messages.put(("finish", step.name))
+
+
+class _Reporter:
+    """Sends a step's progress to the parent, but not more often than anyone can read."""
+
+    def __init__(self, step: str) -> None:
+        self.step, self.stage, self.sent = step, "", 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage != self.stage or done == total or now - self.sent >= SECONDS_BETWEEN_MESSAGES:
+            self.stage, self.sent = stage, now
+            _messages.put(("advance", self.step, stage, done, total))
