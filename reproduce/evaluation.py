@@ -40,7 +40,7 @@ class EvaluationConfig:
     """Further base episodes on bridge questions at the largest T: the second sample of the self-null."""
     ood_samples: int = 128
     """Episodes for each out-of-distribution question, at the largest T only."""
-    questions_at_once: int = 25
+    questions_at_once: int = 8
     """Questions sampled in one batch; changes speed and memory, not the episodes."""
 
     @property

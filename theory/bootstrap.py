@@ -62,8 +62,13 @@ def hierarchical_bootstrap(
     the design is crossed: every seed answers the same frozen panel, so one draw of questions serves all seeds of a
     resample and what a question has in common over seeds stays in the variance. `nested=True` is for seeds that have
     their own questions: each drawn copy of a seed then draws its own. `draws` has shape (resamples, ...cells) if
-    `keep_draws`. With few seeds the interval is too narrow, since S seeds carry a factor (S-1)/S and no t quantile:
-    prefer `crossed_t_interval` below about 20 seeds.
+    `keep_draws`.
+
+    With few seeds prefer `crossed_t_interval`. Coverage at nominal 95 %, measured by tests/theory/test_simulations.py
+    on 200 questions with 5 / 8 / 10 seeds: .88 / .91 / .92 where seeds dominate, .93 / .94 / .94 where seeds and
+    questions balance, .97 / .96 / .96 where questions dominate, .998 without variation of either (the crossed
+    bootstrap counts the residual three times).
+
     Raises ValueError for fewer than two axes, an empty axis, NaN or infinite values, resamples < 1 or a bad confidence.
     Source: Davison and Hinkley 1997, section 3.8 (nested); Owen 2007, "The pigeonhole bootstrap" (crossed).
     """
@@ -106,9 +111,12 @@ def crossed_t_interval(values: ArrayLike, confidence: float = 0.95) -> SeedQuest
     """t interval of the mean of a crossed seeds x questions table, both taken as random.
 
     values: shape (seeds, questions) or (seeds, questions, ...cells), at least two seeds and two questions. The
-    variance of the mean is estimated without bias by (MS_seed + MS_question - MS_residual) / (S Q), never less than
-    the larger of its first two terms, with Satterthwaite degrees of freedom. Use this rather than the percentile
-    bootstrap with few seeds.
+    variance of the mean is estimated by (MS_seed + MS_question - MS_residual) / (S Q), never less than the larger of
+    its first two terms, with Satterthwaite degrees of freedom. Coverage at nominal 95 %, measured by
+    tests/theory/test_simulations.py with 5, 8 and 10 seeds on 200 questions: .945 to .952 from seed-dominated to
+    question-dominated designs, and .97 where neither seeds nor questions vary. A t interval of the seed means alone
+    covers .62 to .95 there: it takes the panel as the whole population.
+
     Raises ValueError as `hierarchical_bootstrap`. Source: two-way random-effects analysis of variance; Satterthwaite
     1946.
     """

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-# 2^21 doubles are 16 MiB: large enough for a fast matrix product, small enough to stay near the cache.
+# 2^21 doubles are 16 MiB: enough rows for a fast matrix product even with 10^5 units.
 BLOCK_ELEMENTS = 1 << 21
+# Scattered counting slows down as soon as the counts leave the cache of one core.
+CACHE_ELEMENTS = 1 << 17
 
 
 def block_sizes(resamples: int, elements_each: int) -> Iterator[int]:
@@ -27,9 +29,16 @@ def multinomial_counts(generator: np.random.Generator, resamples: int, units: in
 
     Counting uniform indices is several times faster than `Generator.multinomial`, which draws a binomial per unit.
     """
-    index = generator.integers(units, size=(resamples, units), dtype=np.uint32).astype(np.int64)
-    index += np.arange(0, resamples * units, units)[:, None]
-    return np.bincount(index.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
+    # Narrow integers take a third of the time to draw.
+    index_type = np.uint16 if units <= 1 << 16 else np.uint32
+    counts = np.empty((resamples, units))
+    rows = max(1, CACHE_ELEMENTS // units)
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        index = generator.integers(units, size=(size, units), dtype=index_type)
+        position = index + np.arange(0, size * units, units)[:, None]
+        counts[start : start + size] = np.bincount(position.ravel(), minlength=size * units).reshape(size, units)
+    return counts
 
 
 def random_bits(generator: np.random.Generator, resamples: int, units: int) -> FloatArray:

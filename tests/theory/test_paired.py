@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_1samp, ttest_ind
 from statsmodels.stats.contingency_tables import mcnemar
@@ -106,6 +106,7 @@ def test_wilson_equals_scipy():
             wilson_interval(*bad)
 
 
+@settings(max_examples=25, deadline=None)  # statsmodels collects garbage at every call, which takes most of the time
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_holm_by_its_definition(p):
     adjusted = holm(p)
