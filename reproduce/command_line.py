@@ -6,9 +6,7 @@ torch and trl take seconds to load, so each command imports what it needs itself
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from reproduce.names import nearest
+from reproduce.parsing import SETTINGS, check_names, parse, parse_with_tyro
 from reproduce.schedule import available_cores
 from reproduce.storage import UserError
 
@@ -137,8 +135,8 @@ class Show:
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder, such as runs/laptop/pass_kt/retrieval/grpo/seed-0."""
-    panel: Annotated[str | None, tyro.conf.arg(metavar="PANEL")] = "test"
-    """Panel of the questions: test or ood."""
+    panel: Annotated[str | None, tyro.conf.arg(metavar="PANEL")] = None
+    """Panel of the questions, test or ood; when left out, test, or with --question the panel it is in."""
     category: Annotated[str | None, tyro.conf.arg(metavar="CATEGORY")] = None
     """Category of the questions, such as bridge."""
     T: Annotated[int | None, tyro.conf.arg(metavar="T")] = None
@@ -163,7 +161,7 @@ class Show:
             raise UserError("--success and --failure exclude each other")
         _at_least_one(number=self.number)
         wanted = EpisodeFilter(
-            panel=self.panel,
+            panel=self.panel or (None if self.question else "test"),
             category=self.category,
             T=self.T,
             estimator=self.estimator,
@@ -216,9 +214,7 @@ COMMANDS: dict[str, Any] = {
     "env": Environment,
     "bases": Bases,
 }
-WITH_SETTINGS = tuple(
-    name for name, command in COMMANDS.items() if "settings" in {item.name for item in fields(command)}
-)
+WITH_SETTINGS = tuple(name for name, command in COMMANDS.items() if SETTINGS in {item.name for item in fields(command)})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -230,7 +226,7 @@ def main(arguments: Sequence[str]) -> int:
         if set(arguments) & {"--help", "-h"} or not arguments:
             _show_help(console, list(arguments))
         else:
-            parse(arguments).carry_out(console)
+            parse(COMMANDS, arguments).carry_out(console)
     except UserError as error:
         _print_error(str(error))
         return 2
@@ -246,79 +242,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Any:
-    """The command, as one of the dataclasses above. Raises UserError with one line for anything that does not fit."""
-    _check_names(arguments)
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(complaint):
-            return _parse_with_tyro(_joined_settings(arguments))
-    except SystemExit:
-        raise UserError(_one_line(complaint.getvalue())) from None
-
-
-def _parse_with_tyro(arguments: Sequence[str]) -> Any:
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="python -m reproduce",
-        description="Does the claim hold, and how sure are we? Train, evaluate, test and report the claims of a paper.",
-        args=list(arguments),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-
-
-def _check_names(arguments: Sequence[str]) -> None:
-    """Name the nearest command or option for one that does not exist."""
-    command, *rest = arguments
-    if command not in COMMANDS:
-        raise UserError(f"unknown command {command!r}; {nearest(command, tuple(COMMANDS))}")
-    options = [
-        "--set" if item.name == "settings" else f"--{item.name.replace('_', '-')}" for item in fields(COMMANDS[command])
-    ]
-    for argument in rest:
-        name = argument.partition("=")[0].replace("_", "-")
-        if name.startswith("--") and name not in options:
-            raise UserError(f"{command}: unknown option {name!r}; {nearest(name, options)}")
-
-
-def _joined_settings(arguments: Sequence[str]) -> list[str]:
-    """Gather `--set a=1 --set b=2` into one option: of several options of one name, the parser would keep the last."""
-    kept: list[str] = []
-    settings: list[str] = []
-    inside = False
-    for argument in arguments:
-        if argument == "--set" or argument.startswith("-"):
-            inside = argument == "--set" or argument.startswith("--set=")
-            if argument.startswith("--set="):
-                settings.append(argument.partition("=")[2])
-            elif not inside:
-                kept.append(argument)
-        elif inside and "=" in argument:
-            settings.append(argument)
-        else:
-            inside = False
-            kept.append(argument)
-    return [*kept, "--set", *settings] if settings else kept
-
-
-def _one_line(complaint: str) -> str:
-    """The parser's message without its frame, its advice and its line breaks."""
-    lines = [line.strip(" │") for line in complaint.splitlines()]
-    body = []
-    for line in lines:
-        if line.startswith(("─", "╰")) and body:
-            break
-        if line and not line.startswith(("╭", "─")):
-            body.append(line)
-    return re.sub(r"\s+", " ", " ".join(body)) or "the arguments do not fit; --help shows them"
-
-
 def _show_help(console: Console, arguments: list[str]) -> None:
     """The parser's help; for a command with `--set`, also every field that can be set."""
     if arguments and not arguments[0].startswith("-"):
-        _check_names([arguments[0]])
+        check_names(COMMANDS, arguments[:1])
     with contextlib.suppress(SystemExit):
-        _parse_with_tyro([arguments[0], "--help"] if len(arguments) > 1 else ["--help"])
+        parse_with_tyro(COMMANDS, [arguments[0], "--help"] if len(arguments) > 1 else ["--help"])
     if len(arguments) > 1 and arguments[0] in WITH_SETTINGS:
         from reproduce.overview import show_fields
 

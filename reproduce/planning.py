@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 PAPERS = {"pass_kt": "reproduce.papers.pass_kt"}
 """Key and module of each paper. A module is loaded when its paper is asked for."""
 
-# Rates of one worker with one thread, measured with the laptop profile (0.4 M parameters) on a 2-core x86 machine: seconds of
-# the stage divided by its work. Other sizes are scaled by parameters in matrix products, which is fair above about
-# 0.1 M parameters; below, fixed costs dominate.
+# Rates of one worker with one thread, measured with the laptop profile on a 2-core x86 machine: work divided by the
+# seconds of its stage. Other sizes are scaled by parameters in matrix products, which is fair above about 0.1 M of
+# them; below, fixed costs dominate.
 WARM_START_SEQUENCES_PER_SECOND = 1_400.0
 """Demonstrations and drills through forward and backward pass."""
 TRAINING_EPISODES_PER_SECOND = 160.0
@@ -39,9 +39,10 @@ REFERENCE_PARAMETERS = 328_000
 START_SECONDS = 10.0
 """A worker loads torch and trl once."""
 
-# Disk of a complete run, measured on smoke and laptop runs.
-BYTES_PER_EPISODE = 12
-"""Of episodes.parquet, after compression; transcripts are stored once for each distinct trajectory."""
+# Disk of a complete run.
+BYTES_PER_EPISODE = 35
+"""Of episodes.parquet, measured on smoke runs. Their barely warm policy hardly ever says the same twice; a larger run,
+whose transcripts are stored once for each distinct trajectory, needs less."""
 BYTES_PER_PARAMETER = 4
 """A checkpoint in float32; training keeps two more with optimiser state for as long as it lasts."""
 BYTES_PER_RUN = 400_000
@@ -154,7 +155,7 @@ def _check_sizes(config: ExperimentConfig) -> None:
 
 
 def complete_runs(experiment: Experiment) -> set[str]:
-    """Names of the runs that are complete. Raises UserError for a folder of another configuration or with damaged files."""
+    """Names of the complete runs. Raises UserError for a folder of another configuration or with damaged files."""
     from reproduce.runs import RunFolder
 
     complete = set()
@@ -258,9 +259,10 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     left = [run for run in experiment.plan if run.name not in complete]
     seconds = expected_seconds(list(by_seed.values()), workers)
     disk = sum(expected_bytes(experiment, run) for run in left)
+    episodes = sum(experiment.episodes[run.arm] for run in left)
+    rollouts = experiment.rollouts * sum(run.training is not None for run in left)
     lines = [
-        f"{len(left)} of {len(experiment.plan)} runs to do, {sum(experiment.episodes[run.arm] for run in left):,} episodes and "
-        f"{experiment.rollouts * sum(run.training is not None for run in left):,} rollouts of training",
+        f"{len(left)} of {len(experiment.plan)} runs to do: {rollouts:,} rollouts of training, {episodes:,} episodes",
         f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on as many cores, "
         f"disk about {shown_bytes(disk)}",
     ]

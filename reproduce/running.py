@@ -19,7 +19,6 @@ from reproduce.planning import (
     expected_bytes,
     load_paper,
     open_experiment,
-    shown_seconds,
     stage_seconds,
 )
 from reproduce.schedule import Job, StageReport, Step, carry_out
