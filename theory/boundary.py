@@ -41,7 +41,7 @@ class SupportChange:
 
 @dataclass(frozen=True)
 class SelfNull:
-    """Law of the boundary difference when the same policy is sampled twice.
+    """Law of the boundary difference when the same policy is sampled twice, on questions drawn from one population.
 
     `gain_rate` is the probability per question of being solved in the first sample alone; losing has the same
     probability.
@@ -64,18 +64,17 @@ class SelfNull:
         low, high = binom.ppf(tails, self.questions, 2 * self.gain_rate)
         return int(low), int(high)
 
-    def probability(self, gained_at_least: int = 0, lost_at_most: int | None = None, net_at_least: int = 0) -> float:
-        """P(gained >= gained_at_least, lost <= lost_at_most, gained - lost >= net_at_least) by enumeration.
-
-        `net_at_least` is applied only where it is positive, so that the default asks nothing of the net.
-        """
+    def probability(
+        self, gained_at_least: int = 0, lost_at_most: int | None = None, net_at_least: int | None = None
+    ) -> float:
+        """P(gained >= gained_at_least, lost <= lost_at_most, gained - lost >= net_at_least) by enumeration."""
         total = np.arange(self.questions + 1)[:, None]
         gained = np.arange(self.questions + 1)[None, :]
         lost = total - gained
         wanted = (lost >= 0) & (gained >= gained_at_least)
         if lost_at_most is not None:
             wanted &= lost <= lost_at_most
-        if net_at_least > 0:
+        if net_at_least is not None:
             wanted &= gained - lost >= net_at_least
         law = binom.pmf(total, self.questions, 2 * self.gain_rate) * binom.pmf(gained, total, 0.5)
         return float(law[wanted].sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
@@ -62,8 +62,8 @@ class PassSurface:
     questions: tuple[Hashable, ...]
     depths: tuple[float, ...]
     ks: tuple[int, ...]
-    n: IntArray
-    c: IntArray
+    n: IntArray = field(repr=False)
+    c: IntArray = field(repr=False)
 
     @classmethod
     def from_counts(

@@ -35,6 +35,36 @@ def test_all_at_k_equals_exact_rationals(n):
             assert abs(Fraction(float(all_at_k(n, c, k))) - exact) <= Fraction(1, 10**12) * exact
 
 
+def test_pass_at_k_equals_the_product_form_of_human_eval():
+    for n, c, k in ((10, 3, 4), (64, 1, 64), (64, 60, 16), (200, 0, 7)):
+        product = 1.0 if n - c < k else 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1))
+        assert pass_at_k(n, c, k) == pytest.approx(product, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("n_shape", "c_shape", "k_shape"),
+    [
+        ((), (3, 1), (4,)),
+        ((3, 1), (1,), (4,)),
+        ((2, 1, 1), (3, 1), (4,)),
+        ((), (3, 4), (3, 1)),
+        ((), (3, 1), (1,)),
+        ((), (), (4,)),
+    ],
+)
+def test_every_way_to_broadcast_gives_the_same_numbers(n_shape, c_shape, k_shape):
+    rng = np.random.default_rng(0)
+    c, k = rng.integers(0, 9, c_shape), rng.integers(1, 9, k_shape)
+    n = np.full(n_shape, 8)
+    shape = np.broadcast_shapes(n_shape, c_shape, k_shape)
+    one_by_one = [
+        float(pass_at_k(*cell)) for cell in zip(*(np.broadcast_to(x, shape).ravel() for x in (n, c, k)), strict=True)
+    ]
+    result = pass_at_k(n, c, k)
+    assert result.shape == shape
+    np.testing.assert_array_equal(result.ravel(), one_by_one)
+
+
 def test_more_draws_than_episodes_is_not_a_number():
     assert np.isnan(pass_at_k(8, 3, 9))
     assert np.isnan(all_at_k(8, 8, 9))
