@@ -96,9 +96,9 @@ def _look_up(table_of: Table, n: IntArray, c: IntArray, k: IntArray) -> FloatArr
         table = table_of(int(n.flat[0]), distinct_k, int(c.max()))
         if k.ndim == 1 and c.shape[-1:] == (1,):
             # The usual call, counts[..., None] against a vector of k: one row of the table for each count.
-            values = np.ascontiguousarray(table[k_index].T)[c[..., 0]]
+            values = np.take(np.ascontiguousarray(table[k_index].T), c[..., 0], axis=0)
         else:
-            values = table.ravel()[k_index * table.shape[1] + c]
+            values = np.take(table, k_index * table.shape[1] + c)
         return np.asarray(values) if values.shape == shape else np.broadcast_to(values, shape).copy()
     result = np.empty(shape)
     full_n, full_c, full_k = (np.broadcast_to(array, shape) for array in (n, c, k_index))

@@ -36,7 +36,8 @@ class SignFlipResult:
 class MaxTResult:
     """Result of `westfall_young_maxt`; arrays have the shape of one unit's cells.
 
-    `statistic` is the one-sample t of each cell (infinite where all units agree exactly, 0 where all are 0).
+    `statistic` is the one-sample t of each cell (infinite where all units agree to
+    rounding, 0 where all are 0, NaN for a single unit).
     """
 
     mean: FloatArray
@@ -125,7 +126,8 @@ def westfall_young_maxt(
         family_hits += largest.size - np.searchsorted(largest, extremeness - TIE_TOLERANCE)
         drawn += bits.shape[0]
     added = 0 if exact else 1
-    variance_share = np.maximum(1.0 - observed**2, 0.0)
+    variance_share = 1.0 - observed**2
+    variance_share[variance_share < TIE_TOLERANCE] = 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(observed == 0.0, 0.0, observed * np.sqrt(units - 1.0) / np.sqrt(variance_share))
     return MaxTResult(
