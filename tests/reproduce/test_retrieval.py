@@ -100,7 +100,16 @@ def test_any_string_is_an_action(action: str) -> None:
 
 @pytest.mark.parametrize(
     "action",
-    ["", "search", "answer", "spouse ada", "search ada search bo", "answer a answer b", "search x answer y", "z" * 100_000],
+    [
+        "",
+        "search",
+        "answer",
+        "spouse ada",
+        "search ada search bo",
+        "answer a answer b",
+        "search x answer y",
+        "z" * 100_000,
+    ],
 )
 def test_malformed_actions_are_invalid_and_never_succeed(action: str) -> None:
     task = PANELS["test"].select("bridge")[0]

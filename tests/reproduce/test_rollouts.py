@@ -156,7 +156,7 @@ def test_forks_share_their_path_up_to_the_smaller_cap() -> None:
             if not short.forced:
                 assert early == late
             first_action = int(short.from_policy[short.prompt_length :].argmin())
-            assert (short.token_ids[: first_action] == long.token_ids[: first_action]).all()
+            assert (short.token_ids[:first_action] == long.token_ids[:first_action]).all()
 
 
 def test_forked_and_fresh_episodes_have_one_law() -> None:

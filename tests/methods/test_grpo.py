@@ -1,0 +1,225 @@
+"""GRPO on TRL: what the trainer is relied on for, and that only the policy's own tokens are trained."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import trl
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from trl import GRPOConfig
+
+from methods.grpo import GRPOWithGroupMetrics, group_shares
+from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
+from reproduce.environments.retrieval.vocabulary import words
+from reproduce.policies import PolicyConfig, build_model, build_tokenizer
+from reproduce.rollouts import EpisodeSampler, SamplingConfig, UniformStreams, rollout_columns
+from reproduce.training import exact_match
+
+TOKENIZER = build_tokenizer(words())
+TASKS = build_panels(4, 1, 1)["train"].tasks
+SAMPLING = SamplingConfig(longest_action=6)
+
+
+class Recording(GRPOWithGroupMetrics):
+    """Keeps what the loss was made from."""
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        self.scored = inputs  # After the trainer has shuffled the batch.
+        return super()._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if found[0].requires_grad:
+            self.log_probabilities = found[0]
+            self.log_probabilities.retain_grad()
+        return found
+
+
+def parity_reward(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
+    """A reward that varies within every group, since a random policy never succeeds."""
+    return [float(place % 2) for place in range(len(completions))]
+
+
+def trainer_of(
+    folder: Path, trainer: type[GRPOWithGroupMetrics] = Recording, reward: Any = parity_reward, **settings: Any
+) -> Any:
+    model = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=0)
+    sampler = EpisodeSampler(model, TOKENIZER, RetrievalEnvironment(), SAMPLING)
+    place = {task.question: number for number, task in enumerate(TASKS)}
+    batches: list[Any] = []
+
+    def rollout(prompts: list[str], current: Any) -> dict[str, list[Any]]:
+        streams = UniformStreams((f"step {current.state.global_step}",), len(prompts))
+        model.eval()
+        tasks = [place[prompt] for prompt in prompts]
+        batches.append(sampler.sample(TASKS, tasks, [2] * len(prompts), range(len(prompts)), streams))
+        model.train()
+        return rollout_columns(batches[-1])
+
+    arguments = GRPOConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        per_device_train_batch_size=16,
+        num_generations=4,
+        max_steps=1,
+        learning_rate=1e-3,
+        beta=0.0,
+        loss_type="grpo",
+        temperature=SAMPLING.temperature,
+        max_completion_length=256,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        save_strategy="no",
+        **settings,
+    )
+    made = trainer(
+        model=model,
+        reward_funcs=reward,
+        args=arguments,
+        train_dataset=Dataset.from_list([{"prompt": task.question} for task in TASKS]),
+        processing_class=TOKENIZER,
+        rollout_func=rollout,
+    )
+    made.batches = batches
+    return made
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    trainer = trainer_of(tmp_path_factory.mktemp("grpo"))
+    trainer.train()
+    return trainer
+
+
+def test_observation_tokens_get_exactly_zero_gradient(trained: Any) -> None:
+    mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"]).bool()
+    gradient = trained.log_probabilities.grad
+    assert not mask.all() and mask.any()
+    assert (gradient[~mask] == 0).all()
+    assert (gradient[mask] != 0).all()
+
+
+def test_the_loss_reads_the_log_probabilities_at_policy_tokens_only(trained: Any) -> None:
+    """Finite differences through TRL's loss: moving an observation's log-probability moves nothing."""
+    scored = {name: value.clone() if torch.is_tensor(value) else value for name, value in trained.scored.items()}
+    mask = (scored["completion_mask"] * scored["tool_mask"]).bool()
+    base = trained.log_probabilities.detach()
+    trained.model.train()
+
+    def loss(shift: torch.Tensor) -> float:
+        moved = (base + shift).requires_grad_()
+        entropies = torch.zeros_like(moved)
+        original = trained._get_per_token_logps_and_entropies
+        trained._get_per_token_logps_and_entropies = lambda *args, **kwargs: (moved, entropies, None)
+        # With explicit old log-probabilities the ratio moves with the shift.
+        try:
+            return float(trained._compute_loss(trained.model, scored | {"old_per_token_logps": base}).detach())
+        finally:
+            trained._get_per_token_logps_and_entropies = original
+
+    row = int(torch.nonzero(scored["advantages"] > 0)[0])
+    observed = int(torch.nonzero(scored["completion_mask"][row].bool() & ~mask[row])[0])
+    written = int(torch.nonzero(mask[row])[0])
+    at = torch.zeros_like(base)
+    still = loss(at)
+    at[row, observed] = 1e-2
+    assert loss(at) == still
+    at[row, observed], at[row, written] = 0.0, 1e-2
+    slope = (loss(at) - still) / 1e-2
+    assert slope == pytest.approx(float(trained.log_probabilities.grad[row, written]), rel=0.05)
+
+
+def test_sampled_log_probabilities_equal_the_training_forward_pass(trained: Any) -> None:
+    batch = trained.batches[0]
+    rows = trained.scored["completion_ids"].shape[0]
+    assert rows == len(batch.trajectory_of_episode) == 16
+    compared = 0
+    for ids, mask, found in zip(
+        trained.scored["completion_ids"], trained.scored["tool_mask"], trained.log_probabilities.detach(), strict=True
+    ):
+        wanted = next(
+            item
+            for item in batch.trajectories
+            if item.token_ids[item.prompt_length :].tolist() == ids[: len(item.token_ids) - item.prompt_length].tolist()
+        )
+        own = wanted.from_policy[wanted.prompt_length :]
+        assert mask[: len(own)].bool().tolist() == own.tolist()
+        sampled = wanted.log_probabilities[wanted.prompt_length :][own]
+        np.testing.assert_allclose(found[: len(own)].numpy()[own], sampled, atol=1e-4)
+        compared += own.sum()
+    assert compared > 100
+
+
+def test_what_is_logged(trained: Any) -> None:
+    entry = next(entry for entry in trained.state.log_history if "reward" in entry)
+    assert entry["groups/mixed"] == 1.0
+    assert entry["groups/all_wrong"] == entry["groups/all_right"] == 0.0
+    own = sum(
+        int(trained.batches[0].trajectories[place].from_policy.sum())
+        for place in trained.batches[0].trajectory_of_episode
+    )
+    assert entry["tokens/sampled"] == own
+    assert entry["tokens/trained"] == own
+    assert entry["reward"] == pytest.approx(0.5)
+
+
+def test_equal_rewards_train_nothing(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, reward=exact_match)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train()
+    entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    assert entry["groups/all_wrong"] == 1.0
+    assert entry["tokens/trained"] == 0.0 < entry["tokens/sampled"]
+    assert entry["grad_norm"] == 0.0
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_advantages_are_group_standardised(trained: Any) -> None:
+    rewards = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    expected = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+    found = sorted(trained.scored["advantages"].tolist())
+    np.testing.assert_allclose(found, sorted((expected.repeat(4)).tolist()), atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path, trained: Any) -> None:
+    again = trainer_of(tmp_path)
+    again.train()
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+
+
+@pytest.mark.parametrize("method", ["_calculate_rewards", "_generate_and_score_completions", "_compute_loss"])
+def test_the_methods_we_build_on_are_there(method: str) -> None:
+    assert callable(getattr(trl.GRPOTrainer, method))
+
+
+def test_signatures_of_the_methods_we_build_on() -> None:
+    scored = inspect.signature(trl.GRPOTrainer._generate_and_score_completions)
+    assert list(scored.parameters) == ["self", "inputs"]
+    rewards = inspect.signature(trl.GRPOTrainer._calculate_rewards)
+    assert list(rewards.parameters) == ["self", "inputs", "prompts", "completions", "completion_ids_list"]
+    assert "rollout_func" in inspect.signature(trl.GRPOTrainer.__init__).parameters
+
+
+@given(st.lists(st.lists(st.sampled_from((0.0, 0.5, 1.0)), min_size=3, max_size=3), min_size=1, max_size=8))
+def test_group_shares_count_groups(groups: list[list[float]]) -> None:
+    shares = group_shares(torch.tensor(groups).flatten(), 3)
+    right = [sum(value >= 1 for value in group) for group in groups]
+    assert shares["all_wrong"] == pytest.approx(sum(count == 0 for count in right) / len(groups))
+    assert shares["all_right"] == pytest.approx(sum(count == 3 for count in right) / len(groups))
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_group_shares_refuse_a_broken_group() -> None:
+    with pytest.raises(ValueError, match="7 rewards do not divide into groups of 4"):
+        group_shares(torch.zeros(7), 4)
