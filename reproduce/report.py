@@ -1,0 +1,248 @@
+"""The report of an experiment, from its records alone: Markdown, figures, PDF. The same records give the same bytes.
+
+A paper's module brings KEY, TITLE, ARXIV, CLAIMS, SUMMARY, DEVIATIONS, `positive_control(records)` and
+`draw_figures(records, folder)`; with `further_sections(records)` it may add sections after its claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from reproduce.claims import Evidence, Verdict, decide
+from reproduce.document import DocumentError, markdown_to_pdf
+from reproduce.evidence import POWER
+from reproduce.figures import Figure
+from reproduce.published import load_published, load_settings
+from reproduce.records import COUNT_COLUMNS, TRAINING_COLUMNS, Records, load_records
+from reproduce.report_appendix import appendix, parameters
+from reproduce.report_text import NOTHING, Section, count, effect_text, listed, number, plain, probability, table
+from reproduce.storage import UserError, write_text
+
+ALPHA = 0.05
+CONTROL_ALPHA = 0.01
+"""Level of the positive control: whether training worked at all should not be in doubt."""
+SETTINGS = {"profile", "seeds", "panels", "policy", "training", "evaluation"}
+"""What a report needs to know of the experiment's configuration."""
+
+
+def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
+    """Write `report.md`, `report.pdf` and `figures/` into `destination`; returns the path of the PDF.
+
+    Raises UserError, in one line, when records are missing, damaged, of another paper, or too few for an interval.
+    """
+    content = _checked(load_records(records), paper, records)
+    try:
+        verdicts = decide(paper.CLAIMS, content, ALPHA)
+        control = paper.positive_control(content)
+        figures = paper.draw_figures(content, destination / "figures")
+        sections = paper.further_sections(content) if hasattr(paper, "further_sections") else ()
+    except ValueError as error:
+        # The estimators refuse a grid with holes: cells, questions or episodes that some run lacks.
+        raise UserError(f"{records}: cannot be evaluated ({' '.join(str(error).split())})") from error
+    gallery = _Gallery(figures, destination)
+    parts = [
+        _first_page(paper, content, verdicts, control),
+        *(_claim(verdict, gallery) for verdict in verdicts),
+        *(_section(section, gallery) for section in sections),
+        appendix(content, paper.DEVIATIONS),
+    ]
+    write_text(destination / "report.md", "\n\n".join(parts) + "\n")
+    try:
+        markdown_to_pdf(destination / "report.md", destination / "report.pdf")
+    except DocumentError as error:
+        raise UserError(str(error)) from error
+    return destination / "report.pdf"
+
+
+def _checked(records: Records, paper: ModuleType, folder: Path) -> Records:
+    """The records, if they are whole and of this paper. Raises UserError naming the file and what it lacks."""
+    files = {
+        "counts.parquet": (set(COUNT_COLUMNS), set(records.counts.columns)),
+        "training.parquet": ({"arm", "seed", "step", *TRAINING_COLUMNS}, set(records.training.columns)),
+        "experiment.json": (SETTINGS, set(records.experiment)),
+    }
+    for name, (wanted, found) in files.items():
+        if wanted - found:
+            raise UserError(f"{folder / name}: lacks {', '.join(sorted(wanted - found))}; run again with --redo")
+    if records.counts.empty or not records.runs:
+        empty = "counts.parquet" if records.counts.empty else "runs.jsonl"
+        raise UserError(f"{folder / empty}: holds no row; run again with --redo")
+    others = {str(run.get("paper")) for run in records.runs} - {paper.KEY}
+    if others:
+        raise UserError(f"{folder / 'runs.jsonl'}: records of {', '.join(sorted(others))}, not of {paper.KEY}")
+    if records.counts["seed"].nunique() < 2:
+        raise UserError(f"{folder}: records of 1 seed; an interval needs 2 or more (--set seeds=2)")
+    return records
+
+
+class _Gallery:
+    """Numbers figures in the order in which they are shown; each is shown once."""
+
+    def __init__(self, figures: Mapping[str, Figure], destination: Path) -> None:
+        self.figures, self.destination = figures, destination
+        self.shown: dict[str, int] = {}
+
+    def show(self, names: tuple[str, ...]) -> tuple[str, str]:
+        """A sentence that refers to these figures, and the first that was not shown yet as Markdown; "" for none.
+
+        A figure that neither was shown nor is shown here is left to a later claim.
+        """
+        new = next((name for name in names if name not in self.shown), None)
+        picture = ""
+        if new is not None:
+            self.shown[new] = len(self.shown) + 1
+            figure = self.figures[new]
+            picture = f"![{plain(figure.caption)}]({figure.path.relative_to(self.destination).as_posix()})"
+        known = sorted(self.shown[name] for name in names if name in self.shown)
+        return f"See {listed([f'Figure {place}' for place in known])}." if known else "", picture
+
+
+def _first_page(paper: ModuleType, records: Records, verdicts: tuple[Verdict, ...], control: Evidence) -> str:
+    address = f"https://arxiv.org/abs/{paper.ARXIV}"
+    rows = []
+    for verdict in verdicts:
+        evidence = verdict.evidence
+        name = verdict.claim.identifier.rpartition(".")[2]
+        level = "" if evidence.confidence == 0.95 else f" ({100 * evidence.confidence:.0f} %)"
+        rows.append(
+            (
+                f"{name}. {verdict.claim.statement}",
+                effect_text(evidence) + level,
+                probability(evidence.p_value),
+                probability(verdict.adjusted_p),
+                number(evidence.minimum_detectable_effect),
+                verdict.decision,
+            )
+        )
+    headings = ("Claim", "Effect [95 % interval]", "p", "Holm p", "MDE", "Verdict")
+    note = (
+        f"Each claim's section defines its effect. Intervals are at 95 %, at 90 % where marked (equivalence). Holm p: "
+        f"corrected over the claims with a test, decided at {ALPHA:g}. MDE, in the unit of the effect: the smallest "
+        f"true effect found with {100 * POWER:.0f} % power at the observed spread; for equivalence the margin that "
+        f"would be met. {NOTHING}: does not exist."
+    )
+    return "\n\n".join(
+        [
+            f"# {plain(paper.TITLE)}",
+            f"Report on the claims of [arXiv {plain(paper.ARXIV)}]({address}). {plain(paper.SUMMARY)}",
+            _scope(paper, records),
+            table(headings, rows, numbers=(2, 3, 4)),
+            plain(note),
+            _control(control, records),
+        ]
+    )
+
+
+def _scope(paper: ModuleType, records: Records) -> str:
+    """What the profile can and cannot show."""
+    experiment, panels = records.experiment, records.experiment["panels"]
+    profile, size = str(experiment["profile"]), parameters(experiment["policy"])
+    settings = {setting.id: setting.value for setting in load_settings(paper.KEY)}
+    policy = f"{size / 1e6:.1f} M-parameter" if size >= 1e5 else f"{count(size)}-parameter"
+    sizes = (
+        f"a {policy} policy, trained from scratch, on generated questions; {experiment['seeds']} seeds, each with its "
+        f"own base; {panels['test_per_category']} test questions a category; {experiment['evaluation']['samples']} "
+        f"episodes for each policy, question and T."
+    )
+    if profile == "smoke":
+        limit = "It shows that every part runs. Its sizes cannot settle a claim, so all verdicts are withheld."
+    else:
+        limit = (
+            f"It tests whether the mechanism works as claimed at this size. It does not repeat the paper's experiment "
+            f"({settings.get('backbone', 'its own model and data')}), and no verdict here is one on that model."
+        )
+    unread = not any(item.read_directly for item in load_published(paper.KEY))
+    digests = " The paper's numbers were not read in the paper itself but in digests of it." if unread else ""
+    return f"**{plain(profile.capitalize())} profile:** {plain(f'{sizes} {limit}{digests}')}"
+
+
+def _control(control: Evidence, records: Records) -> str:
+    passed = control.in_favour and control.p_value is not None and control.p_value < CONTROL_ALPHA
+    if records.experiment["profile"] == "smoke":
+        reading = "Withheld at smoke sizes."
+    elif passed:
+        reading = "Passed: training raises success, so the claims above are about a policy that has learned."
+    else:
+        reading = f"Not passed at p < {CONTROL_ALPHA:g}: read every verdict above with that in mind."
+    values = (
+        f"success at k = 1 on the trained categories, trained minus base: {effect_text(control)}, "
+        f"{probability(control.p_value, 'p')}, {control.seeds} seeds, {control.questions} questions. {reading}"
+    )
+    return f"**Positive control:** {plain(values)}"
+
+
+def _claim(verdict: Verdict, gallery: _Gallery) -> str:
+    claim, evidence = verdict.claim, verdict.evidence
+    found = effect_text(evidence)
+    if evidence.p_value is not None:
+        minimum = f"{number(evidence.minimum_detectable_effect)} {evidence.unit_of_effect}"
+        found += f"; {probability(evidence.p_value, 'p')}, after Holm {probability(verdict.adjusted_p)}; MDE {minimum}"
+    method = f"{100 * evidence.confidence:.0f} %, {evidence.interval_method}"
+    rows = [
+        ("Paper", f"{claim.published}; {claim.provenance}"),
+        ("Ours", found),
+        ("Interval", f"{method}; {evidence.seeds} seeds, {evidence.questions} questions"),
+        ("Test", claim.test),
+        ("Refuted if", claim.refuted_if),
+    ]
+    reference, picture = gallery.show(claim.figures)
+    word, _, reason = explain(verdict).partition(":")
+    parts = [
+        f"## {plain(claim.identifier)}",
+        table(("Claim", claim.statement), rows),
+        f"**{word}:** {plain(f'{reason} {reference}')}",
+    ]
+    if evidence.details:
+        parts.append(_details(evidence.details))
+    return "\n\n".join([*parts, picture] if picture else parts)
+
+
+def _details(details: tuple[tuple[str, str], ...]) -> str:
+    """Label and value; two pairs a row where they are short and many."""
+    longest = max(len(label) + len(value) for label, value in details)
+    if len(details) < 4 or longest > 50:
+        return table(("Detail", "Value"), details)
+    half = (len(details) + 1) // 2
+    right = [*details[half:], *[("", "")] * (2 * half - len(details))]
+    rows = [(*one, *other) for one, other in zip(details[:half], right, strict=True)]
+    return table(("Detail", "Value", "Detail", "Value"), rows)
+
+
+def explain(verdict: Verdict) -> str:
+    """Why the verdict is what it is, `Word: reason`, from the claim and its evidence alone."""
+    evidence = verdict.evidence
+    found = f"the effect, {effect_text(evidence)},"
+    corrected = f"{probability(verdict.adjusted_p, 'p')} after Holm's correction"
+    match verdict.decision:
+        case "withheld":
+            return "Withheld: the sizes of the smoke profile cannot settle a claim; it shows that every part runs."
+        case "refuted":
+            return f"Refuted: {found} meets the criterion fixed in advance: {verdict.claim.refuted_if}."
+        case "supported" if verdict.adjusted_p is None:
+            return f"Supported: {found} lies where the claim puts it. The claim is descriptive: it has no test."
+        case "supported":
+            return f"Supported: {found} lies where the claim puts it, with its interval, and {corrected}."
+    if evidence.in_favour:
+        reason = f"{found} lies where the claim puts it, with its interval, but {corrected} is above {ALPHA:g}"
+    else:
+        reason = f"{found} with its interval shows neither the claim nor its refutation"
+    if evidence.confidence < 0.95:
+        margin = f"{number(evidence.minimum_detectable_effect)} {evidence.unit_of_effect}"
+        outlook = f"With this spread, equivalence would be shown for a margin of {margin} or more."
+    elif evidence.p_value is None:
+        outlook = "The claim is descriptive; no number of seeds is derived for it."
+    elif evidence.seeds_needed is None:
+        outlook = "If the true effect were the observed one, more seeds would not bring support."
+    else:
+        outlook = (
+            f"If true effect and spread were the observed ones, {count(evidence.seeds_needed)} seeds would find it "
+            f"with {100 * POWER:.0f} % power, before correction; here are {evidence.seeds}."
+        )
+    return f"Inconclusive: {reason}. {outlook}"
+
+
+def _section(section: Section, gallery: _Gallery) -> str:
+    pictures = [gallery.show((name,))[1] for name in section.figures]
+    return "\n\n".join([f"## {plain(section.title)}", section.body, *pictures])
