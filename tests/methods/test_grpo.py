@@ -47,9 +47,7 @@ def parity_reward(completions: list[Any], success: list[bool], **columns: Any) -
     return [float(place % 2) for place in range(len(completions))]
 
 
-def trainer_of(
-    folder: Path, trainer: type[GRPOWithGroupMetrics] = Recording, reward: Any = parity_reward, **settings: Any
-) -> Any:
+def trainer_of(folder: Path, reward: Any = parity_reward) -> Any:
     model = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=0)
     sampler = EpisodeSampler(model, TOKENIZER, RetrievalEnvironment(), SAMPLING)
     place = {task.question: number for number, task in enumerate(TASKS)}
@@ -80,9 +78,8 @@ def trainer_of(
         report_to="none",
         disable_tqdm=True,
         save_strategy="no",
-        **settings,
     )
-    made = trainer(
+    made = Recording(
         model=model,
         reward_funcs=reward,
         args=arguments,
@@ -164,10 +161,8 @@ def test_what_is_logged(trained: Any) -> None:
     entry = next(entry for entry in trained.state.log_history if "reward" in entry)
     assert entry["groups/mixed"] == 1.0
     assert entry["groups/all_wrong"] == entry["groups/all_right"] == 0.0
-    own = sum(
-        int(trained.batches[0].trajectories[place].from_policy.sum())
-        for place in trained.batches[0].trajectory_of_episode
-    )
+    batch = trained.batches[0]
+    own = sum(int(batch.trajectories[place].from_policy.sum()) for place in batch.trajectory_of_episode)
     assert entry["tokens/sampled"] == own
     assert entry["tokens/trained"] == own
     assert entry["reward"] == pytest.approx(0.5)

@@ -105,9 +105,9 @@ def test_any_string_is_an_action(action: str) -> None:
         "search",
         "answer",
         "spouse ada",
-        "search ada search bo",
+        "search a search b",
         "answer a answer b",
-        "search x answer y",
+        "search a answer b",
         "z" * 100_000,
     ],
 )

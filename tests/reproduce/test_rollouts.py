@@ -1,4 +1,4 @@
-"""Sampling: sharing computation changes no episode, keeping the cache changes no probability, any episode can be redrawn."""
+"""Sampling: sharing computation changes no episode, the cache changes no probability, any episode can be redrawn."""
 
 from __future__ import annotations
 
