@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.rollouts import EpisodeBatch, EpisodeSampler, SamplingConfig, UniformStreams
-from reproduce.storage import write_parquet
+from reproduce.storage import read_parquet, write_parquet
 
 INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
 
@@ -180,13 +180,21 @@ def evaluate(
         work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}
         write_parquet(table.replace_schema_metadata(work), part)
     report(len(chunks), len(chunks))
-    tables = [pq.read_table(part) for part in parts]
-    cost = EvaluationCost(
-        sum(table.num_rows for table in tables),
-        sum(int(table.schema.metadata[b"forward_tokens"]) for table in tables),
-        sum(int(table.schema.metadata[b"sampled_tokens"]) for table in tables),
-    )
+    tables = [read_parquet(part) for part in parts]
+    # The cost stays with the episodes: a call interrupted right after this one must still find it.
+    total = {
+        name: str(sum(int(table.schema.metadata[name.encode()]) for table in tables))
+        for name in ("forward_tokens", "sampled_tokens")
+    }
     whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).unify_dictionaries()
-    write_parquet(whole, destination)
+    write_parquet(whole.replace_schema_metadata(total), destination)
     shutil.rmtree(parts_folder)
-    return cost
+    return evaluation_cost(destination)
+
+
+def evaluation_cost(episodes: Path) -> EvaluationCost:
+    """What an evaluation that has been written has cost."""
+    found = pq.read_metadata(episodes)
+    return EvaluationCost(
+        found.num_rows, int(found.metadata[b"forward_tokens"]), int(found.metadata[b"sampled_tokens"])
+    )

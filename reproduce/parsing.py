@@ -77,12 +77,16 @@ def _joined_settings(arguments: Sequence[str]) -> list[str]:
 
 
 def _one_line(complaint: str) -> str:
-    """The parser's message without its frame, its advice and its line breaks."""
-    lines = [line.strip(" │") for line in complaint.splitlines()]
-    body: list[str] = []
-    for line in lines:
-        if line.startswith(("─", "╰")) and body:
-            break
-        if line and not line.startswith(("╭", "─")):
-            body.append(line)
-    return re.sub(r"\s+", " ", " ".join(body)) or "the arguments do not fit; --help shows them"
+    """The parser's message without its title, its advice and its line breaks.
+
+    Title, message and advice are parted by rules. On a terminal that draws boxes the title is part of the frame.
+    """
+    sections: list[list[str]] = [[]]
+    for line in complaint.splitlines():
+        bare = line.strip(" │╭╮╰╯")
+        if bare.endswith(("──", "---")):
+            sections.append([])
+        elif bare:
+            sections[-1].append(bare)
+    message = sections[1] if len(sections) > 1 else sections[0]
+    return re.sub(r"\s+", " ", " ".join(message)) or "the arguments do not fit; --help shows them"

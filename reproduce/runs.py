@@ -13,14 +13,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from reproduce.bases import obtain_base
+from reproduce.bases import DESCRIPTION, obtain_base
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalTask, build_panels
-from reproduce.evaluation import EvaluationConfig, evaluate
+from reproduce.evaluation import EvaluationConfig, evaluate, evaluation_cost
 from reproduce.machine import describe_machine, describe_source, package_versions
 from reproduce.policies import PolicyConfig, load_policy, save_policy
 from reproduce.rollouts import SamplingConfig
-from reproduce.storage import UserError, digest, read_json, write_json, write_jsonl
+from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json, write_jsonl
 from reproduce.training import TrainingConfig, train_grpo
 from reproduce.warm_start import WarmStartConfig
 
@@ -140,15 +140,14 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
     panels = build_panels(**asdict(config.panels))
     manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
     if not folder.checkpoint.exists():
-        manifest |= _make_checkpoint(folder, runs, panels, report, rebuild_base)
+        _make_checkpoint(folder, runs, panels, report, rebuild_base)
         manifest["seconds"]["train"] = manifest["seconds"].get("train", 0.0) + time.monotonic() - started
         write_json(folder.manifest, manifest)
-    else:
-        manifest |= {key: earlier[key] for key in ("policy", "training_tokens") if key in earlier}
+    manifest |= _describe_checkpoint(folder)
     begun = time.monotonic()
     if not folder.episodes.exists():
         model, tokenizer = load_policy(folder.checkpoint)
-        cost = evaluate(
+        evaluate(
             model.eval(),
             tokenizer,
             [panels["test"], panels["ood"]],
@@ -159,21 +158,24 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
             folder.episodes,
             lambda done, total: report("evaluate", done, total),
         )
-        manifest["evaluation"] = asdict(cost)
+    manifest["evaluation"] = asdict(evaluation_cost(folder.episodes))
     manifest["seconds"]["evaluate"] = manifest["seconds"].get("evaluate", 0.0) + time.monotonic() - begun
     manifest["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Left by a call that was interrupted while it cleaned up.
+    for scratch in (folder.path / "training", folder.episodes.with_suffix(".parts")):
+        shutil.rmtree(scratch, ignore_errors=True)
     write_json(folder.manifest, manifest | {"exit_state": "complete", "ended": _now()})
 
 
 def _make_checkpoint(
     folder: RunFolder, runs: Path, panels: Mapping[str, Panel[RetrievalTask]], report: Report, rebuild_base: bool
-) -> dict[str, Any]:
+) -> None:
     """Obtain the base, or train the arm from the base of its seed. The checkpoint appears whole."""
     config = folder.config
     partial = folder.path / "checkpoint.partial"
     shutil.rmtree(partial, ignore_errors=True)
     if config.training is None:
-        origin = obtain_base(
+        obtain_base(
             config.policy,
             config.warm_start,
             config.seed,
@@ -182,7 +184,7 @@ def _make_checkpoint(
             rebuild_base,
         )
         partial.rename(folder.checkpoint)
-        return {"policy": origin}
+        return
     base = runs / f"{config.environment}/base/seed-{config.seed}/checkpoint"
     scratch = folder.path / "training"
     model, log = train_grpo(
@@ -200,6 +202,14 @@ def _make_checkpoint(
     save_policy(model, tokenizer, partial)
     partial.rename(folder.checkpoint)
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _describe_checkpoint(folder: RunFolder) -> dict[str, Any]:
+    """Where the checkpoint comes from and what it has cost, from the files alone: this call may not have made it."""
+    if folder.config.training is None:
+        brought = (folder.checkpoint / DESCRIPTION).exists()
+        return {"policy": "base that comes with the package" if brought else "base warm-started here"}
+    log = read_jsonl(folder.metrics)
     tokens = {name: int(sum(entry[f"tokens/{name}"] for entry in log)) for name in ("sampled", "trained")}
     return {"policy": "trained from the base of the same seed", "training_tokens": tokens}
 

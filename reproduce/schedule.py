@@ -52,8 +52,8 @@ def available_cores() -> int:
 def carry_out(jobs: Sequence[Job], workers: int, threads: int, console: Console) -> None:
     """Carry out every job, at most `workers` at a time, each with `threads` threads.
 
-    The first exception of a step stops all workers and is raised again, with a note that names the step. So does Ctrl-C,
-    without the note. Raises UserError when a worker process disappears.
+    The first exception of a step stops all workers and is raised again, with a note that names the step. So does
+    Ctrl-C, without the note. Raises UserError when a worker process disappears.
     """
     jobs = [job for job in jobs if job]
     if not jobs:
