@@ -6,7 +6,7 @@ SVG, because Typst sets it as vectors: sharp at any size and a few kilobytes a c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,17 +63,23 @@ class Figure:
     """Plain text; names intervals, units and numbers of seeds, questions and episodes."""
 
 
+def _house_style() -> AbstractContextManager[None]:
+    # From the defaults of matplotlib, so that a user's own settings change no report.
+    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "Agg"})
+
+
 @contextmanager
 def canvas(height: float) -> Iterator[Canvas]:
     """An empty figure as wide as the text and `height` inches high, in the house style while the block runs."""
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "Agg"}):
+    with _house_style():
         yield Canvas(figsize=(TEXT_WIDTH, height), layout="constrained")
 
 
 def save(drawing: Canvas, path: Path) -> Path:
     """Write the drawing as SVG, without date or version, so that the same drawing gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    with _house_style():
+        drawing.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     return path
 
 

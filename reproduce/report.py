@@ -6,6 +6,7 @@ A paper's module brings KEY, TITLE, ARXIV, CLAIMS, SUMMARY, DEVIATIONS, `positiv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -177,8 +178,9 @@ def _claim(verdict: Verdict, gallery: _Gallery) -> str:
     claim, evidence = verdict.claim, verdict.evidence
     found = effect_text(evidence)
     if evidence.p_value is not None:
-        minimum = f"{number(evidence.minimum_detectable_effect)} {evidence.unit_of_effect}"
-        found += f"; {probability(evidence.p_value, 'p')}, after Holm {probability(verdict.adjusted_p)}; MDE {minimum}"
+        found += f"; {probability(evidence.p_value, 'p')}, after Holm {probability(verdict.adjusted_p)}"
+    if evidence.minimum_detectable_effect is not None:
+        found += f"; MDE {number(evidence.minimum_detectable_effect)} {evidence.unit_of_effect}"
     method = f"{100 * evidence.confidence:.0f} %, {evidence.interval_method}"
     rows = [
         ("Paper", f"{claim.published}; {claim.provenance}"),
@@ -213,7 +215,8 @@ def _details(details: tuple[tuple[str, str], ...]) -> str:
 def explain(verdict: Verdict) -> str:
     """Why the verdict is what it is, `Word: reason`, from the claim and its evidence alone."""
     evidence = verdict.evidence
-    found = f"the effect, {effect_text(evidence)},"
+    # Without a finite effect, such as a crossing that no resample shows, its absence is what was found.
+    found = f"the effect, {effect_text(evidence)}," if math.isfinite(evidence.effect) else "the absence of an effect"
     corrected = f"{probability(verdict.adjusted_p, 'p')} after Holm's correction"
     match verdict.decision:
         case "withheld":
@@ -230,7 +233,7 @@ def explain(verdict: Verdict) -> str:
         reason = f"{found} with its interval shows neither the claim nor its refutation"
     if evidence.confidence < 0.95:
         margin = f"{number(evidence.minimum_detectable_effect)} {evidence.unit_of_effect}"
-        outlook = f"With this spread, equivalence would be shown for a margin of {margin} or more."
+        outlook = f"With this spread, equivalence would be shown for a margin of {margin} or more, before correction."
     elif evidence.p_value is None:
         outlook = "The claim is descriptive; no number of seeds is derived for it."
     elif evidence.seeds_needed is None:

@@ -15,6 +15,7 @@ from reproduce.report_text import NOTHING, count, number, plain, table
 
 Manifest = Mapping[str, Any]
 MEBIBYTE = 2**20
+DIGEST_SHOWN = 12
 
 
 def parameters(policy: Mapping[str, Any]) -> int:
@@ -78,11 +79,11 @@ def _ends(runs: Sequence[Manifest], field: str, choose: Any) -> str:
 
 
 def _run_table(runs: Sequence[Manifest]) -> str:
-    headings = ("Run", "Config digest", "Policy", "Attempts", "Train, s", "Evaluate, s", "Peak memory, MiB")
+    headings = ("Run", "Digest", "Policy", "Attempts", "Train, s", "Evaluate, s", "Peak, MiB")
     rows = [
         (
             str(run["run"]),
-            str(run.get("config_digest", NOTHING))[:16],
+            str(run.get("config_digest", NOTHING))[:DIGEST_SHOWN],
             str(run.get("policy", NOTHING)),
             count(run.get("attempt")),
             number(run.get("seconds", {}).get("train")),
@@ -91,7 +92,8 @@ def _run_table(runs: Sequence[Manifest]) -> str:
         )
         for run in runs
     ]
-    return table(headings, rows, numbers=(3, 4, 5, 6))
+    note = plain(f"Digest: the first {DIGEST_SHOWN} characters of the sha256 of the run's whole configuration.")
+    return f"{note}\n\n{table(headings, rows, numbers=(3, 4, 5, 6))}"
 
 
 def _cost_table(runs: Sequence[Manifest]) -> str:
@@ -115,7 +117,7 @@ def _cost_table(runs: Sequence[Manifest]) -> str:
         "Sums over the runs of an arm. Tokens of episodes whose advantage is zero are sampled but not trained; to "
         "obtain a base counts as its training."
     )
-    return f"{note}\n\n{table(('Cost', *groups), rows, numbers=range(1, len(groups) + 1))}"
+    return f"{note}\n\n{table(('Measure', *groups), rows, numbers=range(1, len(groups) + 1))}"
 
 
 def _total(runs: Sequence[Manifest], part: str, field: str) -> float | None:

@@ -58,7 +58,7 @@ def pass_values(
 
 def _sizes(records: Records, category: str = "bridge") -> str:
     n, _ = records.counts_of("base", category, 0)
-    return f"{n.shape[0]} seeds, {n.shape[1]} questions a category, {n.max()} episodes for each policy, question and T"
+    return f"{n.shape[0]} seeds, {n.shape[1]} questions, n = {n.max()} episodes"
 
 
 def _curves(axes: Axes, records: Records, category: str, cap: int, ks: tuple[int, ...]) -> None:
@@ -96,7 +96,7 @@ def bridge_curves(records: Records) -> tuple[Canvas, str]:
     """PASS against k on bridge questions, one panel a T."""
     ks, caps = grid(records)
     crossings = {cap: _crossing(records, "bridge", cap, ks) for cap in caps}
-    with canvas(3.4) as drawing:
+    with canvas(3.1) as drawing:
         # One place more than there are T: it holds the legend.
         columns = (len(caps) + 2) // 2
         panels = drawing.subplots(2, columns, sharey=True).ravel()
@@ -115,8 +115,7 @@ def bridge_curves(records: Records) -> tuple[Canvas, str]:
                     fontsize=7,
                     color=INK,
                 )
-        for axes in panels[::columns]:
-            axes.set_ylabel(SHARE)
+        drawing.supylabel(SHARE, fontsize=8)
         for axes in panels[len(caps) :]:
             axes.set_axis_off()
         for axes in panels[: len(caps) - columns]:
@@ -126,8 +125,8 @@ def bridge_curves(records: Records) -> tuple[Canvas, str]:
     marked = f"Dotted: the trained policy overtakes its base at k* (T = {', '.join(crossed)})." if crossed else ""
     none = "" if crossed else "At no T does the mean gain turn from negative to positive."
     return drawing, (
-        f"PASS@(k,T) against k on bridge questions, one panel for each cap T on search rounds. Bands: 95 % intervals "
-        f"over seeds and questions. {marked}{none} {_sizes(records)}."
+        f"PASS@(k,T) against k on bridge questions, one panel for each cap T. Bands: 95 % intervals over seeds and "
+        f"questions. {marked}{none} {_sizes(records)}."
     )
 
 
@@ -184,6 +183,7 @@ def widening(records: Records) -> tuple[Canvas, str]:
         axes.set_yticks(range(len(rows)), [f"{category}, T = {cap}" for category, cap in reversed(rows)])
         axes.set_ylim(-0.5, len(rows) - 0.5)
         axes.grid(axis="y", visible=False)
+        axes.set_ylabel("questions")
         axes.set_xlabel(f"W = gain at k = {ks[-1]} minus gain at k = 1, points")
     return drawing, (
         f"Widening W of the gap between trained policy and base, by category. Dots: one a seed; squares: mean with "

@@ -29,15 +29,25 @@ def _cap(records: Records, category: str) -> int:
     return 0 if category == "static" else max(grid(records)[1])
 
 
-def _mean(table_: np.ndarray, digits: int = 3, signed: bool = False) -> str:
-    """Mean of a (seeds, questions) table with its 95 % interval; without one where there is a single question."""
-    if table_.shape[1] < 2:
-        return number(float(table_.mean()), digits, signed)
-    found = crossed_t_interval(table_)
-    return (
-        f"{number(float(found.estimate), digits, signed)} "
-        f"{interval(float(found.low), float(found.high), digits, signed)}"
-    )
+def _share(values: np.ndarray, largest: float = 1.0) -> str:
+    """Mean of a (seeds, questions) table of shares, or counts of `largest`, with its 95 % interval cut at the ends."""
+    digits = 3 if largest == 1.0 else 1
+    mean, low, high = _crossed(values)
+    return f"{number(mean, digits)} {interval(max(low, 0.0), min(high, largest), digits)}"
+
+
+def _difference(values: np.ndarray) -> str:
+    """Mean of a (seeds, questions) table of differences in points with its 95 % interval."""
+    mean, low, high = _crossed(values)
+    return f"{number(mean, 1, signed=True)} {interval(low, high, 1, signed=True)}"
+
+
+def _crossed(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and 95 % interval over seeds and questions; a single question has no interval."""
+    if values.shape[1] < 2:
+        return float(values.mean()), float("nan"), float("nan")
+    found = crossed_t_interval(values)
+    return float(found.estimate), float(found.low), float(found.high)
 
 
 def bed(records: Records) -> Section:
@@ -90,9 +100,9 @@ def cover(records: Records) -> Section:
         n, successes = records.counts_of(arm, "comparison", cap)
         shares = cover_at(n, successes, TAUS)
         found = [mean_interval(shares[:, place]) for place in range(len(TAUS))]
-        cells = [f"{number(one.mean, 3)} {interval(one.low, one.high, 3)}" for one in found]
+        cells = [f"{number(one.mean, 3)} {interval(max(one.low, 0), min(one.high, 1), 3)}" for one in found]
         values = pass_values(records, arm, "comparison", cap, (1, k))
-        rows.append((label, *cells, _mean(values[..., 0]), _mean(values[..., 1])))
+        rows.append((label, *cells, _share(values[..., 0]), _share(values[..., 1])))
     headings = ("Policy", *(f"Cover@{tau:g}" for tau in TAUS), "pass@1", f"pass@{k}")
     body = plain(
         f"Comparison questions have few possible answers, so PASS at a large k rewards guessing. Cover@τ is the share "
@@ -116,10 +126,10 @@ def deeper(records: Records) -> Section:
                 raise ValueError(f"some run lacks questions: {arm} on ood, {hops} hops, T = {cap}")
             n, successes = (wide[name].to_numpy(dtype=np.int64) for name in ("n", "successes"))
             values[arm] = pass_at_k(n[..., None], successes[..., None], np.array([1, k]))
-            cells = [_mean(values[arm][..., place]) for place in range(2)]
+            cells = [_share(values[arm][..., place]) for place in range(2)]
             rows.append((str(hops), label, str(n.shape[1]), *cells))
         gains = 100 * (values["grpo"] - values["base"])
-        cells = [f"{_mean(gains[..., place], 1, signed=True)} points" for place in range(2)]
+        cells = [f"{_difference(gains[..., place])} points" for place in range(2)]
         rows.append((str(hops), "gain", str(gains.shape[1]), *cells))
     body = plain(
         f"Bridge questions with more hops than the two of training, and new entities; T = {cap}. Mean with 95 % "
@@ -177,15 +187,15 @@ def beside_the_paper(records: Records) -> Section:
             left_out += [f"the arm {name}" for name in sorted(strange)]
         else:
             left_out.append(published.quantity.replace("-", " "))
-    unread = "" if any(item.read_directly for item in numbers) else " None of them was read in the paper itself."
+    unread = "" if any(item.read_directly for item in numbers) else " All of its numbers were read in digests of it."
     stops = f" This profile stops at k = {largest_k}: what lies beyond is left out." if largest_k < 64 else ""
     body = [
         plain(
             "The paper's categories A, B and C correspond to our static, comparison and bridge questions, its RL to "
-            "our trained policy; model, questions and tool differ, so that no number here estimates one there."
+            "our trained policy; model, questions and tool differ, so that no number of ours estimates one of theirs."
             f"{unread}{stops} Ours: mean with 95 % interval over seeds and questions, from independent episodes. "
-            "Boundary counts and net expansion are of 100 questions, ours unbiased expectations at k episodes; crossing "
-            "is the first k at which the trained policy leads after the base has led."
+            "Boundary counts and net expansion are of 100 questions, ours unbiased expectations at k episodes; "
+            "crossing is the first k at which the trained policy leads after the base has led."
         ),
         plain(f"Published but not measured here: {listed(list(dict.fromkeys(left_out))) or NOTHING}."),
     ]
@@ -205,14 +215,12 @@ def _ours(records: Records, published: PublishedNumber) -> str | None:
     if "against" in cell and cell["against"] != "base":
         return None
     measures: dict[str, Callable[[], str]] = {
-        "pass": lambda: _mean(pass_values(records, arm, category, cap, (k,))[..., 0]),
-        "boundary-size": lambda: _mean(100 * pass_values(records, arm, category, cap, (k,))[..., 0], 1),
-        "boundary-gained": lambda: _mean(_changed(records, category, cap, k, "grpo", "base"), 1),
-        "boundary-lost": lambda: _mean(_changed(records, category, cap, k, "base", "grpo"), 1),
-        "net-expansion": lambda: _mean(
-            _changed(records, category, cap, k, "grpo", "base") - _changed(records, category, cap, k, "base", "grpo"),
-            1,
-            signed=True,
+        "pass": lambda: _share(pass_values(records, arm, category, cap, (k,))[..., 0]),
+        "boundary-size": lambda: _share(100 * pass_values(records, arm, category, cap, (k,))[..., 0], 100),
+        "boundary-gained": lambda: _share(_changed(records, category, cap, k, "grpo", "base"), 100),
+        "boundary-lost": lambda: _share(_changed(records, category, cap, k, "base", "grpo"), 100),
+        "net-expansion": lambda: _difference(
+            _changed(records, category, cap, k, "grpo", "base") - _changed(records, category, cap, k, "base", "grpo")
         ),
         "crossing": lambda: _first_lead(records, category, cap),
         "saturation-depth": lambda: _saturation(records, arm, category, k),
