@@ -141,11 +141,11 @@ def power_mcnemar(
     low, high = binom.ppf(1e-13, questions, rate), binom.isf(1e-13, questions, rate)
     total = np.arange(int(low), int(high) + 1)[:, None]
     gained = np.arange(int(high) + 1)[None, :]
-    possible = gained <= total
-    lost = np.where(possible, total - gained, 0)
+    # Impossible splits have probability 0 below; only their counts must not be negative.
+    lost = np.maximum(total - gained, 0)
     p_value = mcnemar_mid_p(gained, lost) if mid_p else mcnemar_exact(gained, lost)
     probability = binom.pmf(total, questions, rate) * binom.pmf(gained, total, gained_rate / rate)
-    return float((probability * (possible & (p_value <= alpha))).sum())
+    return float((probability * (p_value <= alpha)).sum())
 
 
 def mcnemar_questions(

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.optimize import minimize
+from scipy.special import betaln
 from scipy.stats import beta as beta_law
-from scipy.stats import betabinom
+from scipy.stats import betabinom, chi2
 
 from theory.beta_binomial import _log_likelihood, fit_weighted, tabulate
 from theory.pass_kt import (
@@ -52,8 +54,6 @@ def test_likelihood_value_and_gradient(panel):
 
 
 def _log_pmf_without_coefficient(c, n, a, b):
-    from scipy.special import betaln
-
     return betaln(a + c, b + n - c) - betaln(a, b)
 
 
@@ -81,6 +81,12 @@ def test_without_a_mass_the_inflated_fit_is_the_plain_one():
     assert fit_zero_inflated_beta_binomial(64, c) == fit_beta_binomial(64, c)
 
 
+def test_fewer_zeros_than_expected_give_no_mass():
+    c = np.array([0, 1, 1, 2, 3, 5, 9, 14, 20, 31, 40, 55])
+    assert fit_zero_inflated_beta_binomial(64, c) == fit_beta_binomial(64, c)
+    assert zero_mass_interval(64, c).p_value == 1
+
+
 def test_weights_are_multiplicities(panel):
     n, c, weights = tabulate(128, panel)
     assert fit_weighted(n, c, weights * 2, True).zero_mass == pytest.approx(
@@ -102,7 +108,18 @@ def test_zero_mass_interval_bounds_the_profile(panel):
     interval = zero_mass_interval(128, panel)
     assert interval.low < interval.estimate < interval.high
     assert interval.low < 0.2 < interval.high
-    assert interval.p_value < 0.01
+    plain, inflated = fit_beta_binomial(128, panel), fit_zero_inflated_beta_binomial(128, panel)
+    ratio = 2 * (inflated.log_likelihood - plain.log_likelihood)
+    assert interval.p_value == pytest.approx(chi2.sf(ratio, 1) / 2, rel=1e-4)
+    for edge in (interval.low, interval.high):
+
+        def negative(x, edge=edge):
+            a, b = np.exp(x)
+            zero = np.log(edge + (1 - edge) * betabinom.pmf(0, 128, a, b))
+            return -np.where(panel == 0, zero, np.log(1 - edge) + betabinom.logpmf(panel, 128, a, b)).sum()
+
+        profile = -minimize(negative, [-0.5, -0.5], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-8}).fun
+        assert inflated.log_likelihood - profile == pytest.approx(chi2.ppf(0.95, 1) / 2, abs=1e-3)
     rng = np.random.default_rng(2)
     without = zero_mass_interval(64, rng.binomial(64, rng.beta(2.0, 3.0, 300)))
     assert without.low == 0
@@ -123,6 +140,9 @@ def test_membership_is_the_tail_of_the_posterior():
         assert boundary_membership(0.3, 0.5, 64, c, 64) == pytest.approx(expected, rel=1e-9)
     assert boundary_membership(0.3, 0.5, 64, 0, 1, 0.02) == pytest.approx(beta_law.sf(0.02, 0.3, 64.5), rel=1e-9)
     assert boundary_membership(0.3, 0.5, 64, 0, 64, 0.0) == 1
+    massive = boundary_membership(0.3, 0.5, 64, [0, 1], 64, zero_mass=0.4)
+    plain = boundary_membership(0.3, 0.5, 64, [0, 1], 64)
+    np.testing.assert_allclose(massive, plain * (1 - posterior_zero_mass(0.3, 0.5, 64, [0, 1], 0.4)))
     with pytest.raises(ValueError, match="level"):
         boundary_membership(0.3, 0.5, 64, 0, 64, 1.0)
 
@@ -143,12 +163,12 @@ def test_two_point_fit_round_trip_and_limits():
 
 
 def test_extrapolation_says_what_it_is(panel):
-    forecast = extrapolate_pass_at_k(128, panel, [64, 128, 1024], np.random.default_rng(0), resamples=60)
+    forecast = extrapolate_pass_at_k(128, panel, [64, 128, 129], np.random.default_rng(0), resamples=60)
     np.testing.assert_array_equal(forecast.extrapolated, [False, False, True])
     assert np.all((forecast.low < forecast.estimate) & (forecast.estimate < forecast.high))
     assert "extrapolation" in forecast.method
     assert forecast.failed_fits == 0
-    again = extrapolate_pass_at_k(128, panel, [64, 128, 1024], np.random.default_rng(0), resamples=60)
+    again = extrapolate_pass_at_k(128, panel, [64, 128, 129], np.random.default_rng(0), resamples=60)
     np.testing.assert_array_equal(forecast.low, again.low)
     with pytest.raises(ValueError, match="k must"):
         extrapolate_pass_at_k(128, panel, [0], np.random.default_rng(0))

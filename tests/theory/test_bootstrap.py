@@ -99,11 +99,20 @@ def test_bad_arguments_are_refused():
 
 def test_crossed_variance_is_unbiased_where_the_floor_is_rare():
     rng = np.random.default_rng(5)
-    v = crossed(rng, 8, 40, (4000,), seed_sd=1.0, question_sd=2.0, noise_sd=1.0)
+    v = crossed(rng, 8, 40, (4000,), seed_sd=2.0, question_sd=3.0, noise_sd=5.0)
     result = crossed_t_interval(v)
-    truth = 1.0 / 8 + 4.0 / 40 + 1.0 / 320
+    truth = 4.0 / 8 + 9.0 / 40 + 25.0 / 320
     assert np.mean(result.standard_error**2) == pytest.approx(truth, rel=0.03)
     assert np.all((result.degrees_of_freedom > 1) & (result.degrees_of_freedom < 400))
+
+
+def test_crossed_variance_has_a_floor():
+    """Rows and columns that average to the same value leave nothing but the residual to subtract."""
+    residual = np.array([[1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, 1.0]])
+    tilt = np.array([[0.1], [-0.1]])
+    result = crossed_t_interval(residual + tilt)
+    assert result.standard_error == pytest.approx(0.1)
+    assert result.degrees_of_freedom == 1
 
 
 def test_crossed_interval_without_any_spread():

@@ -113,6 +113,21 @@ def test_saturation_by_estimate_and_by_certificate():
     assert single.saturation(0, rng).certified_depth == 0
 
 
+def test_certificate_needs_the_simultaneous_bound():
+    """A tolerance between the pointwise and the simultaneous upper bound of the later gains certifies nothing early."""
+    rng = np.random.default_rng(4)
+    c = rng.binomial(64, np.full((1, 200, 4), 0.5))
+    surface = PassSurface.from_counts(64, c, depths=[1, 2, 3, 4], ks=[1])
+    rates = c[0] / 64
+    gains = np.stack([rates[:, b] - rates[:, a] for a in range(4) for b in range(a + 1, 4)], axis=1)
+    together = question_bands(gains, np.random.default_rng(0), 2000, 0.9, simultaneous=True).high[:3].max()
+    alone = question_bands(gains, np.random.default_rng(0), 2000, 0.9).high[:3].max()
+    assert alone < together
+    wide = surface.saturation(0, np.random.default_rng(0), tolerance=together + 1e-9)
+    narrow = surface.saturation(0, np.random.default_rng(0), tolerance=(together + alone) / 2)
+    assert wide.certified_depth == 1 < narrow.certified_depth
+
+
 def test_bands_contain_the_estimate_and_simultaneous_ones_are_wider(surface):
     pointwise = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=2000)
     together = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=2000, simultaneous=True)
