@@ -22,6 +22,8 @@ POLICIES = {
 }
 """Arm: its name in legends and its look. The base's marks are larger, so that equal curves show both."""
 SHARE = "success, share of questions"
+NARROWEST_SCALE = 5.0
+"""Points of gain, either way, that the heat map's colours span at least."""
 
 
 def draw(records: Records, folder: Path) -> dict[str, Figure]:
@@ -140,8 +142,8 @@ def gain_map(records: Records) -> tuple[Canvas, str]:
             for cap in caps
         ]
         gains[category] = 100 * np.stack([cell.mean(axis=(0, 1)) for cell in cells])
-    # Never narrower than a point, so that noise around 0 stays pale.
-    widest = max(1.0, *(float(np.abs(gain).max()) for gain in gains.values()))
+    # Never narrower than this, so that noise around 0 stays pale.
+    widest = max(NARROWEST_SCALE, *(float(np.abs(gain).max()) for gain in gains.values()))
     with canvas(2.4) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         for axes, (category, gain) in zip(panels, gains.items(), strict=True):
