@@ -231,7 +231,8 @@ def main(arguments: Sequence[str]) -> int:
         _print_error(str(error))
         return 2
     except KeyboardInterrupt:
-        _print_error("stopped; the same command continues")
+        again = "the same command without --redo" if "--redo" in arguments else "the same command"
+        _print_error(f"stopped; {again} continues")
         return 130
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough; nothing may be left to flush at exit.

@@ -161,9 +161,11 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
     manifest["evaluation"] = asdict(evaluation_cost(folder.episodes))
     manifest["seconds"]["evaluate"] = manifest["seconds"].get("evaluate", 0.0) + time.monotonic() - begun
     manifest["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    # Left by a call that was interrupted while it cleaned up.
+    # Left by calls that were killed while they cleaned up, or between writing a file and renaming it.
     for scratch in (folder.path / "training", folder.episodes.with_suffix(".parts")):
         shutil.rmtree(scratch, ignore_errors=True)
+    for half in folder.path.glob(".*.*.*"):
+        half.unlink()
     write_json(folder.manifest, manifest | {"exit_state": "complete", "ended": _now()})
 
 
