@@ -33,7 +33,7 @@ def quote(paper: str, template: str) -> tuple[str, str]:
     text = re.sub(r"\{[^}]+\}", lambda match: next(values), template)
     sources = dict.fromkeys(source for number in numbers for source in number.sources)
     directly = "read directly" if all(number.read_directly for number in numbers) else "not read directly"
-    return text, f"{', '.join(sources)} ({directly})" if sources else "words only; no number published"
+    return text, f"{', '.join(sources)} ({directly})" if sources else "third-party digests (not read directly)"
 
 
 def superiority(table: np.ndarray, smallest_effect: float, details: tuple[tuple[str, str], ...] = ()) -> Evidence:
@@ -138,4 +138,8 @@ def _two_one_sided(interval: SeedQuestionInterval, margin: float) -> np.ndarray:
 
 def interval_text(interval: SeedQuestionInterval, cell: int | tuple[int, ...] = ()) -> str:
     """`estimate [low, high]` of one cell, in points."""
-    return f"{interval.estimate[cell]:+.1f} [{interval.low[cell]:+.1f}, {interval.high[cell]:+.1f}]"
+    # Adding zero turns the minus zero that rounding leaves into zero.
+    estimate, low, high = (
+        round(float(part[cell]), 1) + 0.0 for part in (interval.estimate, interval.low, interval.high)
+    )
+    return f"{estimate:+.1f} [{low:+.1f}, {high:+.1f}]"
