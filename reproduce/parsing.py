@@ -60,16 +60,18 @@ def _joined_settings(arguments: Sequence[str]) -> list[str]:
     """Gather `--set a=1 --set b=2` into one option: of several options of one name, the parser would keep the last."""
     kept: list[str] = []
     settings: list[str] = []
-    inside = False
+    last_was_option, inside = False, False
     for argument in arguments:
-        if argument == "--set" or argument.startswith("-"):
-            inside = argument == "--set" or argument.startswith("--set=")
-            if argument.startswith("--set="):
-                settings.append(argument.partition("=")[2])
-            elif not inside:
+        if argument.startswith("--set="):
+            settings.append(argument.partition("=")[2])
+            last_was_option, inside = False, True
+        elif argument.startswith("-"):
+            last_was_option = inside = argument == "--set"
+            if not inside:
                 kept.append(argument)
-        elif inside and "=" in argument:
+        elif inside and (last_was_option or "=" in argument):
             settings.append(argument)
+            last_was_option = False
         else:
             inside = False
             kept.append(argument)

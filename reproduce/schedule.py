@@ -147,6 +147,8 @@ def _carry_out_job(job: Job) -> None:
         _messages.put(("begin", step.name))
         try:
             step.work(_Reporter(step.name))
+        except UserError:
+            raise
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise UserError(

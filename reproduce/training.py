@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -99,6 +100,9 @@ def train_grpo(
             unwrapped.train()
         return rollout_columns(batch)
 
+    # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
+    generator = np.random.default_rng(seed)
+    order = np.concatenate([generator.permutation(len(tasks)) for _ in range(config.epochs)])
     batch_size = config.questions_per_step * config.group_size
     arguments = GRPOConfig(
         output_dir=str(folder),
@@ -106,7 +110,8 @@ def train_grpo(
         use_cpu=not torch.cuda.is_available(),
         bf16=False,
         gradient_checkpointing=False,
-        num_train_epochs=config.epochs,
+        num_train_epochs=1,
+        shuffle_dataset=False,
         per_device_train_batch_size=batch_size,
         gradient_accumulation_steps=1,
         num_generations=config.group_size,
@@ -137,7 +142,7 @@ def train_grpo(
         model=model,
         reward_funcs=exact_match,
         args=arguments,
-        train_dataset=Dataset.from_list([{"prompt": task.question} for task in tasks]),
+        train_dataset=Dataset.from_list([{"prompt": tasks[place].question} for place in order]),
         processing_class=tokenizer,
         rollout_func=rollout,
         callbacks=[_Progress(report)],

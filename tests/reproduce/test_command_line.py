@@ -1,0 +1,173 @@
+"""The command line: what it prints, and the one line that bad input gets before any compute is spent."""
+
+import json
+import shutil
+from collections import namedtuple
+
+import pytest
+
+RUNS = "runs/smoke/pass_kt/retrieval"
+
+
+def assert_one_line(result, *parts):
+    assert result.code == 2
+    assert result.err.count("\n") == 1, result.err
+    assert "Traceback" not in result.err
+    for part in parts:
+        assert part in result.err
+
+
+def test_list_from_any_directory(command_line, tmp_path):
+    listed = command_line.run(tmp_path, "list")
+    assert listed.code == 0, listed.err
+    for part in ("pass_kt.gap-widens", "grpo", "laptop", "smoke", "2604.14877"):
+        assert part in listed.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
+    shown = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "smoke", "--help")
+    assert shown.code == 0
+    assert "--rebuild-base" in shown.out and "(default: runs)" in shown.out
+    assert "evaluation.samples" in shown.out and "training.group_size" in shown.out
+    assert reproduce_in_process(tmp_path, "--help").out.count("\n") > 10
+    assert reproduce_in_process(tmp_path).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("rnu pass_kt", ("unknown command 'rnu'", "did you mean 'run'?")),
+        ("run pas_kt", ("unknown paper 'pas_kt'", "did you mean 'pass_kt'?")),
+        ("list zzz", ("unknown paper 'zzz'", "known: pass_kt")),
+        ("report pas_kt", ("unknown paper 'pas_kt'", "did you mean 'pass_kt'?")),
+        ("plan pass_kt --profile smok", ("unknown profile 'smok'", "did you mean 'smoke'?")),
+        ("report pass_kt --profile smok", ("unknown profile 'smok'", "did you mean 'smoke'?")),
+        ("run pass_kt --worker 2", ("unknown option '--worker'", "did you mean '--workers'?")),
+        ("run pass_kt --set evaluation.sample=9", ("evaluation.sample", "did you mean 'evaluation.samples'?")),
+        ("run pass_kt --set seeds", ("expected field=value",)),
+        ("run pass_kt --set seeds=many", ("seeds=many",)),
+        ("run pass_kt --set seeds=0", ("seeds=0", "at least 1")),
+        ("run pass_kt --set training.questions_per_step=7", ("must divide the 200 training questions",)),
+        ("run pass_kt --set evaluation.samples=100", ("at least twice evaluation.largest_k=64",)),
+        ("run pass_kt --seeds-only 0,x", ("--seeds-only '0,x'", "whole numbers")),
+        ("run pass_kt --seeds-only 8", ("--seeds-only 8", "seeds 0 to 7")),
+        ("run pass_kt --workers 0", ("--workers 0", "at least 1")),
+        ("run pass_kt --workers two", ("--workers", "'two'")),
+        ("run pass_kt --workers", ("--workers",)),
+        ("run", ("PAPER",)),
+        ("list pass_kt further", ("further",)),
+        ("show nowhere", ("nowhere: no such run folder",)),
+        ("show . --success --failure", ("exclude each other",)),
+        ("report pass_kt", ("no records in reports/laptop/records", "python -m reproduce run pass_kt")),
+        ("report pass_kt --records elsewhere", ("no records in elsewhere",)),
+    ],
+)
+def test_bad_input_gets_one_line(reproduce_in_process, tmp_path, arguments, parts):
+    assert_one_line(reproduce_in_process(tmp_path, *arguments.split()), *parts)
+    assert not list(tmp_path.iterdir()), "nothing may be written before the input is known to be good"
+
+
+def test_settings_of_several_options_add_up():
+    from reproduce.command_line import COMMANDS
+    from reproduce.parsing import parse
+
+    run = parse(COMMANDS, ["run", "--set", "seeds=3", "panels.ood_per_depth=2", "--redo", "--set=seeds=4", "pass_kt"])
+    assert run.settings == ("seeds=3", "panels.ood_per_depth=2", "seeds=4")
+    assert (run.paper, run.redo, run.profile) == ("pass_kt", True, "laptop")
+
+
+def test_plan_counts_what_is_left(reproduce_in_process, smoke_folder, tmp_path):
+    there = reproduce_in_process(smoke_folder, "plan", "pass_kt", "--profile", "smoke")
+    assert there.code == 0 and "0 of 4 runs to do" in there.out
+    fresh = reproduce_in_process(tmp_path, "plan", "pass_kt", "--profile", "smoke", "--workers", "1")
+    assert "4 of 4 runs to do: 256 rollouts of training, 2,880 episodes" in fresh.out
+    assert "time about" in fresh.out and "disk about" in fresh.out
+
+
+def test_planned_episodes_are_those_written(smoke_folder, monkeypatch):
+    import pyarrow.parquet as pq
+
+    from reproduce.planning import expected_bytes, open_experiment
+
+    monkeypatch.chdir(smoke_folder)
+    experiment = open_experiment("pass_kt", "smoke", (), smoke_folder / "runs")
+    for run in experiment.plan:
+        folder = experiment.folder / run.name
+        assert pq.read_metadata(folder / "episodes.parquet").num_rows == experiment.episodes[run.arm]
+        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        assert written < expected_bytes(experiment, run) < 10 * written + 10**6
+
+
+def test_time_of_jobs_in_order_on_few_workers():
+    from reproduce.planning import START_SECONDS, expected_seconds
+
+    assert expected_seconds([], 2) == 0
+    assert expected_seconds([10, 10, 10], 2) == START_SECONDS + 20
+    assert expected_seconds([10, 10, 10], 8) == START_SECONDS + 10
+
+
+def test_env_shows_versions_and_hardware(reproduce_in_process, tmp_path):
+    shown = reproduce_in_process(tmp_path, "env")
+    assert shown.code == 0
+    for part in ("torch", "trl", "processor", "GiB"):
+        assert part in shown.out
+
+
+def test_changed_configuration_is_refused_with_both_digests(reproduce_in_process, smoke_copy):
+    config = json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text())
+    from reproduce.storage import digest
+
+    before = sorted(path.stat().st_mtime_ns for path in smoke_copy.rglob("*"))
+    refused = reproduce_in_process(
+        smoke_copy, "run", "pass_kt", "--profile", "smoke", "--set", "training.learning_rate=0.5"
+    )
+    assert_one_line(refused, "grpo/seed-0", "--redo", "this one has")
+    other = reproduce_in_process(smoke_copy, "plan", "pass_kt", "--profile", "smoke", "--set", "sampling.temperature=1")
+    assert_one_line(other, digest(json.loads((smoke_copy / RUNS / "base/seed-0/config.json").read_text()))[:12])
+    assert json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text()) == config
+    assert sorted(path.stat().st_mtime_ns for path in smoke_copy.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "row"), [("grpo/seed-1/episodes.parquet", ", row 1"), ("grpo/seed-1/metrics.jsonl", ", row 4")]
+)
+def test_truncated_record_is_named_with_row_and_remedy(reproduce_in_process, smoke_copy, path, row):
+    file = smoke_copy / RUNS / path
+    file.write_bytes(file.read_bytes()[:-40])
+    refused = reproduce_in_process(smoke_copy, "run", "pass_kt", "--profile", "smoke")
+    assert_one_line(refused, f"{RUNS}/{path}{row}: damaged", "--redo")
+
+
+@pytest.mark.parametrize("content", ["", '{"exit_state": ', "{}"])
+def test_damaged_manifest_is_named(reproduce_in_process, smoke_copy, content):
+    (smoke_copy / RUNS / "base/seed-0/manifest.json").write_text(content)
+    for command in ("run", "plan"):
+        refused = reproduce_in_process(smoke_copy, command, "pass_kt", "--profile", "smoke")
+        assert_one_line(refused, f"{RUNS}/base/seed-0/manifest.json: damaged", "--redo")
+
+
+@pytest.mark.parametrize("name", ["counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"])
+def test_damaged_records_are_named_by_report(reproduce_in_process, smoke_copy, name):
+    file = smoke_copy / "reports/smoke/records" / name
+    file.write_bytes(file.read_bytes()[:-20])
+    refused = reproduce_in_process(smoke_copy, "report", "pass_kt", "--profile", "smoke")
+    assert_one_line(refused, f"reports/smoke/records/{name}", "damaged")
+
+
+def test_too_little_disk_is_refused(reproduce_in_process, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
+    refused = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "smoke")
+    assert_one_line(refused, "runs/smoke/pass_kt", "1 MB are free")
+    assert not list(tmp_path.iterdir())
+
+
+def test_complete_plan_writes_records_and_computes_nothing(reproduce_in_process, smoke_copy):
+    records = smoke_copy / "reports/smoke/records"
+    before = {path.name: path.read_bytes() for path in records.iterdir()}
+    assert set(before) == {"counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"}
+    shutil.rmtree(smoke_copy / "reports")
+    again = reproduce_in_process(smoke_copy, "run", "pass_kt", "--profile", "smoke")
+    assert again.code == 0 and "4 of 4 runs complete, 0 to do" in again.out
+    assert {path.name: path.read_bytes() for path in records.iterdir()} == before
