@@ -8,6 +8,7 @@ about a method.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -17,6 +18,7 @@ from reproduce.published import published_number
 from theory.inference import (
     SeedQuestionInterval,
     crossed_t_interval,
+    minimum_detectable_effect,
     power_paired_t,
     sign_flip_minimum_detectable_effect,
     sign_flip_test,
@@ -69,10 +71,16 @@ def _detectable(deviation: float, seeds: int) -> float | None:
     """By simulation of the sign-flip test; None where no effect, however large, could be found with so few seeds."""
     if 2.0**-seeds > 0.05:
         return None
-    if seeds > 15 or deviation == 0:
-        return 2.5 * deviation / seeds**0.5
+    if seeds > 15:
+        return float(minimum_detectable_effect(deviation, seeds, power=POWER, alternative="greater"))
+    return deviation * _detectable_at_deviation_one(seeds)
+
+
+@cache
+def _detectable_at_deviation_one(seeds: int) -> float:
+    """The effect scales with the deviation, so one simulation serves all claims."""
     generator = np.random.default_rng(0)
-    return sign_flip_minimum_detectable_effect(deviation, seeds, generator, power=POWER, alternative="greater")
+    return sign_flip_minimum_detectable_effect(1.0, seeds, generator, power=POWER, alternative="greater")
 
 
 def _seeds_needed(effect: float, deviation: float) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -13,6 +12,7 @@ import docstring_parser
 import tyro
 
 from reproduce.evaluation import EvaluationConfig
+from reproduce.names import nearest
 from reproduce.policies import PolicyConfig
 from reproduce.rollouts import SamplingConfig
 from reproduce.runs import PanelConfig
@@ -45,12 +45,6 @@ def field_paths(config: Any, prefix: str = "") -> list[str]:
         value = getattr(config, item.name)
         paths += field_paths(value, f"{prefix}{item.name}.") if is_dataclass(value) else [prefix + item.name]
     return [path for path in paths if path != "profile"]
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint for an error message: the known name closest to `name`, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> ExperimentConfig:
