@@ -6,8 +6,10 @@
 for the G episodes of one task, |o_i| counting the tokens that the policy wrote: what the environment wrote has
 `env_mask` 0 and is neither trained nor counted.
 
-The only change with respect to `trl.GRPOTrainer` is what is logged: the shares of groups that are all wrong, all
-right or mixed (only mixed groups carry a gradient), and the tokens sampled and trained.
+The only change with respect to `trl.GRPOTrainer` is in what is logged and in what is computed for nothing. Logged are
+the shares of groups that are all wrong, all right or mixed, and the tokens sampled and trained. Only mixed groups carry
+a gradient: rows with advantage zero are left out of the forward pass where that changes no gradient (no KL term, loss
+type `grpo`), and stay in the denominator.
 
 Deviations from the papers that use it as their baseline: the standard deviation is Bessel-corrected (TRL) where
 PASS@(k,T)'s sister paper uses the population's; with one update a batch the ratio is 1 and clipping is inactive, as
@@ -35,8 +37,40 @@ def group_shares(rewards: torch.Tensor, group_size: int) -> dict[str, float]:
     return {"all_wrong": all_wrong, "all_right": all_right, "mixed": 1.0 - all_wrong - all_right}
 
 
+def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The rows with an advantage, cut to the longest of them; one row where none has, so that there is a loss.
+
+    inputs: what TRL hands to its loss: tensors with the batch as first dimension, prompts padded on the left and
+    completions on the right; other entries are passed on.
+    """
+    rows = len(inputs["advantages"])
+    keep = inputs["advantages"].reshape(rows, -1).ne(0).any(dim=1)
+    if not keep.any():
+        keep[0] = True
+    kept = {}
+    for name, value in inputs.items():
+        if torch.is_tensor(value) and value.shape[:1] == (rows,):
+            kept[name] = value[keep]
+        elif isinstance(value, list) and len(value) == rows:
+            kept[name] = [item for item, wanted in zip(value, keep.tolist(), strict=True) if wanted]
+        else:
+            kept[name] = value
+    prompt = int(kept["prompt_mask"].sum(dim=1).max())
+    completion = int(kept["completion_mask"].sum(dim=1).max())
+    width = inputs["completion_mask"].shape[1]
+    for name, value in kept.items():
+        if name.startswith("prompt_") and torch.is_tensor(value):
+            kept[name] = value[:, value.shape[1] - prompt :]
+        elif torch.is_tensor(value) and value.ndim == 2 and value.shape[1] == width:
+            kept[name] = value[:, :completion]
+    return kept
+
+
 class GRPOWithGroupMetrics(trl.GRPOTrainer):
-    """`trl.GRPOTrainer` that also logs `groups/{all_wrong,all_right,mixed}` and `tokens/{sampled,trained}`."""
+    """`trl.GRPOTrainer` that also logs `groups/{all_wrong,all_right,mixed}` and `tokens/{sampled,trained}`.
+
+    TRL's own `entropy` metric is then one of the rows that are trained.
+    """
 
     _name = "GRPO"
 
@@ -57,6 +91,13 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         self._log("tokens/sampled", float(sampled))
         self._log("tokens/trained", float(trained))
         return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        if self.loss_type != "grpo" or self.beta != 0 or not self.model.training:
+            return super()._compute_loss(model, inputs)
+        trained, rows = trained_rows(inputs), len(inputs["advantages"])
+        # The loss is a mean over rows, so the rows left out come back as a factor.
+        return super()._compute_loss(model, trained) * (len(trained["advantages"]) / rows)
 
     def _log(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(value)

@@ -34,7 +34,7 @@ class PanelConfig:
 
     train_per_category: int = 100
     """Training questions of each of the two trained categories (paper: 200 in all, from both)."""
-    test_per_category: int = 150
+    test_per_category: int = 200
     """Test questions of each of the three categories (paper: 100)."""
     ood_per_depth: int = 25
     """Out-of-distribution bridge questions of each depth, three and four hops."""

@@ -81,6 +81,9 @@ ARMS = {
 
 PROFILES: dict[str, ExperimentConfig] = {
     "laptop": ExperimentConfig(profile="laptop"),
+    "full": ExperimentConfig(
+        profile="full", seeds=12, panels=PanelConfig(train_per_category=100, test_per_category=300, ood_per_depth=100)
+    ),
     "smoke": ExperimentConfig(
         profile="smoke",
         seeds=2,

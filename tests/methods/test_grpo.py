@@ -13,9 +13,10 @@ import trl
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from methods.grpo import GRPOWithGroupMetrics, group_shares
+from methods.grpo import GRPOWithGroupMetrics, group_shares, trained_rows
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.policies import PolicyConfig, build_model, build_tokenizer
@@ -25,6 +26,17 @@ from reproduce.training import exact_match
 TOKENIZER = build_tokenizer(words())
 TASKS = build_panels(4, 1, 1)["train"].tasks
 SAMPLING = SamplingConfig(longest_action=6)
+
+
+class KeepsGradients(TrainerCallback):
+    """Copies the gradients before the optimiser uses them."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model, self.gradients = model, {}
+
+    def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        for name, parameter in self.model.named_parameters():
+            self.gradients[name] = parameter.grad.clone()
 
 
 class Recording(GRPOWithGroupMetrics):
@@ -47,7 +59,7 @@ def parity_reward(completions: list[Any], success: list[bool], **columns: Any) -
     return [float(place % 2) for place in range(len(completions))]
 
 
-def trainer_of(folder: Path, reward: Any = parity_reward) -> Any:
+def trainer_of(folder: Path, reward: Any = parity_reward, kind: type[trl.GRPOTrainer] = Recording) -> Any:
     model = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=0)
     sampler = EpisodeSampler(model, TOKENIZER, RetrievalEnvironment(), SAMPLING)
     place = {task.question: number for number, task in enumerate(TASKS)}
@@ -79,7 +91,7 @@ def trainer_of(folder: Path, reward: Any = parity_reward) -> Any:
         disable_tqdm=True,
         save_strategy="no",
     )
-    made = Recording(
+    made = kind(
         model=model,
         reward_funcs=reward,
         args=arguments,
@@ -88,6 +100,9 @@ def trainer_of(folder: Path, reward: Any = parity_reward) -> Any:
         rollout_func=rollout,
     )
     made.batches = batches
+    kept = KeepsGradients(model)
+    made.add_callback(kept)
+    made.gradients = kept.gradients
     return made
 
 
@@ -177,6 +192,54 @@ def test_equal_rewards_train_nothing(tmp_path: Path) -> None:
     assert entry["tokens/trained"] == 0.0 < entry["tokens/sampled"]
     assert entry["grad_norm"] == 0.0
     assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+
+
+def first_group_reward(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
+    """Only the first group of four is mixed; the second is all right, the others all wrong."""
+    return [1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0] + [0.0] * (len(completions) - 8)
+
+
+def test_leaving_out_rows_without_advantage_changes_no_gradient(tmp_path: Path) -> None:
+    ours = trainer_of(tmp_path / "ours", reward=first_group_reward)
+    plain = trainer_of(tmp_path / "plain", reward=first_group_reward, kind=trl.GRPOTrainer)
+    ours.train()
+    plain.train()
+    assert ours.log_probabilities.shape[0] == 4
+    norms = [trainer.state.log_history[0]["grad_norm"] for trainer in (ours, plain)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    assert norms[0] > 0
+    assert len(ours.gradients) == len(plain.gradients) > 0
+    for name, gradient in ours.gradients.items():
+        torch.testing.assert_close(gradient, plain.gradients[name], rtol=1e-3, atol=1e-6)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=6), st.integers(0, 2**16))
+def test_trained_rows_keep_every_token_of_the_rows_they_keep(trained_row: list[bool], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = len(trained_row)
+    prompt_lengths = torch.randint(1, 6, (rows,), generator=generator)
+    lengths = torch.randint(1, 8, (rows,), generator=generator)
+    prompt_mask = (torch.arange(6) >= 6 - prompt_lengths[:, None]).long()
+    completion_mask = (torch.arange(8) < lengths[:, None]).long()
+    inputs = {
+        "prompt_ids": torch.randint(1, 9, (rows, 6), generator=generator) * prompt_mask,
+        "prompt_mask": prompt_mask,
+        "completion_ids": torch.randint(1, 9, (rows, 8), generator=generator) * completion_mask,
+        "completion_mask": completion_mask,
+        "tool_mask": torch.ones(rows, 8),
+        "advantages": torch.tensor([float(value) for value in trained_row]),
+        "num_items_in_batch": torch.tensor(99),
+        "names": [str(row) for row in range(rows)],
+    }
+    kept = trained_rows(inputs)
+    expected = [row for row, value in enumerate(trained_row) if value] or [0]
+    assert kept["names"] == [str(row) for row in expected]
+    assert kept["num_items_in_batch"] == 99
+    for place, row in enumerate(expected):
+        for name in ("prompt_ids", "completion_ids"):
+            before, after = inputs[name][row], kept[name][place]
+            assert before[before > 0].tolist() == after[after > 0].tolist()
+    assert kept["tool_mask"].shape == kept["completion_mask"].shape == kept["completion_ids"].shape
 
 
 def test_advantages_are_group_standardised(trained: Any) -> None:
