@@ -37,8 +37,8 @@ class TrainingConfig:
     """Questions in one batch; one optimiser step a batch. Must divide the number of training questions."""
     rounds: int = 5
     """Cap T on tool rounds in training (paper: 5)."""
-    learning_rate: float = 1e-3
-    """Constant AdamW learning rate, without weight decay."""
+    learning_rate: float = 3e-4
+    """Constant AdamW learning rate, without weight decay; chosen on validation questions by `reproduce.tuning`."""
     kl_coefficient: float = 0.0
     """Weight of the KL penalty to the base, beta. 0: no reference model."""
     save_every: int = 20

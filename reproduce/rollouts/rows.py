@@ -14,9 +14,10 @@ _PER_TOKEN = ("tokens", "from_policy", "log_probabilities", "entropies")
 class HistoryRows:
     """Rows 0 to count - 1 are in use; every array has one entry a row, the lower four one a token as well."""
 
-    def __init__(self, layers: int, capacity: int = 64, longest: int = 64) -> None:
+    def __init__(self, windows: tuple[int | None, ...], capacity: int = 64, longest: int = 64) -> None:
+        """windows: for each layer of the model, how many tokens it sees; None for all."""
         self.count = 0
-        self.cache = RaggedCache(layers, capacity, longest)
+        self.cache = RaggedCache(windows, capacity, longest)
         self.task = np.zeros(capacity, dtype=np.int64)
         self.length = np.zeros(capacity, dtype=np.int64)
         self.cached = np.zeros(capacity, dtype=np.int64)
@@ -60,8 +61,9 @@ class HistoryRows:
             getattr(target, name)[places, :longest] = getattr(self, name)[sources, :longest]
         for source, place in zip(sources.tolist(), places.tolist(), strict=True):
             target.history[place], target.skills[place] = self.history[source], self.skills[source]
-        cached = int(self.cached[sources].max())
-        self.cache.copy_rows(torch.from_numpy(sources), target.cache, torch.from_numpy(places), cached)
+        cached = self.cached[sources]
+        rows, new_rows = torch.from_numpy(sources), torch.from_numpy(places)
+        self.cache.copy_rows(rows, target.cache, new_rows, int(cached.min()), int(cached.max()))
 
     def write_environment(self, row: int, ids: list[int]) -> None:
         """Append tokens of the environment to one row; the next action starts after them."""

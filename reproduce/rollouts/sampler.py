@@ -90,10 +90,9 @@ class EpisodeSampler(Generic[TaskType]):
         self.model, self.tokenizer, self.environment, self.config = model, tokenizer, environment, config
         self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
         self.limit = int(model.config.max_position_embeddings)
-        sliding = "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
-        self.window = int(model.config.sliding_window) if sliding else None
-        layers = int(model.config.num_hidden_layers)
-        self.rows, self.next_rows = HistoryRows(layers), HistoryRows(layers)
+        kinds = getattr(model.config, "layer_types", None) or ["full_attention"] * int(model.config.num_hidden_layers)
+        windows = tuple(int(model.config.sliding_window) if kind == "sliding_attention" else None for kind in kinds)
+        self.rows, self.next_rows = HistoryRows(windows), HistoryRows(windows)
         self._ids_of_text: dict[str, list[int]] = {}
         self._text_of_ids: dict[bytes, str] = {}
 
@@ -202,10 +201,10 @@ class EpisodeSampler(Generic[TaskType]):
 
     def _forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
         """Logits after the last of the given columns, (rows, vocabulary)."""
-        positions, masks = self.rows.cache.place(torch.from_numpy(starts), ids.shape[1], self.window)
+        positions, masks = self.rows.cache.place(torch.from_numpy(starts), ids.shape[1])
         output = self.model(
             input_ids=torch.from_numpy(ids.astype(np.int64)),
-            attention_mask=masks if self.window is not None else masks["full_attention"],
+            attention_mask=masks if "sliding_attention" in masks else masks["full_attention"],
             position_ids=positions,
             past_key_values=self.rows.cache,
             use_cache=True,
