@@ -8,8 +8,8 @@ for the G episodes of one task, |o_i| counting the tokens that the policy wrote:
 
 The only change with respect to `trl.GRPOTrainer` is in what is logged and in what is computed for nothing. Logged are
 the shares of groups that are all wrong, all right or mixed, and the tokens sampled and trained. Only mixed groups carry
-a gradient: rows with advantage zero are left out of the forward pass where that changes no gradient (no KL term, loss
-type `grpo`), and stay in the denominator.
+a gradient: rows with advantage zero are left out of the forward pass where that changes no gradient (loss type `grpo`
+without KL term, entropy bonus, entropy quantile or router loss), and stay in the denominator.
 
 Deviations from the papers that use it as their baseline: the standard deviation is Bessel-corrected (TRL) where
 PASS@(k,T)'s sister paper uses the population's; with one update a batch the ratio is 1 and clipping is inactive, as
@@ -37,6 +37,11 @@ def group_shares(rewards: torch.Tensor, group_size: int) -> dict[str, float]:
     return {"all_wrong": all_wrong, "all_right": all_right, "mixed": 1.0 - all_wrong - all_right}
 
 
+def _has_advantage(advantages: torch.Tensor) -> torch.Tensor:
+    """Rows with a non-zero advantage; advantages are (rows,) or (rows, tokens)."""
+    return advantages.reshape(len(advantages), -1).ne(0).any(dim=1)
+
+
 def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
     """The rows with an advantage, cut to the longest of them; one row where none has, so that there is a loss.
 
@@ -44,7 +49,7 @@ def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
     completions on the right; other entries are passed on.
     """
     rows = len(inputs["advantages"])
-    keep = inputs["advantages"].reshape(rows, -1).ne(0).any(dim=1)
+    keep = _has_advantage(inputs["advantages"])
     if not keep.any():
         keep[0] = True
     kept = {}
@@ -56,7 +61,7 @@ def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
         else:
             kept[name] = value
     prompt = int(kept["prompt_mask"].sum(dim=1).max())
-    completion = int(kept["completion_mask"].sum(dim=1).max())
+    completion = max(1, int(kept["completion_mask"].sum(dim=1).max()))
     width = inputs["completion_mask"].shape[1]
     for name, value in kept.items():
         if name.startswith("prompt_") and torch.is_tensor(value):
@@ -87,13 +92,16 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         policy_tokens = output["completion_mask"] * output.get("tool_mask", 1)
         sampled = self.accelerator.gather(policy_tokens.sum()).sum()
         # A row whose advantage is zero adds nothing to the gradient, so its tokens are sampled but not trained.
-        trained = self.accelerator.gather((policy_tokens * (output["advantages"] != 0)[:, None]).sum()).sum()
+        trained = self.accelerator.gather((policy_tokens * _has_advantage(output["advantages"])[:, None]).sum()).sum()
         self._log("tokens/sampled", float(sampled))
         self._log("tokens/trained", float(trained))
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        if self.loss_type != "grpo" or self.beta != 0 or not self.model.training:
+        # A KL term, an entropy bonus, an entropy quantile or a router loss speaks of every row.
+        every_row = self.beta != 0 or self._entropy_bonus_enabled or self.aux_loss_enabled
+        every_row = every_row or self.top_entropy_quantile < 1 or self.loss_type != "grpo" or not self.model.training
+        if every_row:
             return super()._compute_loss(model, inputs)
         trained, rows = trained_rows(inputs), len(inputs["advantages"])
         # The loss is a mean over rows, so the rows left out come back as a factor.

@@ -31,13 +31,12 @@ class EvaluationConfig:
     """How many episodes, and where on the (k,T) grid."""
 
     samples: int = 128
-    """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known."""
+    """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known. The base
+    answers bridge questions at the largest T twice as often: its second sample is the self-null."""
     largest_k: int = 64
     """Largest k of PASS@(k,T); the grid holds the powers of two up to it (paper: 1 to 64)."""
     caps: tuple[int, ...] = (0, 1, 2, 3, 5)
     """Caps T on tool rounds (paper: 0, 1, 2, 3, 5). Static questions are asked at T = 0 only."""
-    self_null_samples: int = 128
-    """Further base episodes on bridge questions at the largest T: the second sample of the self-null."""
     ood_samples: int = 128
     """Episodes for each out-of-distribution question, at the largest T only."""
     questions_at_once: int = 8
@@ -71,8 +70,9 @@ def cells_of(tasks: Sequence[RetrievalTask], panel: str, arm: str, run: str, con
             cells.append(Cell(place, deepest, INDEPENDENT, f"{run} {task.identifier} T={deepest}", config.ood_samples))
             continue
         for cap in config.caps:
-            further = config.self_null_samples if arm == "base" and task.category == "bridge" and cap == deepest else 0
-            cells.append(Cell(place, cap, INDEPENDENT, f"{run} {task.identifier} T={cap}", config.samples + further))
+            # The base's second sample, of the same size, is the self-null.
+            samples = config.samples * (2 if arm == "base" and task.category == "bridge" and cap == deepest else 1)
+            cells.append(Cell(place, cap, INDEPENDENT, f"{run} {task.identifier} T={cap}", samples))
         for cap in config.caps:
             cells.append(Cell(place, cap, PREFIX_FORK, f"{run} {task.identifier} T={deepest}", config.samples))
     return cells

@@ -8,6 +8,7 @@ about a method.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -35,31 +36,34 @@ def quote(paper: str, template: str) -> tuple[str, str]:
     text = re.sub(r"\{[^}]+\}", lambda match: next(values), template)
     sources = dict.fromkeys(source for number in numbers for source in number.sources)
     directly = "read directly" if all(number.read_directly for number in numbers) else "not read directly"
+    inferred = dict.fromkeys(key for number in numbers for key in number.inferred)
+    directly += f"; {' and '.join(inferred)} inferred" if inferred else ""
     return text, f"{', '.join(sources)} ({directly})" if sources else "third-party digests (not read directly)"
 
 
 def superiority(table: np.ndarray, smallest_effect: float, details: tuple[tuple[str, str], ...] = ()) -> Evidence:
     """Evidence that the mean of a (seeds, questions) table of differences is positive.
 
-    Refuted when the 95 % interval lies below `smallest_effect`, the smallest effect of interest (0: below zero).
+    Refuted when the 95 % interval is not above zero and ends below `smallest_effect`, the smallest effect of interest:
+    the wrong sign, or an interval that includes zero and excludes that effect.
     """
     interval = crossed_t_interval(table)
-    deviation = float(interval.standard_error) * len(table) ** 0.5
     low, high = float(interval.low), float(interval.high)
+    seed_means = table.mean(axis=1)
     return Evidence(
         effect=float(interval.estimate),
         low=low,
         high=high,
         confidence=interval.confidence,
         interval_method=f"{interval.method}, unit: {interval.unit}",
-        p_value=sign_flip_test(table.mean(axis=1), "greater").p_value if len(table) <= 15 else _monte_carlo(table),
-        minimum_detectable_effect=_detectable(deviation, len(table)),
+        p_value=sign_flip_test(seed_means, "greater").p_value if len(table) <= 15 else _monte_carlo(table),
+        minimum_detectable_effect=_detectable(float(seed_means.std(ddof=1)), len(table)),
         in_favour=low > 0,
-        against=high < smallest_effect,
+        against=low <= 0 and high < smallest_effect,
         seeds=len(table),
         questions=table.shape[1],
         details=details,
-        seeds_needed=_seeds_needed(float(interval.estimate), deviation),
+        seeds_needed=_seeds_needed(interval, float(seed_means.std(ddof=1)), len(table)),
     )
 
 
@@ -83,9 +87,14 @@ def _detectable_at_deviation_one(seeds: int) -> float:
     return sign_flip_minimum_detectable_effect(1.0, seeds, generator, power=POWER, alternative="greater")
 
 
-def _seeds_needed(effect: float, deviation: float) -> int | None:
-    """Fewest seeds that find the observed effect with 80 % power at the observed spread; None beyond a thousand."""
-    if effect <= 0 or deviation <= 0:
+def _seeds_needed(interval: SeedQuestionInterval, deviation: float, seeds: int) -> int | None:
+    """Fewest seeds that find the observed effect with 80 % power at the observed spread of seed means.
+
+    None beyond a thousand, and where the questions alone leave an interval that includes zero, however many the seeds.
+    """
+    effect = float(interval.estimate)
+    of_questions = max(0.0, float(interval.standard_error) ** 2 - deviation**2 / seeds)
+    if deviation <= 0 or effect <= stats.norm.ppf(0.975) * of_questions**0.5:
         return None
     counts = np.arange(2, MOST_SEEDS_PLANNED + 1)
     powers = power_paired_t(effect, deviation, counts, alternative="greater")
@@ -93,9 +102,15 @@ def _seeds_needed(effect: float, deviation: float) -> int | None:
     return int(counts[enough[0]]) if len(enough) else None
 
 
-def weakest(evidence: list[Evidence]) -> Evidence:
-    """The deciding part of a claim all of whose parts must hold: the largest p, then the smallest effect."""
-    return max(evidence, key=lambda part: (part.p_value if part.p_value is not None else 1.0, -part.effect))
+def all_must_hold(parts: list[Evidence]) -> Evidence:
+    """Evidence for a claim with several parts, as its deciding part: a refuted one, else the one with the largest p.
+
+    Every part tests at the same level, so the largest p is valid for the whole (intersection-union test).
+    """
+    refuted = [part for part in parts if part.against]
+    deciding = max(refuted or parts, key=lambda part: (part.p_value if part.p_value is not None else 1.0, -part.effect))
+    largest = max(part.p_value for part in parts if part.p_value is not None)
+    return replace(deciding, p_value=largest, in_favour=all(part.in_favour for part in parts), against=bool(refuted))
 
 
 def equivalence(

@@ -119,6 +119,8 @@ def open_experiment(key: str, profile: str, settings: Sequence[str], runs: Path)
 
 def _check_sizes(config: ExperimentConfig) -> None:
     """Refuse what the training loop would refuse after seconds or minutes."""
+    from reproduce.rollouts.sampler import STREAM_LENGTH
+
     sizes = {
         "seeds": config.seeds,
         "panels.train_per_category": config.panels.train_per_category,
@@ -147,6 +149,19 @@ def _check_sizes(config: ExperimentConfig) -> None:
         raise UserError(f"--set training.questions_per_step={step}: must divide the {questions} training questions")
     if not config.evaluation.caps or min(config.evaluation.caps) < 0:
         raise UserError("--set evaluation.caps: at least one cap, none below 0")
+    if not {0, 1, 2} < set(config.evaluation.caps):
+        raise UserError("--set evaluation.caps: the claims need T = 0, 1, 2 and at least one larger T")
+    longest = (max(*config.evaluation.caps, config.training.rounds) + 1) * config.sampling.longest_action
+    if longest > STREAM_LENGTH:
+        raise UserError(
+            f"--set: an episode may sample {longest} tokens (rounds + 1 times sampling.longest_action); "
+            f"at most {STREAM_LENGTH} are provided for"
+        )
+    if config.evaluation.ood_samples < config.evaluation.largest_k:
+        raise UserError(
+            f"--set evaluation.ood_samples={config.evaluation.ood_samples}: must be at least "
+            f"evaluation.largest_k={config.evaluation.largest_k}"
+        )
     if config.evaluation.samples < 2 * config.evaluation.largest_k:
         raise UserError(
             f"--set evaluation.samples={config.evaluation.samples}: must be at least twice "

@@ -73,7 +73,7 @@ def count_episodes(episodes: pa.Table, arm: str, seed: int, samples: int) -> pd.
     """Successes for each question, estimator and T. Samples from `samples` on are the second half (the self-null's)."""
     columns = ["panel", "category", "hops", "question", "estimator", "T", "sample", "success"]
     frame = episodes.select(columns).to_pandas()
-    frame["half"] = (frame.pop("sample") >= samples).astype(np.int8)
+    frame["half"] = ((frame.pop("sample") >= samples) & (frame["panel"] == "test")).astype(np.int8)
     keys = ["panel", "category", "hops", "question", "estimator", "T", "half"]
     grouped = frame.groupby(keys, observed=True, sort=True)["success"].agg(n="count", successes="sum").reset_index()
     grouped.insert(0, "seed", np.int16(seed))

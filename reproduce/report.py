@@ -121,8 +121,9 @@ def _first_page(paper: ModuleType, records: Records, verdicts: tuple[Verdict, ..
     note = (
         f"Each claim's section defines its effect. Intervals are at 95 %, at 90 % where marked (equivalence). Holm p: "
         f"corrected over the claims with a test, decided at {ALPHA:g}. MDE, in the unit of the effect: the smallest "
-        f"true effect found with {100 * POWER:.0f} % power at the observed spread; for equivalence the margin that "
-        f"would be met. {NOTHING}: does not exist."
+        f"true effect that one test at 5 % finds with {100 * POWER:.0f} % power at the observed spread, before Holm; "
+        f"for equivalence the margin that would be met. Refutation rests on the interval alone and is not corrected "
+        f"over the claims. {NOTHING}: does not exist."
     )
     return "\n\n".join(
         [
@@ -141,7 +142,7 @@ def _scope(paper: ModuleType, records: Records) -> str:
     experiment, panels = records.experiment, records.experiment["panels"]
     profile, size = str(experiment["profile"]), parameters(experiment["policy"])
     settings = {setting.id: setting.value for setting in load_settings(paper.KEY)}
-    policy = f"{size / 1e6:.1f} M-parameter" if size >= 1e5 else f"{count(size)}-parameter"
+    policy = f"{size / 1e6:.2f} M-parameter" if size >= 1e5 else f"{count(size)}-parameter"
     sizes = (
         f"a {policy} policy, trained from scratch, on generated questions; {experiment['seeds']} seeds, each with its "
         f"own base; {panels['test_per_category']} test questions a category; {experiment['evaluation']['samples']} "

@@ -38,6 +38,10 @@ class PanelConfig:
     """Test questions of each of the three categories (paper: 100)."""
     ood_per_depth: int = 25
     """Out-of-distribution bridge questions of each depth, three and four hops."""
+    train_seed: int = 0
+    """Seed of the training questions."""
+    test_seed: int = 2
+    """Seed of the test and out-of-distribution questions: a set that nothing was decided on (reports/LOG.md)."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     config = PROFILES["laptop"]
     panel = build_panels(config.panels.train_per_category, 0, 0)["train"]
     seen = {task.question for task in panel.tasks}
-    fresh = build_panels(QUESTIONS_PER_CATEGORY, 0, 0, seed=VALIDATION_SEED)["train"].tasks
+    fresh = build_panels(QUESTIONS_PER_CATEGORY, 0, 0, train_seed=VALIDATION_SEED)["train"].tasks
     validation = [task for task in fresh if task.question not in seen]
     training = replace(config.training, learning_rate=learning_rate)
     with TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ import numpy as np
 
 from reproduce.claims import Claim, Evidence
 from reproduce.evaluation import INDEPENDENT, PREFIX_FORK, EvaluationConfig
-from reproduce.evidence import equivalence, interval_text, quote, superiority, weakest
+from reproduce.evidence import all_must_hold, equivalence, interval_text, quote, superiority
 from reproduce.experiment import ExperimentConfig
 from reproduce.papers.pass_kt_figures import draw as draw_figures
 from reproduce.papers.pass_kt_power import planned_effects
@@ -25,6 +25,7 @@ from reproduce.policies import PolicyConfig
 from reproduce.published import published_number
 from reproduce.records import Records
 from reproduce.runs import PanelConfig, RunConfig
+from reproduce.storage import UserError
 from reproduce.training import TrainingConfig
 from reproduce.warm_start import WarmStartConfig
 from theory.inference import crossed_t_interval, hierarchical_bootstrap
@@ -71,8 +72,14 @@ DEVIATIONS = (
     "The forced answer is announced by the word `closed`; the prompt never shows T.",
     "The arms SFT and RL with an exploration bonus, and the mechanism analyses (perplexity split, strategies, swaps), "
     "are not part of this experiment yet.",
-    "`task-specific` and `endpoint-gain` are refuted by an interval that excludes the smallest effect of interest, not "
-    "by one that merely includes zero, so that a small study cannot refute by lack of power.",
+    "`task-specific` and `endpoint-gain` are refuted by an interval that includes zero and excludes the smallest "
+    "effect of interest, not by one that merely includes zero, so that a small study cannot refute by lack of power.",
+    "Superiority is tested by sign flips over seeds, the unit of a claim about RL, where the specification of a single "
+    "checkpoint flips questions; intervals take seeds and questions as random.",
+    "`rounds-unlock` is partly built into the bed: after one search the demonstrators answer with what they found and "
+    "never guess the second hop, so that PASS(k,1) on bridge questions is near zero.",
+    "A first laptop run with a higher learning rate was seen on another set of test questions; the learning rate was "
+    "then chosen on validation questions and the test questions replaced (reports/LOG.md).",
 )
 ARMS = {
     "base": "the warm-started policy, evaluated only",
@@ -91,7 +98,7 @@ PROFILES: dict[str, ExperimentConfig] = {
         policy=PolicyConfig(layers=2, width=32, heads=2, feed_forward=64),
         warm_start=WarmStartConfig(steps=30, drill_steps=10, batch_size=16),
         training=TrainingConfig(epochs=2, questions_per_step=4, save_every=2),
-        evaluation=EvaluationConfig(samples=8, largest_k=4, self_null_samples=8, ood_samples=8, questions_at_once=2),
+        evaluation=EvaluationConfig(samples=8, largest_k=4, ood_samples=8, questions_at_once=2),
     ),
 }
 
@@ -116,6 +123,14 @@ def plan(config: ExperimentConfig) -> tuple[RunConfig, ...]:
         runs += [base, replace(base, arm="grpo", training=config.training)]
     return tuple(runs)
 
+
+# ---- Margins, in points, and the bound on k: section 7 of the specification where not marked as ours.
+
+STATIC_MARGIN, DEPTH_MARGIN, ROUNDS_MARGIN = 5.0, 3.0, 3.0
+SPECIFIC_EFFECT = 2.0
+"""Ours: a smaller difference in widening would not be worth the name of task-specific."""
+SMALL_K = 16
+"""Ours: the paper reports a crossing at a `small` k of about 4."""
 
 # ---- Claims: section 7 of the specification, fixed before any run. Gains are trained minus base, in points.
 
@@ -154,7 +169,7 @@ def static_inert(records: Records) -> Evidence:
     interval = crossed_t_interval(gain, 0.90)
     return equivalence(
         gain,
-        margin=5.0,
+        margin=STATIC_MARGIN,
         details=tuple((f"gain at k = {k} [90 %]", interval_text(interval, i)) for i, k in enumerate(ks)),
     )
 
@@ -194,7 +209,7 @@ def crossing_small_k(records: Records) -> Evidence:
         interval_method="crossed percentile bootstrap over the resamples that cross, unit: seed and question",
         p_value=None,
         minimum_detectable_effect=None,
-        in_favour=share >= 0.95 and bool(high <= 16),
+        in_favour=share >= 0.95 and bool(high <= SMALL_K),
         against=share < 0.5,
         seeds=gain.shape[0],
         questions=gain.shape[1],
@@ -211,31 +226,30 @@ def task_specific(records: Records) -> Evidence:
     cap = _deepest(records)
     bridge = _widening(records, "bridge", cap)
     others = {"comparison": _widening(records, "comparison", cap), "static": _widening(records, "static", 0)}
-    parts = {name: superiority(bridge - other, smallest_effect=2.0) for name, other in others.items()}
+    parts = {name: superiority(bridge - other, smallest_effect=SPECIFIC_EFFECT) for name, other in others.items()}
     details = tuple(
         (f"W(bridge) - W({name})", f"{part.effect:+.1f} [{part.low:+.1f}, {part.high:+.1f}], p = {part.p_value:.4f}")
         for name, part in parts.items()
     )
-    return replace(
-        weakest(list(parts.values())),
-        details=details,
-        in_favour=all(part.in_favour for part in parts.values()),
-        against=any(part.against for part in parts.values()),
-    )
+    return replace(all_must_hold(list(parts.values())), details=details)
 
 
 def beyond_self_null(records: Records) -> Evidence:
     """Bridge questions gained over the base's boundary exceed what a second sample of the base gains over the first.
 
-    A question is inside a sample's boundary if any of its n episodes is right. Each half of the base's episodes
-    serves as the reference once, so that under the null the two kinds of gain are exchangeable.
+    A question is inside a sample's boundary if any of its n episodes is right. Given the base's first sample, the
+    trained policy's and the base's second sample are exchangeable under the null, so the difference is symmetric.
     """
     cap = _deepest(records)
-    first, second = (records.counts_of("base", "bridge", cap, half=half)[1] > 0 for half in (0, 1))
-    trained = records.counts_of("grpo", "bridge", cap)[1] > 0
-    gained = ((~first & trained).astype(float) + (~second & trained)) / 2
-    self_gained = ((~first & second).astype(float) + (~second & first)) / 2
-    lost = ((first & ~trained).astype(float) + (second & ~trained)) / 2
+    (n, first), (n_second, second) = (records.counts_of("base", "bridge", cap, half=half) for half in (0, 1))
+    n_trained, trained = records.counts_of("grpo", "bridge", cap)
+    if not (np.array_equal(n, n_second) and np.array_equal(n, n_trained)):
+        raise UserError(
+            "the self-null needs equally many episodes of the base, its second sample and the trained policy"
+        )
+    gained = (first == 0) & (trained > 0)
+    self_gained = (first == 0) & (second > 0)
+    lost = (first > 0) & (trained == 0)
 
     def per_seed(table: np.ndarray) -> str:
         return f"{table.sum(axis=1).mean():.1f} of {table.shape[1]}"
@@ -245,7 +259,7 @@ def beyond_self_null(records: Records) -> Evidence:
         ("questions lost by the trained policy", per_seed(lost)),
         ("questions gained by a second sample of the base (self-null)", per_seed(self_gained)),
     )
-    return superiority(100 * (gained - self_gained), smallest_effect=1.0, details=details)
+    return superiority(100.0 * (gained.astype(float) - self_gained), smallest_effect=0.0, details=details)
 
 
 def depth_saturation(records: Records) -> Evidence:
@@ -255,13 +269,13 @@ def depth_saturation(records: Records) -> Evidence:
     for arm in ARMS:
         for category in ("bridge", "comparison"):
             at_two = _pass(records, arm, category, 2, k, PREFIX_FORK)[..., 0]
-            for cap in (3, 5):
+            for cap in (cap for cap in records.experiment["evaluation"]["caps"] if cap > 2):
                 cells.append(_pass(records, arm, category, cap, k, PREFIX_FORK)[..., 0] - at_two)
                 labels.append(f"{arm}, {category}: PASS({k[0]},{cap}) - PASS({k[0]},2) [90 %]")
     table = np.stack(cells, axis=-1)
     interval = crossed_t_interval(table, 0.90)
     details = tuple((label, interval_text(interval, place)) for place, label in enumerate(labels))
-    return equivalence(table, margin=3.0, one_sided_refutation=True, details=details)
+    return equivalence(table, margin=DEPTH_MARGIN, one_sided_refutation=True, details=details)
 
 
 def rounds_unlock(records: Records) -> Evidence:
@@ -271,18 +285,17 @@ def rounds_unlock(records: Records) -> Evidence:
     def difference(arm: str, category: str) -> np.ndarray:
         return (_pass(records, arm, category, 2, (4,)) - _pass(records, arm, category, 1, (k,)))[..., 0]
 
-    parts = [superiority(difference(arm, "bridge"), smallest_effect=3.0) for arm in ARMS]
+    parts = []
+    for arm in ARMS:
+        part = superiority(difference(arm, "bridge"), smallest_effect=0.0)
+        equal = part.low > -ROUNDS_MARGIN and part.high < ROUNDS_MARGIN
+        parts.append(replace(part, against=not part.in_favour and (equal or part.high < 0)))
     details = tuple(
         (f"{arm}, {category}: PASS(4,2) - PASS({k},1)", interval_text(crossed_t_interval(difference(arm, category))))
         for arm in ARMS
         for category in ("bridge", "comparison")
     )
-    return replace(
-        weakest(parts),
-        details=details,
-        in_favour=all(part.in_favour for part in parts),
-        against=any(part.against for part in parts),
-    )
+    return replace(all_must_hold(parts), details=details)
 
 
 def positive_control(records: Records) -> Evidence:
@@ -312,7 +325,7 @@ CLAIMS = (
         "{boundary-size.A.base} against {boundary-size.A.RL} of 100 questions with a success in 64 episodes; "
         "{boundary-gained.A.RL-base} gained, {boundary-lost.A.RL-base} lost",
         "gain at k = 16, 32, 64 (T = 0); TOST with a margin of 5 points at each k, all must pass",
-        "a 90 % interval lies wholly outside +-5 points",
+        f"a 90 % interval lies wholly outside +-{STATIC_MARGIN:g} points",
         static_inert,
         "static_curves",
     ),
@@ -333,7 +346,7 @@ CLAIMS = (
         "{net-expansion.C.RL-base} points: {boundary-gained.C.RL-base} questions gained, "
         "{boundary-lost.C.RL-base} lost",
         "gain(64) at T = 5; one-sided exact sign-flip over seeds",
-        "the 95 % interval lies below the published +4 points",
+        "the 95 % interval includes 0 or less and ends below the published +4 points",
         endpoint_gain,
         "gain_map",
         "bridge_curves",
@@ -341,7 +354,7 @@ CLAIMS = (
     _claim(
         "crossing-small-k",
         "On bridge questions the curves of base and trained policy cross at a small k.",
-        "base ahead at k = 1, crossing at k = {crossing.C.RL-base}",
+        "base ahead at k = 1, crossing at k of about {crossing.C.RL-base}",
         "k* where the mean gain turns positive, interpolated in log2 k; bootstrap over seeds and questions; supported "
         "when 95 % of resamples cross and the interval ends at or below k = 16 (bound ours); descriptive, no p",
         "more than half of the resamples do not cross from below",
@@ -354,7 +367,8 @@ CLAIMS = (
         "equal pairs of gained and lost questions on comparison ({boundary-gained.B.RL-base} : "
         "{boundary-lost.B.RL-base}) and bridge ({boundary-gained.C.RL-base} : {boundary-lost.C.RL-base})",
         "W(bridge) - W(comparison) and W(bridge) - W(static), both one-sided exact sign-flips over seeds; the larger p",
-        "the 95 % interval of a contrast lies below 2 points (the smallest effect of interest, ours)",
+        f"the 95 % interval of a contrast includes 0 or less and ends below {SPECIFIC_EFFECT:g} points (the smallest "
+        "effect of interest, ours)",
         task_specific,
         "widening",
     ),
@@ -364,7 +378,7 @@ CLAIMS = (
         "{boundary-gained.C.RL-base} gained, {boundary-lost.C.RL-base} lost, without a base-against-base comparison",
         "gained by the trained policy minus gained by a second sample of the base, n episodes each, any success of n, "
         "T = 5; one-sided exact sign-flip over seeds",
-        "the 95 % interval lies below 1 point (one question in a hundred, ours)",
+        "the 95 % interval lies below 0",
         beyond_self_null,
         "boundary",
     ),
@@ -384,7 +398,7 @@ CLAIMS = (
         "stated in words only; no number",
         "PASS(4,2) - PASS(64,1) on bridge questions for both policies; one-sided exact sign-flip over seeds, the "
         "larger p",
-        "the 95 % interval lies below 3 points for either policy",
+        f"for either policy, the 95 % interval lies inside +-{ROUNDS_MARGIN:g} points and includes 0, or lies below 0",
         rounds_unlock,
         "rounds",
     ),

@@ -28,6 +28,7 @@ from reproduce.rollouts.episodes import EpisodeBatch, Trajectory
 from reproduce.rollouts.rows import HistoryRows
 
 TaskType = TypeVar("TaskType", bound=Task)
+STREAM_LENGTH = 128
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class UniformStreams:
 
     names: tuple[str, ...]
     samples: int
-    length: int = 128
+    length: int = STREAM_LENGTH
     """Numbers in a stream: the most tokens an episode may sample."""
 
     def draw(self) -> np.ndarray:
@@ -166,6 +167,7 @@ class EpisodeSampler(Generic[TaskType]):
         self.acting = np.arange(len(task_of_episode))
         self.waiting: list[np.ndarray] = []
         self.trajectory_of_episode = np.full(len(task_of_episode), -1, dtype=np.int64)
+        self.next_rows.count = 0
         self.rows.reserve(distinct.shape[1], 1)
         self.rows.count = distinct.shape[1]
         for row, (task, closed) in enumerate(distinct[:2].T.tolist()):

@@ -72,7 +72,6 @@ def _sized(config: ExperimentConfig, seeds: int, questions: int, samples: int) -
         evaluation=replace(
             config.evaluation,
             samples=samples,
-            self_null_samples=samples,
             ood_samples=samples,
             largest_k=min(config.evaluation.largest_k, samples // 2),
         ),

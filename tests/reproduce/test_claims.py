@@ -10,10 +10,12 @@ import pytest
 from scipy import stats
 
 from reproduce.claims import Claim, Evidence, Verdict, decide
-from reproduce.evidence import equivalence, quote, superiority, weakest
+from reproduce.evidence import all_must_hold, equivalence, quote, superiority
 from reproduce.papers import pass_kt
 from reproduce.records import Records, load_records
+from reproduce.storage import UserError
 from tests.reproduce.simulated_records import write_simulated_records
+from theory.inference import power_paired_t
 
 NULL_UNDER_A_A = ("gap-widens", "endpoint-gain", "task-specific", "beyond-self-null")
 
@@ -49,7 +51,8 @@ def test_a_planted_gain_is_found_and_named(tmp_path: Path) -> None:
     assert found["endpoint-gain"].decision == "supported"
     assert found["beyond-self-null"].decision == "supported"
     assert found["static-inert"].decision == "supported"
-    assert found["rounds-unlock"].decision == "supported"
+    # In the simulation 64 episodes of one round beat 4 of two, the reverse of the claim.
+    assert found["rounds-unlock"].decision == "refuted"
     assert found["endpoint-gain"].evidence.low > 0
     assert found["endpoint-gain"].adjusted_p is not None
     assert found["endpoint-gain"].adjusted_p >= found["endpoint-gain"].evidence.p_value
@@ -58,7 +61,7 @@ def test_a_planted_gain_is_found_and_named(tmp_path: Path) -> None:
 def test_a_planted_loss_refutes(tmp_path: Path) -> None:
     found = verdicts(tmp_path, 2, gain=-15.0, seeds=8, questions=100, samples=128)
     assert found["endpoint-gain"].decision == "refuted"
-    assert found["gap-widens"].evidence.effect < 0 or found["gap-widens"].decision != "supported"
+    assert found["beyond-self-null"].decision == "refuted"
 
 
 def test_equal_policies_refute_the_published_gain_but_not_by_lack_of_evidence(tmp_path: Path) -> None:
@@ -66,9 +69,8 @@ def test_equal_policies_refute_the_published_gain_but_not_by_lack_of_evidence(tm
     found = verdicts(tmp_path, 3, seeds=8, questions=150, samples=128)
     endpoint = found["endpoint-gain"]
     assert endpoint.evidence.high < 4 and endpoint.decision == "refuted"
-    assert found["gap-widens"].decision in ("inconclusive", "refuted")
-    if found["gap-widens"].decision == "inconclusive":
-        assert found["gap-widens"].evidence.low < 0 < found["gap-widens"].evidence.high
+    assert endpoint.evidence.low <= 0
+    assert found["gap-widens"].decision == "inconclusive"
 
 
 def test_smoke_verdicts_are_withheld(tmp_path: Path) -> None:
@@ -99,9 +101,9 @@ def test_crossing_is_found_where_it_was_planted(tmp_path: Path) -> None:
     counts = records.counts.copy()
     # The base solves 60 % of questions always, the trained policy every question now and then: base ahead at k = 1.
     place = counts["question"].str[-4:].astype(int)
-    counts.loc[cell & (counts["arm"] == "base"), "successes"] = np.where(place < 36, 128, 0)[
-        cell & (counts["arm"] == "base")
-    ]
+    base = cell & (counts["arm"] == "base")
+    counts.loc[base & (place < 36), "successes"] = 128
+    counts.loc[base & (place >= 36), "successes"] = 0
     counts.loc[cell & (counts["arm"] == "grpo"), "successes"] = 26
     evidence = pass_kt.crossing_small_k(replace(records, counts=counts))
     # 1 - (1 - 26/128)^k passes .6 between k = 4 and k = 5.
@@ -120,7 +122,10 @@ def test_superiority_uses_the_exact_sign_flip_over_seeds() -> None:
     assert found.in_favour and not found.against
     assert found.low < found.effect < found.high
     assert superiority(table(-5, 1), smallest_effect=0.0).against
-    assert superiority(table(1, 1), smallest_effect=4.0).against
+    assert superiority(table(0, 1), smallest_effect=4.0).against
+    # A small effect that is surely positive is what the claim says, so it is not refuted.
+    assert superiority(table(1, 1), smallest_effect=4.0).in_favour
+    assert not superiority(table(1, 1), smallest_effect=4.0).against
     assert not superiority(table(1, 60), smallest_effect=4.0).against
 
 
@@ -129,13 +134,20 @@ def test_with_few_seeds_nothing_is_detectable_and_it_says_so() -> None:
 
 
 def test_seeds_needed_reach_the_power_they_promise() -> None:
-    from theory.inference import power_paired_t
+    values = table(1.0, 20.0, questions=200)
+    deviation = float(values.mean(axis=1).std(ddof=1))
+    found = superiority(values + 1.0, smallest_effect=0.0)
+    needed = found.seeds_needed
+    assert needed is not None and needed > 5
+    assert power_paired_t(found.effect, deviation, needed, alternative="greater") >= 0.8
+    assert power_paired_t(found.effect, deviation, needed - 1, alternative="greater") < 0.8
 
-    found = superiority(table(1.0, 20.0), smallest_effect=0.0)
-    if found.effect > 0:
-        deviation = float(np.sqrt(8) * (found.high - found.low))  # an upper bound on the spread
-        assert found.seeds_needed is not None
-        assert power_paired_t(found.effect, deviation / 2, found.seeds_needed, alternative="greater") <= 0.99
+
+def test_no_number_of_seeds_helps_where_the_questions_decide() -> None:
+    generator = np.random.default_rng(0)
+    by_question = generator.normal(0, 30, 50)
+    values = by_question - by_question.mean() + 1.0 + generator.normal(0, 2, (8, 50))
+    assert superiority(values, smallest_effect=0.0).seeds_needed is None
 
 
 def test_equivalence_needs_every_cell_and_shows_the_deciding_one() -> None:
@@ -156,9 +168,25 @@ def test_equivalence_of_identical_tables_is_decided_by_the_mean() -> None:
     assert equivalence(np.zeros((8, 20, 2)), margin=3.0).p_value == 0.0
 
 
-def test_weakest_is_the_largest_p() -> None:
+def test_all_must_hold_is_the_largest_p() -> None:
     parts = [superiority(table(mean, 8), smallest_effect=0.0) for mean in (5, 0.1, 3)]
-    assert weakest(parts).effect == parts[1].effect
+    assert all_must_hold(parts).effect == parts[1].effect
+
+
+def test_a_refuted_part_decides_and_is_shown() -> None:
+    parts = [superiority(table(mean, 8), smallest_effect=effect) for mean, effect in ((0.0, 0.0), (-3.0, 0.0))]
+    found = all_must_hold(parts)
+    assert found.against and not found.in_favour
+    assert found.effect == parts[1].effect
+
+
+def test_the_self_null_refuses_unequal_effort(tmp_path: Path) -> None:
+    write_simulated_records(tmp_path, np.random.default_rng(6), seeds=2, questions=5, samples=16)
+    records = load_records(tmp_path)
+    counts = records.counts.copy()
+    counts.loc[counts["half"] == 1, "n"] = 8
+    with pytest.raises(UserError, match="equally many episodes"):
+        pass_kt.beyond_self_null(replace(records, counts=counts))
 
 
 def test_quote_fills_numbers_and_names_their_sources() -> None:

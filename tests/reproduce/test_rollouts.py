@@ -40,14 +40,19 @@ POLICY = BiasedModel()
 
 
 def episodes(
-    caps: tuple[int, ...] = (0, 1, 3), samples: int = 24, coalesce: bool = True, tasks=TASKS, shared: bool = False
+    caps: tuple[int, ...] = (0, 1, 3),
+    samples: int = 24,
+    coalesce: bool = True,
+    tasks=TASKS,
+    shared: bool = False,
+    prefix: str = "test",
 ) -> EpisodeBatch:
     """`samples` episodes of every task at every cap; `shared` lets all caps draw from the same streams."""
     task, cap, sample = (axis.ravel() for axis in np.meshgrid(range(len(tasks)), caps, range(samples), indexing="ij"))
     place = np.searchsorted(caps, cap)
     name = task if shared else task * len(caps) + place
     count = len(tasks) * (1 if shared else len(caps))
-    streams = UniformStreams(tuple(f"test {number}" for number in range(count)), samples)
+    streams = UniformStreams(tuple(f"{prefix} {number}" for number in range(count)), samples)
     sampler = EpisodeSampler(POLICY, TOKENIZER, RetrievalEnvironment(), SamplingConfig(longest_action=8))
     return sampler.sample(tasks, task, cap, name * samples + sample, streams, coalesce)
 
@@ -160,14 +165,25 @@ def test_forks_share_their_path_up_to_the_smaller_cap() -> None:
 
 
 def test_forked_and_fresh_episodes_have_one_law() -> None:
-    """The share of forced answers at T = 1, over many episodes of one task, from forks and from fresh episodes."""
-    one = TASKS[:1]
-    fork = episodes(caps=(1, 3), samples=400, tasks=one, shared=True)
-    fresh = episodes(caps=(1,), samples=400, tasks=one)
-    forced = [
-        sum(batch.trajectories[place].forced for place in batch.trajectory_of_episode[:400]) for batch in (fork, fresh)
-    ]
-    assert stats.fisher_exact([[forced[0], 400 - forced[0]], [forced[1], 400 - forced[1]]]).pvalue > 1e-3
+    """At T = 1: the share of forced answers, and the first word of the forced answer, from forks and fresh episodes."""
+    one, count = TASKS[:1], 1500
+    fork = episodes(caps=(1, 3), samples=count, tasks=one, shared=True)
+    fresh = episodes(caps=(1,), samples=count, tasks=one, prefix="fresh")
+    assert tokens(fork)[:count] != tokens(fresh)
+    followed = [[batch.trajectories[place] for place in batch.trajectory_of_episode[:count]] for batch in (fork, fresh)]
+    forced = [[item for item in items if item.forced] for items in followed]
+    table = [[len(items), count - len(items)] for items in forced]
+    assert stats.fisher_exact(table).pvalue > 1e-3
+
+    def first_words(items: list) -> np.ndarray:
+        starts = [len(item.token_ids) - int(np.argmin(item.from_policy[::-1])) for item in items]
+        words = [item.token_ids[start] for item, start in zip(items, starts, strict=True)]
+        return np.bincount(words, minlength=len(TOKENIZER))
+
+    words_of = np.array([first_words(items) for items in forced])
+    common = words_of.sum(axis=0) >= 10
+    grouped = np.column_stack([words_of[:, common], words_of[:, ~common].sum(axis=1)])
+    assert stats.chi2_contingency(grouped[:, grouped.sum(axis=0) > 0]).pvalue > 1e-3
 
 
 def test_sampling_follows_the_policy_distribution() -> None:

@@ -250,19 +250,22 @@ def canonical_forms(panel: Panel[RetrievalTask]) -> set[str]:
 
 
 def build_panels(
-    train_per_category: int, test_per_category: int, ood_per_depth: int, seed: int = 0
+    train_per_category: int, test_per_category: int, ood_per_depth: int, train_seed: int = 0, test_seed: int = 0
 ) -> dict[str, Panel[RetrievalTask]]:
     """The three panels, checked to be disjoint.
 
     train: bridge (two hops) and comparison; test: static, comparison, bridge (two hops); ood: bridge of three and four
-    hops. The entities of a panel occur in no other panel; a panel is a prefix of any larger one with the same seed.
+    hops, both of `test_seed`. The entities of a panel occur in no other panel; a panel is part of any larger one with
+    the same seed.
     """
-    train = _many("train", "comparison", train_per_category, seed, comparison)
-    train += _many("train", "bridge-2", train_per_category, seed, _bridge_of(2))
-    test = _many("test", "static", test_per_category, seed, static)
-    test += _many("test", "comparison", test_per_category, seed, comparison)
-    test += _many("test", "bridge-2", test_per_category, seed, _bridge_of(2))
-    ood = [task for hops in (3, 4) for task in _many("ood", f"bridge-{hops}", ood_per_depth, seed, _bridge_of(hops))]
+    train = _many("train", "comparison", train_per_category, train_seed, comparison)
+    train += _many("train", "bridge-2", train_per_category, train_seed, _bridge_of(2))
+    test = _many("test", "static", test_per_category, test_seed, static)
+    test += _many("test", "comparison", test_per_category, test_seed, comparison)
+    test += _many("test", "bridge-2", test_per_category, test_seed, _bridge_of(2))
+    ood = [
+        task for hops in (3, 4) for task in _many("ood", f"bridge-{hops}", ood_per_depth, test_seed, _bridge_of(hops))
+    ]
     panels = {
         "train": Panel("train", tuple(train)),
         "test": Panel("test", tuple(test)),
