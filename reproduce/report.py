@@ -16,6 +16,7 @@ from reproduce.document import DocumentError, markdown_to_pdf
 from reproduce.evidence import POWER
 from reproduce.figures import Figure
 from reproduce.published import load_published, load_settings
+from reproduce.record_checks import check_agreement
 from reproduce.records import COUNT_COLUMNS, TRAINING_COLUMNS, Records, load_records
 from reproduce.report_appendix import appendix, parameters
 from reproduce.report_text import NOTHING, Section, count, effect_text, listed, number, plain, probability, table
@@ -75,6 +76,7 @@ def _checked(records: Records, paper: ModuleType, folder: Path) -> Records:
         raise UserError(f"{folder / 'runs.jsonl'}: records of {', '.join(sorted(others))}, not of {paper.KEY}")
     if records.counts["seed"].nunique() < 2:
         raise UserError(f"{folder}: records of 1 seed; an interval needs 2 or more (--set seeds=2)")
+    check_agreement(records, paper.ARMS, folder)
     return records
 
 

@@ -22,7 +22,7 @@ from reproduce.planning import (
     stage_seconds,
 )
 from reproduce.schedule import Job, StageReport, Step, carry_out
-from reproduce.storage import UserError
+from reproduce.storage import UserError, read_json
 
 if TYPE_CHECKING:
     from reproduce.runs import RunConfig
@@ -65,7 +65,12 @@ def run_experiment(
     if missing:
         _say(console, f"{missing} runs of other seeds are left; records are written once all are complete")
         return
-    _collect(console, experiment, experiment.records_folder)
+    if experiment.config == experiment.paper.PROFILES[experiment.config.profile]:
+        _collect(console, experiment, experiment.records_folder)
+        return
+    # Changed settings must not replace the reference records of the profile.
+    _collect(console, experiment, experiment.folder / "records")
+    _say(console, f"settings differ from the profile's: add --records {experiment.folder / 'records'} to report")
 
 
 def _chosen(experiment: Experiment, seeds: Sequence[int] | None) -> list[RunConfig]:
@@ -113,6 +118,9 @@ def report_experiment(
         if records is not None or len(complete_runs(experiment)) < len(experiment.plan):
             raise UserError(f"no records in {source}; `python -m reproduce run {key} --profile {profile}` writes them")
         _collect(console, experiment, source)
+    found = read_json(source / "experiment.json").get("profile")
+    if found != profile:
+        raise UserError(f"{source}: records of profile {found!r}, not of {profile!r}; name it with --profile")
     from reproduce.report import write_report
 
     _say(console, f"report: {write_report(paper, source, out or Path('reports') / profile)}")

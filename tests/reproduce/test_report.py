@@ -98,7 +98,7 @@ def test_a_planted_gain_passes_the_control_and_every_figure_is_shown_once(plante
 
 def test_a_report_says_what_its_profile_cannot_show(planted, smoke):
     text, _ = verdict_rows(planted)
-    size = f"{parameters(load_records(planted / 'records').experiment['policy']) / 1e6:.1f} M-parameter policy"
+    size = f"{parameters(load_records(planted / 'records').experiment['policy']) / 1e6:.2f} M-parameter policy"
     assert size in text
     assert "does not repeat the paper's experiment (Qwen2.5-7B-Instruct)" in text
     assert "not read in the paper itself" in text

@@ -1,0 +1,64 @@
+"""Do records agree with each other? A report made from records that do not would print wrong numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reproduce.records import Records
+from reproduce.storage import UserError
+
+REMEDY = "run again with --redo"
+CELL = ["arm", "seed", "panel", "question", "estimator", "T", "half"]
+
+
+def check_agreement(records: Records, arms: Collection[str], folder: Path) -> None:
+    """Raise UserError, naming file and row, unless counts, manifests, log and configuration speak of the same runs."""
+    experiment = records.experiment
+    try:
+        planned = {(arm, seed) for arm in arms for seed in range(int(experiment["seeds"]))}
+        grid = {int(experiment["evaluation"][name]) for name in ("largest_k", "samples")}
+        assert grid and experiment["evaluation"]["caps"]
+    except (KeyError, TypeError, ValueError, AssertionError):
+        raise UserError(f"{folder / 'experiment.json'}: lacks seeds or sizes; {REMEDY}") from None
+    for row, run in enumerate(records.runs, start=1):
+        if not {"arm", "seed", "profile", "exit_state"} <= set(run):
+            raise UserError(f"{folder / 'runs.jsonl'}, row {row}: not a manifest; {REMEDY}")
+        if run["profile"] != experiment["profile"]:
+            raise UserError(
+                f"{folder / 'runs.jsonl'}, row {row}: profile {run['profile']}, experiment.json says "
+                f"{experiment['profile']}; {REMEDY}"
+            )
+    _check_counts(records.counts, folder / "counts.parquet")
+    training = records.training
+    if not np.isfinite(training["reward"].to_numpy(dtype=float)).all():
+        raise UserError(f"{folder / 'training.parquet'}: a reward is not a number; {REMEDY}")
+    present = {
+        "counts.parquet": set(zip(records.counts["arm"], records.counts["seed"].tolist(), strict=True)),
+        "runs.jsonl": {(run["arm"], run["seed"]) for run in records.runs},
+        "training.parquet": set(zip(training["arm"], training["seed"].tolist(), strict=True)),
+    }
+    for name, found in present.items():
+        wanted = {run for run in planned if name != "training.parquet" or run[0] != "base"}
+        if found != wanted:
+            arm, seed = sorted(found ^ wanted)[0]
+            state = "lacks" if (arm, seed) in wanted else "has, unplanned,"
+            raise UserError(f"{folder / name}: {state} {arm} seed {seed}; {REMEDY}")
+
+
+def _check_counts(counts: pd.DataFrame, path: Path) -> None:
+    for name in ("seed", "T", "half", "n", "successes"):
+        if counts[name].dtype.kind not in "iu":
+            raise UserError(f"{path}: column {name} is not of whole numbers; {REMEDY}")
+    wrong = ((counts["successes"] < 0) | (counts["successes"] > counts["n"])).to_numpy()
+    if wrong.any():
+        raise UserError(f"{path}, row {int(np.argmax(wrong)) + 1}: successes outside 0 to n; {REMEDY}")
+    twice = counts.duplicated(CELL).to_numpy()
+    if twice.any():
+        raise UserError(f"{path}, row {int(np.argmax(twice)) + 1}: this cell stands there twice; {REMEDY}")
+    missing = {"test", "ood"} - set(counts["panel"])
+    if missing:
+        raise UserError(f"{path}: lacks the panel {min(missing)}; {REMEDY}")
