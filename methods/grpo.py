@@ -76,7 +76,8 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
 
     A group is right where its weighted total reward is 1 or more. Rows without advantage are left out only with
     `loss_type="grpo"`, which is not TRL's default; TRL's own `entropy` metric is then one of the rows that are trained.
-    `tokens/trained` counts the tokens of rows with an advantage, even where a KL term or an entropy bonus trains others.
+    `tokens/trained` counts the tokens of rows with an advantage, even where a KL term or an entropy bonus trains
+    others.
     """
 
     _name = "GRPO"

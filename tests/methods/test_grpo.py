@@ -59,7 +59,9 @@ def parity_reward(completions: list[Any], success: list[bool], **columns: Any) -
     return [float(place % 2) for place in range(len(completions))]
 
 
-def trainer_of(folder: Path, reward: Any = parity_reward, kind: type[trl.GRPOTrainer] = Recording) -> Any:
+def trainer_of(
+    folder: Path, reward: Any = parity_reward, kind: type[trl.GRPOTrainer] = Recording, **settings: Any
+) -> Any:
     model = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=0)
     sampler = EpisodeSampler(model, TOKENIZER, RetrievalEnvironment(), SAMPLING)
     place = {task.question: number for number, task in enumerate(TASKS)}
@@ -83,13 +85,13 @@ def trainer_of(folder: Path, reward: Any = parity_reward, kind: type[trl.GRPOTra
         max_steps=1,
         learning_rate=1e-3,
         beta=0.0,
-        loss_type="grpo",
         temperature=SAMPLING.temperature,
         max_completion_length=256,
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
         save_strategy="no",
+        **({"loss_type": "grpo"} | settings),
     )
     made = kind(
         model=model,
@@ -211,6 +213,13 @@ def test_leaving_out_rows_without_advantage_changes_no_gradient(tmp_path: Path) 
     assert len(ours.gradients) == len(plain.gradients) > 0
     for name, gradient in ours.gradients.items():
         torch.testing.assert_close(gradient, plain.gradients[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"entropy_coef": 0.1}, {"top_entropy_quantile": 0.3}, {"loss_type": "dapo"}])
+def test_terms_that_speak_of_every_row_keep_every_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    trainer = trainer_of(tmp_path, reward=first_group_reward, **settings)
+    trainer.train()
+    assert trainer.log_probabilities.shape[0] == 16
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=6), st.integers(0, 2**16))
