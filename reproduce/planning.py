@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import importlib
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -49,6 +50,12 @@ BYTES_PER_RUN = 400_000
 """Manifest, log, tokenizer."""
 SPARE_BYTES = 64 * 2**20
 """Disk that must stay free."""
+
+FEWEST_POSITIONS = 64
+"""Fewest `policy.longest`. What an episode at the largest cap fills depends on the observations, so this refuses only
+what no episode with a search fits in."""
+LARGEST_SIZES = {"seeds": 1_000, "panels.train_per_category": 100_000, "panels.test_per_category": 100_000}
+"""Far beyond what a machine gets through; a mistyped number must not fill its memory first."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +139,31 @@ def _check_sizes(config: ExperimentConfig) -> None:
         "training.questions_per_step": config.training.questions_per_step,
         "training.save_every": config.training.save_every,
         "warm_start.steps": config.warm_start.steps,
+        "policy.layers": config.policy.layers,
+        "policy.width": config.policy.width,
+        "policy.heads": config.policy.heads,
+        "policy.feed_forward": config.policy.feed_forward,
+        "policy.window": config.policy.window,
+        "sampling.longest_action": config.sampling.longest_action,
     }
     for name, value in sizes.items():
         if value < 1:
             raise UserError(f"--set {name}={value}: must be at least 1")
+    for name, most in LARGEST_SIZES.items():
+        if sizes[name] > most:
+            raise UserError(f"--set {name}={sizes[name]}: must be at most {most:,}")
+    if config.policy.longest < FEWEST_POSITIONS:
+        raise UserError(
+            f"--set policy.longest={config.policy.longest}: must be at least {FEWEST_POSITIONS}, an episode needs them"
+        )
+    rates = {
+        "sampling.temperature": config.sampling.temperature,
+        "training.learning_rate": config.training.learning_rate,
+        "warm_start.learning_rate": config.warm_start.learning_rate,
+    }
+    for name, rate in rates.items():
+        if not (math.isfinite(rate) and rate > 0):
+            raise UserError(f"--set {name}={rate}: must be a finite number above 0")
     if config.training.group_size < 2:
         raise UserError(
             f"--set training.group_size={config.training.group_size}: must be at least 2, a group is compared"
@@ -151,6 +179,8 @@ def _check_sizes(config: ExperimentConfig) -> None:
         raise UserError("--set evaluation.caps: at least one cap, none below 0")
     if not {0, 1, 2} < set(config.evaluation.caps):
         raise UserError("--set evaluation.caps: the claims need T = 0, 1, 2 and at least one larger T")
+    if len(set(config.evaluation.caps)) < len(config.evaluation.caps):
+        raise UserError(f"--set evaluation.caps={','.join(map(str, config.evaluation.caps))}: a cap is there twice")
     longest = (max(*config.evaluation.caps, config.training.rounds) + 1) * config.sampling.longest_action
     if longest > STREAM_LENGTH:
         raise UserError(
