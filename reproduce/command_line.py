@@ -18,6 +18,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from reproduce.names import escaped
 from reproduce.parsing import SETTINGS, check_names, parse, parse_with_tyro
 from reproduce.schedule import available_cores
 from reproduce.storage import UserError
@@ -162,6 +163,8 @@ class Show:
         if self.success and self.failure:
             raise UserError("--success and --failure exclude each other")
         _at_least_one(number=self.number)
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: must not be negative")
         wanted = EpisodeFilter(
             panel=self.panel or (None if self.question else "test"),
             category=self.category,
@@ -259,7 +262,7 @@ def _show_help(console: Console, arguments: list[str]) -> None:
 
 
 def _print_error(message: str) -> None:
-    Console(stderr=True).print(Text(" ".join(message.split())), soft_wrap=True)
+    Console(stderr=True).print(Text(escaped(" ".join(message.split()))), soft_wrap=True)
 
 
 def _at_least_one(**values: int) -> None:

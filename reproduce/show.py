@@ -14,11 +14,17 @@ from rich.console import Console
 from rich.text import Text
 
 from reproduce.environments.retrieval.environment import parse_action
-from reproduce.names import nearest
+from reproduce.names import escaped, nearest
 from reproduce.storage import UserError, read_json, read_parquet
 
 # The markers of reproduce.policies, which loads torch.
 BEGIN, TURN, END = "<begin>", "<turn>", "<end>"
+
+COLUMNS = (
+    *("panel", "category", "question", "hops", "T", "estimator", "sample"),
+    *("success", "rounds", "forced", "transcript"),
+)
+"""What is shown of an episode, or chosen by."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,11 @@ def show_episodes(console: Console, run: Path, wanted: EpisodeFilter, number: in
     path = run / "episodes.parquet"
     if not path.is_file():
         raise UserError(f"{path}: no such file; the run is not complete, or {run} is not the folder of one run")
-    fitting = wanted.select(read_parquet(path))
+    episodes = read_parquet(path)
+    for column in COLUMNS:
+        if column not in episodes.column_names:
+            raise UserError(f"{path}: damaged (no column {column}); run again with --redo")
+    fitting = wanted.select(episodes)
     longest_action = _longest_action(run / "config.json")
     chosen = np.random.default_rng(seed).choice(fitting.num_rows, min(number, fitting.num_rows), replace=False)
     for episode in fitting.take(np.sort(chosen)).to_pylist():
@@ -102,6 +112,7 @@ def _longest_action(path: Path) -> int | None:
 
 def render_episode(episode: dict[str, Any], longest_action: int | None) -> Text:
     """One episode for a terminal. What the file says is text, never markup."""
+    episode = {name: escaped(value) if isinstance(value, str) else value for name, value in episode.items()}
     text = Text()
     text.append(
         "success" if episode["success"] else "failure", style="bold green" if episode["success"] else "bold red"

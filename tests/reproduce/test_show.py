@@ -127,3 +127,22 @@ def test_show_names_a_damaged_file_and_a_wrong_folder(reproduce_in_process, smok
     assert "run/episodes.parquet, row 1: damaged" in refused.err and "--redo" in refused.err
     other = reproduce_in_process(tmp_path, "show", ".")
     assert other.code == 2 and "not the folder of one run" in other.err
+
+
+def test_control_characters_are_escaped():
+    hostile = EPISODE | {"transcript": "<begin> \x1b[31mq\x07 <turn> answer \u202ex <end>", "question": "a\x1b]0;x"}
+    shown = printed(render_episode(hostile, 16))
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    for part in ("\\x1b[31mq\\x07", "\\u202ex", "a\\x1b]0;x"):
+        assert part in shown
+
+
+def test_missing_column_and_negative_seed_are_one_line(reproduce_in_process, tmp_path):
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist([EPISODE]).drop_columns(["hops"]), tmp_path / "episodes.parquet")
+    refused = reproduce_in_process(tmp_path, "show", ".")
+    assert refused.code == 2 and refused.err.count("\n") == 1
+    assert "episodes.parquet: damaged (no column hops)" in refused.err
+    negative = reproduce_in_process(tmp_path, "show", ".", "--seed", "-1")
+    assert negative.code == 2 and "--seed -1: must not be negative" in negative.err
