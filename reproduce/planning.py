@@ -212,11 +212,26 @@ def complete_runs(experiment: Experiment) -> set[str]:
             raise UserError(f"{folder.manifest}: damaged (no exit state); run again with --redo") from None
         if is_complete:
             # Damage must be found now, not after hours, when the records are made.
-            read_parquet(folder.episodes, columns=["success"])
+            for needed in (folder.path / "config.json", folder.checkpoint / "config.json"):
+                if not needed.is_file():
+                    raise UserError(f"{needed}: no such file in a complete run; run again with --redo")
+            episodes = read_parquet(folder.episodes, columns=["success"])
+            _check_rows(folder.episodes, episodes.num_rows, experiment.episodes[run.arm])
             if run.training is not None:
-                read_jsonl(folder.metrics)
+                questions = run.training.epochs * 2 * run.panels.train_per_category
+                _check_rows(
+                    folder.metrics, len(read_jsonl(folder.metrics)), questions // run.training.questions_per_step
+                )
             complete.add(run.name)
     return complete
+
+
+def _check_rows(path: Path, rows: int, expected: int) -> None:
+    """Refuse a file of a complete run that lacks rows or has too many."""
+    if rows != expected:
+        raise UserError(
+            f"{path}, row {min(rows, expected) + 1}: damaged ({rows} rows, {expected} expected); run again with --redo"
+        )
 
 
 def parameters(config: ExperimentConfig) -> int:

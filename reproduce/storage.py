@@ -78,9 +78,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: damaged ({error}); run again with --redo") from None
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             raise UserError(f"{path}, row {number}: damaged; run again with --redo") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, row {number}: damaged (no JSON object); run again with --redo")
+        rows.append(row)
     return rows
 
 

@@ -147,6 +147,29 @@ def test_truncated_record_is_named_with_row_and_remedy(reproduce_in_process, smo
     assert_one_line(refused, f"{RUNS}/{path}{row}: damaged", "--redo")
 
 
+def test_complete_run_that_lacks_something_is_named(reproduce_in_process, smoke_copy):
+    import pyarrow.parquet as pq
+
+    run = smoke_copy / RUNS / "grpo/seed-1"
+
+    def assert_refused(*parts):
+        assert_one_line(reproduce_in_process(smoke_copy, "plan", "pass_kt", "--profile", "smoke"), *parts, "--redo")
+
+    rows = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    for name in ("config.json", "checkpoint/config.json"):
+        content = (run / name).read_bytes()
+        (run / name).unlink()
+        assert_refused(f"seed-1/{name}: no such file")
+        (run / name).write_bytes(content)
+    (run / "metrics.jsonl").write_text("".join(rows[:-1]))
+    assert_refused(f"seed-1/metrics.jsonl, row {len(rows)}: damaged")
+    (run / "metrics.jsonl").write_text("".join([rows[0], "3\n", *rows[2:]]))
+    assert_refused("seed-1/metrics.jsonl, row 2: damaged")
+    episodes = pq.read_table(run / "episodes.parquet")
+    pq.write_table(episodes.slice(0, 10), run / "episodes.parquet")
+    assert_refused("seed-1/episodes.parquet, row 11: damaged")
+
+
 @pytest.mark.parametrize("content", ["", '{"exit_state": ', "{}"])
 def test_damaged_manifest_is_named(reproduce_in_process, smoke_copy, content):
     (smoke_copy / RUNS / "base/seed-0/manifest.json").write_text(content)
