@@ -29,11 +29,11 @@ PAPERS = {"pass_kt": "reproduce.papers.pass_kt"}
 # Rates of one worker with one thread, measured with the laptop profile on a 2-core x86 machine: work divided by the
 # seconds of its stage. Other sizes are scaled by parameters in matrix products, which is fair above about 0.1 M of
 # them; below, fixed costs dominate.
-WARM_START_SEQUENCES_PER_SECOND = 1_400.0
+WARM_START_SEQUENCES_PER_SECOND = 330.0
 """Demonstrations and drills through forward and backward pass."""
-TRAINING_EPISODES_PER_SECOND = 160.0
+TRAINING_EPISODES_PER_SECOND = 400.0
 """Rollouts of training, with their share of the optimiser step."""
-EVALUATION_EPISODES_PER_SECOND = 3_000.0
+EVALUATION_EPISODES_PER_SECOND = 25_000.0
 """Episodes of the evaluation; episodes with one history share their computation."""
 REFERENCE_PARAMETERS = 328_000
 """Parameters in matrix products of the policy the rates were measured with."""
@@ -330,7 +330,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     planned_effects = getattr(experiment.paper, "planned_effects", None)
     if planned_effects is not None:
-        effects = Table(title="Minimum detectable effects, 80 % power at 5 %", title_justify="left")
+        effects = Table(title="Minimum detectable effects, 80 % power at 5 %, before Holm", title_justify="left")
         for name in ("claim", "effect", "assumption"):
             effects.add_column(name)
         for row in planned_effects(config):
