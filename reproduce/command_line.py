@@ -21,7 +21,7 @@ from rich.text import Text
 from reproduce.names import escaped
 from reproduce.parsing import SETTINGS, check_names, parse, parse_with_tyro
 from reproduce.schedule import available_cores
-from reproduce.storage import UserError
+from reproduce.storage import UNUSABLE_PATH, UserError, unusable
 
 QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -234,6 +234,12 @@ def main(arguments: Sequence[str]) -> int:
             parse(COMMANDS, arguments).carry_out(console)
     except UserError as error:
         _print_error(str(error))
+        return 2
+    except UNUSABLE_PATH as error:
+        if error.filename is None:
+            traceback.print_exc()
+            return 1
+        _print_error(str(unusable(error)))
         return 2
     except KeyboardInterrupt:
         again = "the same command without --redo" if "--redo" in arguments else "the same command"

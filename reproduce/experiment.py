@@ -50,21 +50,32 @@ def field_paths(config: Any, prefix: str = "") -> list[str]:
 def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> ExperimentConfig:
     """Apply `field=value` settings. Raises UserError for an unknown field (with the nearest one) or a bad value."""
     known = field_paths(config)
-    arguments: list[str] = []
+    changed = config
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting!r}: expected field=value")
         if name not in known:
             raise UserError(f"--set {setting!r}: unknown field {name!r}; {nearest(name, known)}")
-        arguments += [f"--{name.replace('_', '-')}", *value.split(",")]
-    try:
-        # tyro prints several lines for a bad value; the one-line message below replaces them.
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            changed = tyro.cli(ExperimentConfig, args=arguments, default=config)
-    except SystemExit:
-        raise UserError(f"--set: a value in {' '.join(settings)} does not fit its field") from None
+        arguments = [f"--{name.replace('_', '-')}", *value.split(",")]
+        try:
+            # tyro prints several lines for a bad value; the one-line message below replaces them.
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+                changed = tyro.cli(ExperimentConfig, args=arguments, default=changed)
+        except SystemExit:
+            raise UserError(f"--set {setting}: {name} must be {_wanted(config, name)}") from None
     return replace(changed, profile=config.profile)
+
+
+def _wanted(config: ExperimentConfig, path: str) -> str:
+    """What a field takes, in words."""
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    words = {bool: "True or False", int: "a whole number", float: "a number"}
+    if isinstance(value, tuple):
+        return "whole numbers with commas between them" if isinstance(value[0], int) else "numbers with commas between"
+    return words.get(type(value), "of another type")
 
 
 def field_table(config: Any, prefix: str = "") -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import tyro
 
@@ -47,8 +47,11 @@ def check_names(commands: Mapping[str, Any], arguments: Sequence[str]) -> None:
     command, *rest = arguments
     if command not in commands:
         raise UserError(f"unknown command {command!r}; {nearest(command, tuple(commands))}")
+    hints = get_type_hints(commands[command], include_extras=True)
     options = [
-        "--set" if item.name == SETTINGS else f"--{item.name.replace('_', '-')}" for item in fields(commands[command])
+        "--set" if item.name == SETTINGS else f"--{item.name.replace('_', '-')}"
+        for item in fields(commands[command])
+        if tyro.conf.Positional not in getattr(hints[item.name], "__metadata__", ())
     ]
     for argument in rest:
         name = argument.partition("=")[0].replace("_", "-")
@@ -62,6 +65,8 @@ def _joined_settings(arguments: Sequence[str]) -> list[str]:
     settings: list[str] = []
     last_was_option, inside = False, False
     for argument in arguments:
+        if last_was_option and argument.startswith("-"):
+            raise UserError("--set: expected field=value")
         if argument.startswith("--set="):
             settings.append(argument.partition("=")[2])
             last_was_option, inside = False, True
@@ -75,6 +80,8 @@ def _joined_settings(arguments: Sequence[str]) -> list[str]:
         else:
             inside = False
             kept.append(argument)
+    if last_was_option:
+        raise UserError("--set: expected field=value")
     return [*kept, "--set", *settings] if settings else kept
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -164,7 +165,9 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         )
     manifest["evaluation"] = asdict(evaluation_cost(folder.episodes))
     manifest["seconds"]["evaluate"] = manifest["seconds"].get("evaluate", 0.0) + time.monotonic() - begun
-    manifest["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    manifest["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+    )
     # Left by calls that were killed while they cleaned up, or between writing a file and renaming it.
     for scratch in (folder.path / "training", folder.episodes.with_suffix(".parts")):
         shutil.rmtree(scratch, ignore_errors=True)

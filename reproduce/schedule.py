@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from reproduce.progress import ProgressDisplay
-from reproduce.storage import UserError
+from reproduce.storage import UNUSABLE_PATH, UserError, unusable
 
 StageReport = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -154,6 +154,8 @@ def _carry_out_job(job: Job) -> None:
                 raise UserError(
                     f"{step.name}: no space left on the disk; free some, the same command continues"
                 ) from None
+            if isinstance(error, UNUSABLE_PATH) and error.filename is not None:
+                raise unusable(error) from None
             error.add_note(f"in {step.name}")
             raise
         except Exception as error:

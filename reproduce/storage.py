@@ -18,6 +18,15 @@ class UserError(Exception):
     """Something the user can put right. Shown as one line, exit code 2."""
 
 
+UNUSABLE_PATH = (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError)
+"""Errors of a path that cannot be used as asked: for the user to put right."""
+
+
+def unusable(error: OSError) -> UserError:
+    """One line for an error in UNUSABLE_PATH."""
+    return UserError(f"{error.filename}: {error.strerror}; choose another or change it")
+
+
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, then rename it: readers see the old file or the new one, never half of
     one."""

@@ -46,7 +46,11 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
         ("run pass_kt --worker 2", ("unknown option '--worker'", "did you mean '--workers'?")),
         ("run pass_kt --set evaluation.sample=9", ("evaluation.sample", "did you mean 'evaluation.samples'?")),
         ("run pass_kt --set seeds", ("expected field=value",)),
-        ("run pass_kt --set seeds=many", ("seeds=many",)),
+        ("run pass_kt --set seeds=many", ("seeds=many", "seeds must be a whole number")),
+        ("run pass_kt --set seeds=2 evaluation.caps=0,x", ("evaluation.caps must be whole numbers",)),
+        ("run pass_kt --set", ("--set: expected field=value",)),
+        ("run pass_kt --set --redo", ("--set: expected field=value",)),
+        ("run pass_kt --papr x", ("unknown option '--papr'", "--profile")),
         ("run pass_kt --set seeds=0", ("seeds=0", "at least 1")),
         ("run pass_kt --set seeds=1001", ("seeds=1001", "at most 1,000")),
         ("run pass_kt --set panels.test_per_category=100001", ("at most 100,000",)),
@@ -74,6 +78,12 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
 def test_bad_input_gets_one_line(reproduce_in_process, tmp_path, arguments, parts):
     assert_one_line(reproduce_in_process(tmp_path, *arguments.split()), *parts)
     assert not list(tmp_path.iterdir()), "nothing may be written before the input is known to be good"
+
+
+def test_unusable_path_is_one_line(reproduce_in_process, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "smoke", "--runs", "file")
+    assert_one_line(refused, "file", "choose another")
 
 
 def test_settings_of_several_options_add_up():
