@@ -35,6 +35,8 @@ class Observation:
     """True only when the episode ended with the right answer."""
     skill: str
     """Abstract symbol of the action, from a small documented alphabet."""
+    failure: str = ""
+    """Kind of failure where an episode that ended can fail in more than one way, such as `burned`."""
 
 
 class Environment(Protocol[TaskInput]):
@@ -51,13 +53,35 @@ class Environment(Protocol[TaskInput]):
         """Carry out one action, given as text, after the actions in `history`; any string is accepted."""
         ...
 
-    def close(self, task: TaskInput) -> str:
-        """The message that announces, once the rounds are used up, that only an answer is accepted now."""
+    def close(self, task: TaskInput) -> str | None:
+        """The message that announces, once the rounds are used up, that only an answer is accepted now.
+
+        None where no last answer is asked for: the episode then ends as a failure, a timeout.
+        """
         ...
 
     def step_closed(self, task: TaskInput, history: tuple[str, ...], action: str) -> Observation:
-        """The forced answer, with every tool off: always ends the episode."""
+        """The forced answer, with every tool off: always ends the episode. Called only where `close` has a message."""
         ...
+
+
+class NoForcedAnswer:
+    """For environments whose episodes just end when the rounds are used up."""
+
+    def close(self, task: Task) -> None:
+        """No last answer is asked for."""
+
+    def step_closed(self, task: Task, history: tuple[str, ...], action: str) -> Observation:
+        """Raises RuntimeError: there is no forced answer to give."""
+        raise RuntimeError("this environment asks for no forced answer")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One piece of an episode's text; a demonstration is a sequence of them."""
+
+    text: str
+    by_policy: bool
 
 
 @dataclass(frozen=True)

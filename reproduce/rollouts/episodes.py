@@ -30,6 +30,8 @@ class Trajectory:
     success: bool
     skills: tuple[str, ...]
     """Abstract symbol of each action."""
+    failure: str = ""
+    """Kind of failure, as the environment names it; `timeout` where the rounds ran out and no answer is forced."""
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,9 @@ class EpisodeSampler(Generic[TaskType]):
         for row, (task, closed) in enumerate(distinct[:2].T.tolist()):
             self.rows.task[row], self.rows.closed[row] = task, bool(closed)
             text = self.environment.reset(self.tasks[task])
-            message = self._encode(self.environment.close(self.tasks[task])) if closed else []
+            message = self._closing_message(task) if closed else []
+            if message is None:
+                raise ValueError("an environment without a forced answer needs at least one round")
             self.rows.length[row] = self.rows.cached[row] = self.rows.drawn[row] = self.rows.rounds[row] = 0
             self.rows.history[row] = self.rows.skills[row] = ()
             begin = self.tokenizer.bos_token_id
@@ -268,7 +270,7 @@ class EpisodeSampler(Generic[TaskType]):
         used_up = self.rounds_of_episode[self.acting] <= rows.rounds[row] + 1
         some_used_up = np.bincount(row[left & used_up], minlength=rows.count) > 0
         some_go_on = np.bincount(row[left & ~used_up], minlength=rows.count) > 0
-        trajectory = np.full(rows.count, -1, dtype=np.int64)
+        trajectory = np.full((2, rows.count), -1, dtype=np.int64)  # of episodes with rounds left, of those without
         sources: list[int] = []
         followers: list[tuple[str, bool]] = []
         place_if_closed = np.full(rows.count, -1, dtype=np.int64)
@@ -276,9 +278,11 @@ class EpisodeSampler(Generic[TaskType]):
         for source in ended.tolist():
             observation = self._step(source)
             if observation.done:
-                trajectory[source] = len(self.finished)
-                self._finish(source, observation)
+                trajectory[:, source] = self._finish(source, observation.success, observation.failure)
                 continue
+            if some_used_up[source] and self.environment.close(self.tasks[int(rows.task[source])]) is None:
+                trajectory[1, source] = self._finish(source, False, "timeout", rounds_after=1)
+                some_used_up[source] = False
             for wanted, places, closed in ((some_used_up, place_if_closed, True), (some_go_on, place_if_open, False)):
                 if wanted[source]:
                     places[source] = waiting.count + len(sources)
@@ -286,8 +290,8 @@ class EpisodeSampler(Generic[TaskType]):
                     followers.append((observation.text, closed))
         self._continue_in(waiting, sources, followers)
         episodes = self.acting[left]
-        self.trajectory_of_episode[episodes] = trajectory[row[left]]
-        goes_on = trajectory[row[left]] < 0
+        self.trajectory_of_episode[episodes] = trajectory[used_up[left].astype(np.int64), row[left]]
+        goes_on = self.trajectory_of_episode[episodes] < 0
         places = np.where(used_up[left], place_if_closed[row[left]], place_if_open[row[left]])
         self.row_of_episode[episodes[goes_on]] = places[goes_on]
         self.waiting.append(episodes[goes_on])
@@ -314,12 +318,17 @@ class EpisodeSampler(Generic[TaskType]):
         self.rows.copy(np.array(sources, dtype=np.int64), waiting, first + np.arange(len(sources)))
         waiting.count += len(sources)
         for place, (text, closed) in enumerate(followers, start=first):
-            message = self._encode(self.environment.close(self.tasks[int(waiting.task[place])])) if closed else []
+            message = (self._closing_message(int(waiting.task[place])) or []) if closed else []
             waiting.write_environment(place, [*self._encode(text), *message, self.turn])
             waiting.closed[place] = closed
             waiting.rounds[place] += 1
 
-    def _finish(self, row: int, observation: Observation) -> None:
+    def _closing_message(self, task: int) -> list[int] | None:
+        text = self.environment.close(self.tasks[task])
+        return None if text is None else self._encode(text)
+
+    def _finish(self, row: int, success: bool, failure: str, rounds_after: int = 0) -> int:
+        """Keep the trajectory of the row; its place among the finished ones."""
         rows, length = self.rows, int(self.rows.length[row])
         self.finished.append(
             Trajectory(
@@ -329,12 +338,14 @@ class EpisodeSampler(Generic[TaskType]):
                 log_probabilities=rows.log_probabilities[row, :length].copy(),
                 entropies=rows.entropies[row, :length].copy(),
                 prompt_length=int(rows.prompt_length[row]),
-                rounds=int(rows.rounds[row]),
+                rounds=int(rows.rounds[row]) + rounds_after,
                 forced=bool(rows.closed[row]),
-                success=observation.success,
+                success=success,
                 skills=rows.skills[row],
+                failure=failure,
             )
         )
+        return len(self.finished) - 1
 
     def _close_gaps(self, leaving: np.ndarray) -> None:
         """Move the last rows into the places of those that left, so that the rows in use stay together."""

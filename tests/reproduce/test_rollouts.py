@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from reproduce.environments.protocol import NoForcedAnswer
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.policies import PolicyConfig, build_model, build_tokenizer, load_policy, save_policy
@@ -235,3 +236,41 @@ def test_policy_is_an_ordinary_checkpoint(tmp_path) -> None:
     assert not list(tmp_path.glob("*.bin"))
     with pytest.raises(FileNotFoundError):
         load_policy(tmp_path / "nothing")
+
+
+class SearchOnly(NoForcedAnswer):
+    """Retrieval in which the episode just ends when the rounds are used up."""
+
+    reset, step = RetrievalEnvironment.reset, RetrievalEnvironment.step
+    _grade = RetrievalEnvironment._grade
+
+
+def without_forced_answer(caps: tuple[int, ...], coalesce: bool) -> EpisodeBatch:
+    cap = np.tile(np.repeat(caps, 24), len(TASKS))
+    task = np.repeat(np.arange(len(TASKS)), 24 * len(caps))
+    stream = np.tile(np.arange(24), len(caps) * len(TASKS)) + 24 * task
+    streams = UniformStreams(tuple(f"timeout {number}" for number in range(len(TASKS))), 24)
+    sampler = EpisodeSampler(POLICY, TOKENIZER, SearchOnly(), SamplingConfig(longest_action=8))
+    return sampler.sample(TASKS, task, cap, stream, streams, coalesce)
+
+
+def test_without_a_forced_answer_an_episode_ends_as_a_timeout() -> None:
+    shared, separate = without_forced_answer((1, 3), True), without_forced_answer((1, 3), False)
+    assert tokens(shared) == tokens(separate)
+    episodes = [separate.trajectories[place] for place in separate.trajectory_of_episode]
+    cap = np.tile(np.repeat((1, 3), 24), len(TASKS))
+    timeouts = [item.failure == "timeout" for item in episodes]
+    assert any(timeouts) and not all(timeouts)
+    for item, limit in zip(episodes, cap, strict=True):
+        assert not item.forced
+        assert len(item.skills) <= limit
+        if item.failure == "timeout":
+            assert not item.success and item.rounds == len(item.skills) == limit
+            assert item.from_policy[-1], "nothing is written after the last action"
+        else:
+            assert item.skills[-1] == "answer"
+
+
+def test_an_environment_without_a_forced_answer_needs_a_round() -> None:
+    with pytest.raises(ValueError, match="at least one round"):
+        without_forced_answer((0, 1), True)

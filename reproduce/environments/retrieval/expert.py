@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reproduce.environments.protocol import Turn
 from reproduce.environments.retrieval.environment import RetrievalEnvironment
 from reproduce.environments.retrieval.tasks import RetrievalTask, apply_operation, facts_of, phrasing_of
 from reproduce.environments.retrieval.vocabulary import ENTITY_RELATIONS, NUMBER_RELATIONS, OPERATIONS
@@ -28,14 +29,6 @@ class Demonstrator:
     def reads(self, word: str, generator: random.Random) -> bool:
         """Whether the word or step is got right this time."""
         return generator.random() < self.reliability.get(word, 1.0)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One piece of an episode's text."""
-
-    text: str
-    by_policy: bool
 
 
 class _Episode:
