@@ -70,7 +70,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests that need no GPU and little time; arguments after `--` go to pytest instead."""
-    install(session, "-e", ".", *nox.project.dependency_groups(PROJECT, "test"))
+    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
     session.run("pytest", *(session.posargs or ("-m", "not slow and not gpu and not vllm")), env=OFFLINE)
 
 

@@ -1,0 +1,70 @@
+"""Generated games on disk: built once, verified by digest, safe for many processes at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from reproduce.storage import digest
+
+MANIFEST = "manifest.json"
+"""Lists every other file of an entry with its sha256."""
+
+
+def cache_folder(environment: str) -> Path:
+    """Where the generated games of an environment are kept.
+
+    Below RL_CLAIMS_CACHE if that variable is set, else below the user's cache directory.
+    """
+    chosen = os.environ.get("RL_CLAIMS_CACHE")
+    return (Path(chosen) if chosen else user_cache_path("rl-claims", appauthor=False)) / environment
+
+
+def obtain(folder: Path, recipe: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    """The folder of the entry that `recipe` determines; `build` fills it where it is missing or damaged.
+
+    folder: of all entries, such as `cache_folder("cooking")`.
+    recipe: everything that determines the content, versions of engines included; it becomes the entry's name.
+    build: writes files, without sub-folders, into the empty folder it is given.
+
+    A process that finds another one building waits for it. An entry appears whole or not at all.
+    """
+    entry = folder / digest(dict(recipe))
+    if is_intact(entry):
+        return entry
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{entry.name}.lock"):
+        if is_intact(entry):
+            return entry
+        shutil.rmtree(entry, ignore_errors=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{entry.name[:16]}.", dir=folder))
+        try:
+            build(beside)
+            manifest = {file.name: _sha256(file) for file in sorted(beside.iterdir())}
+            (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            beside.rename(entry)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return entry
+
+
+def is_intact(entry: Path) -> bool:
+    """Whether the entry is there and every file has the digest it was written with."""
+    try:
+        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest) and all(_sha256(entry / name) == expected for name, expected in manifest.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
