@@ -36,12 +36,19 @@ def bootstrap_means(values: FloatArray, generator: np.random.Generator, resample
     """Means of `values` (questions, cells) over questions drawn with replacement; shape (resamples, cells).
 
     Only questions are drawn. Drawing the episodes again too would bring back the bias of the plug-in estimator.
+    The product is taken of deviations from the mean in single precision: its rounding is about 1e-7 of the spread of
+    the draws, far below the 1e-2 that 10,000 draws leave uncertain.
     """
     questions = values.shape[0]
-    draws: list[FloatArray] = []
+    mean = values.mean(axis=0)
+    deviations = ((values - mean) / questions).astype(np.float32)
+    draws = np.empty((resamples, values.shape[1]))
+    start = 0
     for size in block_sizes(resamples, questions):
-        draws.append(multinomial_counts(generator, size, questions) @ values / questions)
-    return np.concatenate(draws)
+        counts = multinomial_counts(generator, size, questions, single_precision=True)
+        np.add(counts @ deviations, mean, out=draws[start : start + size])
+        start += size
+    return draws
 
 
 def question_bands(
