@@ -23,6 +23,15 @@ class PublishedError(ValueError):
 
 
 @dataclass(frozen=True)
+class PublishedPaper:
+    """Which paper, and which version of it, a file of published numbers is about."""
+
+    title: str
+    arxiv: str
+    version: str
+
+
+@dataclass(frozen=True)
 class PublishedNumber:
     """One number that a paper printed, or that a digest of it reports."""
 
@@ -62,6 +71,12 @@ class PublishedSetting:
     """The unit of `value`, where it has one."""
     note: str | None = None
     """What a reader has to know before quoting the setting."""
+
+
+def published_paper(paper: str) -> PublishedPaper:
+    """The paper behind a key."""
+    document = _document(paper)
+    return PublishedPaper(document["title"], document["arxiv"], document["version"])
 
 
 def load_published(paper: str) -> tuple[PublishedNumber, ...]:
