@@ -133,6 +133,20 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Recompute what the published numbers of the papers support, and write report.md and report.pdf. Seconds, no
+    model."""
+
+    out: Folder = Path("reports/published")
+    """Folder for the report."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.audit.report import write_audit
+
+        write_audit(self.out, console)
+
+
+@dataclass(frozen=True)
 class Show:
     """Print episodes of a run as readable transcripts."""
 
@@ -215,6 +229,7 @@ COMMANDS: dict[str, Any] = {
     "plan": Plan,
     "run": Run,
     "report": Report,
+    "audit": Audit,
     "show": Show,
     "env": Environment,
     "bases": Bases,
