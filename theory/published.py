@@ -13,16 +13,17 @@ from theory.estimators import as_integers
 from theory.paired import MeanInterval, t_interval
 
 SLACK = 1e-9
-"""Room for the last binary digit of a printed value; a value exactly half way may have been rounded either way."""
+"""Room for the last binary digit of a printed value."""
 
 
 def rounded_counts(
-    percentages: ArrayLike, trials: ArrayLike, decimals: ArrayLike
+    percentages: ArrayLike, trials: ArrayLike, decimals: ArrayLike, half_way: bool = True
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Fewest and most successes among `trials` whose percentage is printed as `percentages`; fewest > most if none.
 
     percentages in [0, 100], trials >= 1 and the printed number of decimals >= 0 broadcast to the common shape of both
-    results. Raises ValueError otherwise.
+    results. A percentage exactly half way between two printed values may have become either, and is left out of both
+    if `half_way` is False. Raises ValueError otherwise.
     Source: Brown and Heathers 2017, "The GRIM test", for a percentage.
     """
     printed, number, places = np.broadcast_arrays(
@@ -33,20 +34,24 @@ def rounded_counts(
     if printed.size and (number.min() < 1 or places.min() < 0):
         raise ValueError("trials must be at least 1 and decimals at least 0")
     half = 0.5 * 10.0**-places
-    fewest = np.ceil((printed - half) * number / 100 - SLACK)
-    most = np.floor((printed + half) * number / 100 + SLACK)
+    slack = SLACK if half_way else -SLACK
+    fewest = np.ceil((printed - half) * number / 100 - slack)
+    most = np.floor((printed + half) * number / 100 + slack)
     return np.maximum(fewest, 0).astype(np.int64), np.minimum(most, number).astype(np.int64)
 
 
-def consistent_trials(percentages: ArrayLike, trials: ArrayLike, decimals: ArrayLike) -> NDArray[np.bool_]:
+def consistent_trials(
+    percentages: ArrayLike, trials: ArrayLike, decimals: ArrayLike, half_way: bool = True
+) -> NDArray[np.bool_]:
     """Which of `trials`, shape (grid,), could lie behind every one of `percentages`, shape (printed,).
 
-    decimals: one number or shape (printed,). Returns shape (grid,). Errors and source as `rounded_counts`.
+    decimals: one number or shape (printed,). Returns shape (grid,). `half_way`, errors and source as
+    `rounded_counts`.
     """
     printed = np.atleast_1d(np.asarray(percentages, dtype=np.float64))
     grid = np.atleast_1d(as_integers(trials, "trials"))
     places = np.broadcast_to(as_integers(decimals, "decimals"), printed.shape)
-    fewest, most = rounded_counts(printed[None, :], grid[:, None], places[None, :])
+    fewest, most = rounded_counts(printed[None, :], grid[:, None], places[None, :], half_way)
     return np.asarray((fewest <= most).all(axis=1))
 
 

@@ -1,13 +1,14 @@
 """What the papers printed, one TOML file a paper, each value with its provenance.
 
-A report sets our number beside the paper's; both come from files, none is typed by hand.
+A report sets our number beside the paper's; both come from files, none is typed by hand. A file holds `[[number]]` and
+`[[setting]]` entries, and `[[table]]` entries for numbers that share all but their row and their column.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -79,13 +80,40 @@ def published_paper(paper: str) -> PublishedPaper:
     return PublishedPaper(document["title"], document["arxiv"], document["version"])
 
 
+@dataclass(frozen=True)
+class _PublishedTable:
+    """A table as it was printed: each value becomes the number `id.row.column`."""
+
+    id: str
+    quantity: str
+    unit: str
+    cell: Mapping[str, CellValue]
+    """What all numbers of the table share."""
+    row: str
+    """The key of `cell` that tells the rows apart, such as `arm`."""
+    column: str
+    """The key of `cell` that tells the columns apart, such as `benchmark`."""
+    columns: tuple[CellValue, ...]
+    rows: Mapping[str, list[int | float]]
+    """One value for each column, under the name of the row."""
+    sources: tuple[str, ...]
+    read_directly: bool
+    inferred: tuple[str, ...] = ()
+    note: str | None = None
+
+
 def load_published(paper: str) -> tuple[PublishedNumber, ...]:
-    """All published numbers of a paper, in the order of its file."""
+    """All published numbers of a paper: its single numbers, then its tables, each in the order of the file."""
     document = _document(paper)
-    return tuple(
+    single = [
         PublishedNumber(**_entry(paper, document, "number", position, PublishedNumber))
         for position in range(len(document.get("number", ())))
-    )
+    ]
+    for position in range(len(document.get("table", ()))):
+        single.extend(
+            _numbers_of(paper, _PublishedTable(**_entry(paper, document, "table", position, _PublishedTable)))
+        )
+    return tuple(single)
 
 
 def load_settings(paper: str) -> tuple[PublishedSetting, ...]:
@@ -145,6 +173,25 @@ def _entry(paper: str, document: Mapping[str, Any], kind: str, position: int, sh
         if stray:
             raise PublishedError(f"{place}: inferred names {', '.join(stray)}, which the cell does not hold")
     return entry
+
+
+def _numbers_of(paper: str, table: _PublishedTable) -> Iterator[PublishedNumber]:
+    for row, values in table.rows.items():
+        if len(values) != len(table.columns):
+            place = f"{paper}.toml, table {table.id!r}, row {row!r}"
+            raise PublishedError(f"{place}: {len(values)} values under {len(table.columns)} columns")
+        for column, value in zip(table.columns, values, strict=True):
+            yield PublishedNumber(
+                id=f"{table.id}.{row}.{column}",
+                quantity=table.quantity,
+                value=value,
+                unit=table.unit,
+                cell=MappingProxyType({**table.cell, table.row: row, table.column: column}),
+                sources=table.sources,
+                read_directly=table.read_directly,
+                inferred=table.inferred,
+                note=table.note,
+            )
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -127,3 +127,48 @@ def test_a_broken_entry_is_one_clear_error(monkeypatch, change, message):
         load_published("broken")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+TABLE = {
+    "id": "pass.qwen",
+    "quantity": "pass@1",
+    "unit": "%",
+    "cell": {"model": "Qwen"},
+    "row": "arm",
+    "column": "step",
+    "columns": [1, 2],
+    "rows": {"GRPO": [1.5, 2], "SRPO": [3, 4.5]},
+    "sources": ["paper Table 3"],
+    "read_directly": True,
+    "note": "n",
+}
+
+
+def test_a_table_is_one_number_for_each_of_its_cells(monkeypatch):
+    document = {"sources": {"paper": "the paper"}, "table": [TABLE]}
+    monkeypatch.setattr(published, "_document", lambda paper: document)
+    numbers = load_published("one")
+    assert [(number.id, number.value) for number in numbers] == [
+        ("pass.qwen.GRPO.1", 1.5),
+        ("pass.qwen.GRPO.2", 2),
+        ("pass.qwen.SRPO.1", 3),
+        ("pass.qwen.SRPO.2", 4.5),
+    ]
+    assert dict(numbers[-1].cell) == {"model": "Qwen", "arm": "SRPO", "step": 2}
+    assert {(number.unit, number.sources, number.note) for number in numbers} == {("%", ("paper Table 3",), "n")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": {"GRPO": [1.5]}}, "broken.toml, table 'pass.qwen', row 'GRPO': 1 values under 2 columns"),
+        ({"sources": ["hearsay"]}, "table 'pass.qwen': source 'hearsay' is not defined"),
+        ({"colunm": "x"}, "unknown field colunm; did you mean 'column'?"),
+    ],
+)
+def test_a_broken_table_is_one_clear_error(monkeypatch, change, message):
+    document = {"sources": {"paper": "the paper"}, "table": [TABLE | change]}
+    monkeypatch.setattr(published, "_document", lambda paper: document)
+    with pytest.raises(PublishedError) as caught:
+        load_published("broken")
+    assert message in str(caught.value)

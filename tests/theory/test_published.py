@@ -40,6 +40,20 @@ def test_counts_are_those_of_an_enumeration(trials, decimals, data):
 
 def test_a_value_half_way_may_be_rounded_either_way():
     assert rounded_counts([12, 13], 8, 0) == (pytest.approx([1, 1]), pytest.approx([1, 1]))
+    fewest, most = rounded_counts([12, 13], 8, 0, half_way=False)
+    assert (fewest > most).all()
+    assert consistent_trials([12, 25], [8], 0).all()
+    assert not consistent_trials([12, 25], [8], 0, half_way=False).any()
+
+
+@given(st.integers(1, 4000), st.integers(0, 3), st.data())
+def test_without_half_way_values_the_counts_are_the_unambiguous_ones(trials, decimals, data):
+    count = data.draw(st.integers(0, trials))
+    scaled = 100 * 10**decimals * count
+    ambiguous = 2 * (scaled % trials) == trials
+    printed = (2 * scaled + trials) // (2 * trials) / 10**decimals
+    fewest, most = rounded_counts(printed, trials, decimals, half_way=False)
+    assert (fewest <= count <= most) == (not ambiguous)
 
 
 def test_consistent_trials_need_every_value():
