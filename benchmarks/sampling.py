@@ -41,11 +41,12 @@ from benchmarks._roofline import (
     weight_matrices,
 )
 from reproduce.bases import committed_folder
+from reproduce.configuration import EvaluationConfig, SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
-from reproduce.evaluation import EvaluationConfig, cells_of, sample_cells
+from reproduce.evaluation import cells_of, sample_cells
 from reproduce.machine import describe_machine, describe_source, package_versions
 from reproduce.policies import load_policy
-from reproduce.rollouts import EpisodeSampler, SamplingConfig
+from reproduce.rollouts import EpisodeSampler
 from reproduce.storage import write_json
 
 SHARED, OWN_ROWS, PREFILL, TOOL_LOOP = "shared histories", "own rows", "re-prefill", "TRL tool loop"

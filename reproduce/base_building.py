@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from reproduce.bases import DESCRIPTION, base_digest, committed_folder, describe_base, obtain_base
+from reproduce.configuration import INDEPENDENT, EvaluationConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
-from reproduce.evaluation import INDEPENDENT, Cell, EvaluationConfig, sample_cells
+from reproduce.evaluation import Cell, sample_cells
 from reproduce.experiment import ExperimentConfig
 from reproduce.policies import load_policy
 from reproduce.rollouts import EpisodeSampler

@@ -10,10 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from reproduce.configuration import PolicyConfig, WarmStartConfig
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.policies import PolicyConfig, build_tokenizer, save_policy
+from reproduce.policies import build_tokenizer, save_policy
 from reproduce.storage import digest, read_json
-from reproduce.warm_start import WarmStartConfig, warm_start
+from reproduce.warm_start import warm_start
 
 DESCRIPTION = "base.json"
 

@@ -18,34 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from reproduce.configuration import INDEPENDENT, PREFIX_FORK, EvaluationConfig, SamplingConfig
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
-from reproduce.rollouts import EpisodeBatch, EpisodeSampler, SamplingConfig, UniformStreams
+from reproduce.rollouts import EpisodeBatch, EpisodeSampler, UniformStreams
 from reproduce.storage import read_parquet, write_parquet
-
-INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """How many episodes, and where on the (k,T) grid."""
-
-    samples: int = 128
-    """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known. The base
-    answers bridge questions at the largest T twice as often: its second sample is the self-null."""
-    largest_k: int = 64
-    """Largest k of PASS@(k,T); the grid holds the powers of two up to it (paper: 1 to 64)."""
-    caps: tuple[int, ...] = (0, 1, 2, 3, 5)
-    """Caps T on tool rounds (paper: 0, 1, 2, 3, 5). Static questions are asked at T = 0 only."""
-    ood_samples: int = 128
-    """Episodes for each out-of-distribution question, at the largest T only."""
-    questions_at_once: int = 8
-    """Questions sampled in one batch; changes speed and memory, not the episodes."""
-
-    @property
-    def ks(self) -> tuple[int, ...]:
-        """1, 2, 4, ..., largest_k."""
-        return tuple(2**power for power in range(self.largest_k.bit_length()))
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,16 @@ from typing import Any
 import docstring_parser
 import tyro
 
-from reproduce.evaluation import EvaluationConfig
+from reproduce.configuration import (
+    EvaluationConfig,
+    PanelConfig,
+    PolicyConfig,
+    SamplingConfig,
+    TrainingConfig,
+    WarmStartConfig,
+)
 from reproduce.names import nearest
-from reproduce.policies import PolicyConfig
-from reproduce.rollouts import SamplingConfig
-from reproduce.runs import PanelConfig
 from reproduce.storage import UserError
-from reproduce.training import TrainingConfig
-from reproduce.warm_start import WarmStartConfig
 
 
 @dataclass(frozen=True)

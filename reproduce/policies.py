@@ -3,7 +3,6 @@ checkpoint."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,30 +11,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from reproduce.configuration import PolicyConfig
+
 PAD, BEGIN, TURN, END, UNKNOWN = "<pad>", "<begin>", "<turn>", "<end>", "<unknown>"
 """`<turn>` hands the word to the policy (written by the environment); `<end>` closes an action (written by the
 policy)."""
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """Size of the tiny policy."""
-
-    layers: int = 2
-    """Decoder layers."""
-    width: int = 128
-    """Hidden size."""
-    heads: int = 4
-    """Attention heads, each with its own keys and values."""
-    feed_forward: int = 256
-    """Width inside the gated feed-forward block."""
-    window: int = 3
-    """Tokens the first layer sees, its own included. A narrow first layer learns within a hundred steps to look a
-    value up by the word before it; two full layers were still wrong in a third of look-ups after 900."""
-    longest: int = 256
-    """Positions."""
-    initial_deviation: float = 0.06
-    """Standard deviation of the initial weights."""
 
 
 def build_tokenizer(words: tuple[str, ...]) -> PreTrainedTokenizerFast:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reproduce.runs import RunConfig
+from reproduce.configuration import RunConfig
 from reproduce.storage import UserError, read_json, read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
 
 COUNT_COLUMNS = ("arm", "seed", "panel", "category", "hops", "question", "estimator", "T", "half", "n", "successes")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-
-from reproduce.environments.retrieval.vocabulary import words
+from reproduce.configuration import PolicyConfig
 from reproduce.experiment import ExperimentConfig, field_table
-from reproduce.policies import PolicyConfig, build_model, build_tokenizer
 from reproduce.records import Records
 from reproduce.report_text import NOTHING, count, number, plain, table
 
@@ -20,6 +17,11 @@ DIGEST_SHOWN = 12
 
 def parameters(policy: Mapping[str, Any]) -> int:
     """Parameters of the policy with this configuration. Only its shape is built, no weight."""
+    import torch
+
+    from reproduce.environments.retrieval.vocabulary import words
+    from reproduce.policies import build_model, build_tokenizer
+
     with torch.device("meta"):
         return int(build_model(PolicyConfig(**policy), build_tokenizer(words()), 0).num_parameters())
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,62 +15,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reproduce.bases import DESCRIPTION, obtain_base
+from reproduce.configuration import RunConfig
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalTask, build_panels
-from reproduce.evaluation import EvaluationConfig, evaluate, evaluation_cost
+from reproduce.evaluation import evaluate, evaluation_cost
 from reproduce.machine import describe_machine, describe_source, package_versions
-from reproduce.policies import PolicyConfig, load_policy, save_policy
-from reproduce.rollouts import SamplingConfig
+from reproduce.policies import load_policy, save_policy
 from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json, write_jsonl
-from reproduce.training import TrainingConfig, train_grpo
-from reproduce.warm_start import WarmStartConfig
+from reproduce.training import train_grpo
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
-
-
-@dataclass(frozen=True)
-class PanelConfig:
-    """How many questions each panel holds."""
-
-    train_per_category: int = 100
-    """Training questions of each of the two trained categories (paper: 200 in all, from both)."""
-    test_per_category: int = 200
-    """Test questions of each of the three categories (paper: 100)."""
-    ood_per_depth: int = 25
-    """Out-of-distribution bridge questions of each depth, three and four hops."""
-    train_seed: int = 0
-    """Seed of the training questions."""
-    test_seed: int = 2
-    """Seed of the test and out-of-distribution questions: a set that nothing was decided on (reports/LOG.md)."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that determines a run's result."""
-
-    paper: str
-    profile: str
-    environment: str
-    arm: str
-    seed: int
-    panels: PanelConfig
-    policy: PolicyConfig
-    warm_start: WarmStartConfig
-    training: TrainingConfig | None
-    """None for an arm that is only evaluated."""
-    sampling: SamplingConfig
-    evaluation: EvaluationConfig
-
-    @property
-    def name(self) -> str:
-        """Where the run's folder lies below the folder of its profile and paper."""
-        return f"{self.environment}/{self.arm}/seed-{self.seed}"
-
-    @property
-    def digest(self) -> str:
-        """sha256 of every field."""
-        return digest(asdict(self))
 
 
 class RunFolder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +16,13 @@ from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
+from reproduce.configuration import SamplingConfig, TrainingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.policies import load_policy
-from reproduce.rollouts import EpisodeSampler, SamplingConfig, UniformStreams, rollout_columns
+from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """GRPO. Values marked (paper) are those of PASS@(k,T); the others are unstated there and ours."""
-
-    epochs: int = 10
-    """Passes over the training questions (paper: 10)."""
-    group_size: int = 8
-    """Episodes for each question, G (paper: 8)."""
-    questions_per_step: int = 25
-    """Questions in one batch; one optimiser step a batch. Must divide the number of training questions."""
-    rounds: int = 5
-    """Cap T on tool rounds in training (paper: 5)."""
-    learning_rate: float = 3e-4
-    """Constant AdamW learning rate, without weight decay; chosen on validation questions by `reproduce.tuning`."""
-    kl_coefficient: float = 0.0
-    """Weight of the KL penalty to the base, beta. 0: no reference model."""
-    save_every: int = 20
-    """Optimiser steps between checkpoints from which an interrupted run continues."""
 
 
 def exact_match(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:

@@ -27,8 +27,9 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     import torch
 
     from reproduce.bases import committed_folder
+    from reproduce.configuration import INDEPENDENT
     from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
-    from reproduce.evaluation import INDEPENDENT, Cell, sample_cells
+    from reproduce.evaluation import Cell, sample_cells
     from reproduce.papers.pass_kt import PROFILES
     from reproduce.policies import load_policy
     from reproduce.rollouts import EpisodeSampler

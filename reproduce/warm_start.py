@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.stats import beta as beta_distribution
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
+from reproduce.configuration import PolicyConfig, WarmStartConfig
 from reproduce.environments.retrieval.expert import Demonstrator, Turn, demonstrate
 from reproduce.environments.retrieval.tasks import RetrievalTask, bridge, comparison, entity_names, static
 from reproduce.environments.retrieval.vocabulary import (
@@ -29,35 +29,7 @@ from reproduce.environments.retrieval.vocabulary import (
     OPERATIONS,
     Phrasing,
 )
-from reproduce.policies import BEGIN, END, TURN, PolicyConfig, build_model
-
-
-@dataclass(frozen=True)
-class WarmStartConfig:
-    """How a base policy is made."""
-
-    steps: int = 800
-    """Optimiser steps."""
-    batch_size: int = 128
-    """Sequences a step, half of them look-up drills."""
-    drill_steps: int = 150
-    """Steps at the start that show drills only: to look a value up is the slow skill, and drills are short."""
-    learning_rate: float = 3e-3
-    """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
-    reliability_alpha: float = 0.5
-    """First parameter of the Beta from which reliabilities are taken; below 1 for a U shape."""
-    reliability_beta: float = 0.25
-    """Second parameter of that Beta."""
-    early_answer: float = 0.05
-    """Demonstrators' chance to answer too early, after each search but the last."""
-    useless_search: float = 0.05
-    """Demonstrators' chance of a useless search before each search."""
-    depth_weights: tuple[float, ...] = (0.45, 0.45, 0.1)
-    """Exposure of bridge questions with 1, 2, 3, ... hops."""
-    phrasing_exponent: float = 0.5
-    """Zipf exponent of the exposure of a relation's first, second, third phrasing."""
-    longest_cap: int = 5
-    """The demonstrations' cap on searches is uniform over 0 to this number."""
+from reproduce.policies import BEGIN, END, TURN, build_model
 
 
 def draw_demonstrator(config: WarmStartConfig, seed: int) -> Demonstrator:

@@ -15,19 +15,24 @@ from dataclasses import replace
 import numpy as np
 
 from reproduce.claims import Claim, Evidence
-from reproduce.evaluation import INDEPENDENT, PREFIX_FORK, EvaluationConfig
+from reproduce.configuration import (
+    INDEPENDENT,
+    PREFIX_FORK,
+    EvaluationConfig,
+    PanelConfig,
+    PolicyConfig,
+    RunConfig,
+    TrainingConfig,
+    WarmStartConfig,
+)
 from reproduce.evidence import all_must_hold, equivalence, interval_text, quote, superiority
 from reproduce.experiment import ExperimentConfig
 from reproduce.papers.pass_kt_figures import draw as draw_figures
 from reproduce.papers.pass_kt_power import planned_effects
 from reproduce.papers.pass_kt_tables import further_sections
-from reproduce.policies import PolicyConfig
 from reproduce.published import published_number
 from reproduce.records import Records
-from reproduce.runs import PanelConfig, RunConfig
 from reproduce.storage import UserError
-from reproduce.training import TrainingConfig
-from reproduce.warm_start import WarmStartConfig
 from theory.inference import crossed_t_interval, hierarchical_bootstrap
 from theory.pass_kt import crossing_k, pass_at_k
 

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from reproduce.evaluation import INDEPENDENT, PREFIX_FORK
+from reproduce.configuration import INDEPENDENT, PREFIX_FORK
 from reproduce.figures import BASE, DIVERGING, INK, OTHER, QUIET, TRAINED, Figure, canvas, samples_axis, save
 from reproduce.records import Records
 from theory.inference import SeedQuestionInterval, crossed_t_interval

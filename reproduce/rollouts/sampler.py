@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.policies import TURN
 from reproduce.rollouts.episodes import EpisodeBatch, Trajectory
@@ -29,16 +30,6 @@ from reproduce.rollouts.rows import HistoryRows
 
 TaskType = TypeVar("TaskType", bound=Task)
 STREAM_LENGTH = 128
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How actions are sampled. Nothing truncates the distribution: the boundary is about its support."""
-
-    temperature: float = 0.7
-    """Softmax temperature (paper: 0.7), in training and evaluation alike."""
-    longest_action: int = 16
-    """Tokens after which an action is cut."""
 
 
 @dataclass(frozen=True)

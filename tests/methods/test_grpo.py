@@ -17,10 +17,11 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from methods.grpo import GRPOWithGroupMetrics, group_shares, trained_rows
+from reproduce.configuration import PolicyConfig, SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.policies import PolicyConfig, build_model, build_tokenizer
-from reproduce.rollouts import EpisodeSampler, SamplingConfig, UniformStreams, rollout_columns
+from reproduce.policies import build_model, build_tokenizer
+from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
 from reproduce.training import exact_match
 
 TOKENIZER = build_tokenizer(words())

@@ -16,11 +16,10 @@ import pandas as pd
 import pyarrow as pa
 from scipy.stats import beta, norm
 
-from reproduce.evaluation import INDEPENDENT, PREFIX_FORK
+from reproduce.configuration import INDEPENDENT, PREFIX_FORK, RunConfig
 from reproduce.experiment import ExperimentConfig
 from reproduce.papers.pass_kt import KEY, PROFILES, plan
 from reproduce.records import COUNT_COLUMNS
-from reproduce.runs import RunConfig
 from reproduce.storage import write_json, write_jsonl, write_parquet
 
 BETA = {"static": (1.5, 0.5), "comparison": (0.6, 0.4), "bridge": (0.251, 0.44)}

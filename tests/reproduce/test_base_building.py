@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reproduce.base_building import summarise
-from reproduce.evaluation import EvaluationConfig
+from reproduce.configuration import EvaluationConfig
 
 TINY = ("bases", "--profile", "smoke", "--set", "warm_start.steps=4", "--workers", "1", "--out", "bases")
 

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from reproduce.claims import Claim, Evidence, Verdict, decide
+from reproduce.configuration import PolicyConfig
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.papers import pass_kt
 from reproduce.papers.pass_kt_tables import further_sections
-from reproduce.policies import PolicyConfig, build_model, build_tokenizer
+from reproduce.policies import build_model, build_tokenizer
 from reproduce.records import load_records
 from reproduce.report import explain, write_report
 from reproduce.report_appendix import parameters

@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy import stats
 
+from reproduce.configuration import PolicyConfig, SamplingConfig
 from reproduce.environments.protocol import NoForcedAnswer
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.policies import PolicyConfig, build_model, build_tokenizer, load_policy, save_policy
-from reproduce.rollouts import EpisodeBatch, EpisodeSampler, SamplingConfig, UniformStreams, rollout_columns
+from reproduce.policies import build_model, build_tokenizer, load_policy, save_policy
+from reproduce.rollouts import EpisodeBatch, EpisodeSampler, UniformStreams, rollout_columns
 
 TOKENIZER = build_tokenizer(words())
 MODEL = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=3).eval()

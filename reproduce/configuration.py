@@ -1,0 +1,156 @@
+"""Everything that determines a run, as plain data. Importing this loads no model code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from reproduce.storage import digest
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Size of the tiny policy."""
+
+    layers: int = 2
+    """Decoder layers."""
+    width: int = 128
+    """Hidden size."""
+    heads: int = 4
+    """Attention heads, each with its own keys and values."""
+    feed_forward: int = 256
+    """Width inside the gated feed-forward block."""
+    window: int = 3
+    """Tokens the first layer sees, its own included. A narrow first layer learns within a hundred steps to look a
+    value up by the word before it; two full layers were still wrong in a third of look-ups after 900."""
+    longest: int = 256
+    """Positions."""
+    initial_deviation: float = 0.06
+    """Standard deviation of the initial weights."""
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """How a base policy is made."""
+
+    steps: int = 800
+    """Optimiser steps."""
+    batch_size: int = 128
+    """Sequences a step, half of them look-up drills."""
+    drill_steps: int = 150
+    """Steps at the start that show drills only: to look a value up is the slow skill, and drills are short."""
+    learning_rate: float = 3e-3
+    """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
+    reliability_alpha: float = 0.5
+    """First parameter of the Beta from which reliabilities are taken; below 1 for a U shape."""
+    reliability_beta: float = 0.25
+    """Second parameter of that Beta."""
+    early_answer: float = 0.05
+    """Demonstrators' chance to answer too early, after each search but the last."""
+    useless_search: float = 0.05
+    """Demonstrators' chance of a useless search before each search."""
+    depth_weights: tuple[float, ...] = (0.45, 0.45, 0.1)
+    """Exposure of bridge questions with 1, 2, 3, ... hops."""
+    phrasing_exponent: float = 0.5
+    """Zipf exponent of the exposure of a relation's first, second, third phrasing."""
+    longest_cap: int = 5
+    """The demonstrations' cap on searches is uniform over 0 to this number."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How actions are sampled. Nothing truncates the distribution: the boundary is about its support."""
+
+    temperature: float = 0.7
+    """Softmax temperature (paper: 0.7), in training and evaluation alike."""
+    longest_action: int = 16
+    """Tokens after which an action is cut."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """GRPO. Values marked (paper) are those of PASS@(k,T); the others are unstated there and ours."""
+
+    epochs: int = 10
+    """Passes over the training questions (paper: 10)."""
+    group_size: int = 8
+    """Episodes for each question, G (paper: 8)."""
+    questions_per_step: int = 25
+    """Questions in one batch; one optimiser step a batch. Must divide the number of training questions."""
+    rounds: int = 5
+    """Cap T on tool rounds in training (paper: 5)."""
+    learning_rate: float = 3e-4
+    """Constant AdamW learning rate, without weight decay; chosen on validation questions by `reproduce.tuning`."""
+    kl_coefficient: float = 0.0
+    """Weight of the KL penalty to the base, beta. 0: no reference model."""
+    save_every: int = 20
+    """Optimiser steps between checkpoints from which an interrupted run continues."""
+
+
+INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
+"""The two estimators of PASS@(k,T): fresh episodes for every T, or one set of episodes run alike until their caps."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How many episodes, and where on the (k,T) grid."""
+
+    samples: int = 128
+    """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known. The base
+    answers bridge questions at the largest T twice as often: its second sample is the self-null."""
+    largest_k: int = 64
+    """Largest k of PASS@(k,T); the grid holds the powers of two up to it (paper: 1 to 64)."""
+    caps: tuple[int, ...] = (0, 1, 2, 3, 5)
+    """Caps T on tool rounds (paper: 0, 1, 2, 3, 5). Static questions are asked at T = 0 only."""
+    ood_samples: int = 128
+    """Episodes for each out-of-distribution question, at the largest T only."""
+    questions_at_once: int = 8
+    """Questions sampled in one batch; changes speed and memory, not the episodes."""
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """1, 2, 4, ..., largest_k."""
+        return tuple(2**power for power in range(self.largest_k.bit_length()))
+
+
+@dataclass(frozen=True)
+class PanelConfig:
+    """How many questions each panel holds."""
+
+    train_per_category: int = 100
+    """Training questions of each of the two trained categories (paper: 200 in all, from both)."""
+    test_per_category: int = 200
+    """Test questions of each of the three categories (paper: 100)."""
+    ood_per_depth: int = 25
+    """Out-of-distribution bridge questions of each depth, three and four hops."""
+    train_seed: int = 0
+    """Seed of the training questions."""
+    test_seed: int = 2
+    """Seed of the test and out-of-distribution questions: a set that nothing was decided on (reports/LOG.md)."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run's result."""
+
+    paper: str
+    profile: str
+    environment: str
+    arm: str
+    seed: int
+    panels: PanelConfig
+    policy: PolicyConfig
+    warm_start: WarmStartConfig
+    training: TrainingConfig | None
+    """None for an arm that is only evaluated."""
+    sampling: SamplingConfig
+    evaluation: EvaluationConfig
+
+    @property
+    def name(self) -> str:
+        """Where the run's folder lies below the folder of its profile and paper."""
+        return f"{self.environment}/{self.arm}/seed-{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of every field."""
+        return digest(asdict(self))
