@@ -72,6 +72,8 @@ DEVIATIONS = (
     "misread others in a fixed way; the bed was fixed from the base alone.",
     "Several seeds, each with its own base, instead of one checkpoint; n is twice the paper's 64, so that PASS@64 has "
     "a variance.",
+    "At laptop size a category has 200 test questions, twice the paper's 100 but fewer than the 300 our specification "
+    "asks of a single checkpoint; 8 seeds share them, and `full` has 300.",
     "GRPO's learning rate, batch and loss normalisation are unstated in the paper; ours are in the configuration "
     "table. Advantages use the Bessel-corrected standard deviation (TRL).",
     "The forced answer is announced by the word `closed`; the prompt never shows T.",
