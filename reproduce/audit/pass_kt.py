@@ -6,10 +6,10 @@ from reproduce.audit.pass_kt_counts_tables import (
     boundary_counts_table,
     boundary_sums_table,
     category_table,
-    depth_table,
     equality_table,
+    sizes_only_table,
 )
-from reproduce.audit.pass_kt_designs import (
+from reproduce.audit.pass_kt_designs_tables import (
     end_power_table,
     equality_power_table,
     panel_sizes_table,
@@ -44,6 +44,7 @@ def audit() -> PaperAudit:
             boundary_sums_table(),
             category_table(),
             equality_table(),
+            sizes_only_table(),
             self_null_table(),
             self_null_episodes_table(),
             no_success_table(),
@@ -54,7 +55,6 @@ def audit() -> PaperAudit:
             widening_power_table(),
             equality_power_table(),
             panel_sizes_table(),
-            depth_table(),
             mechanism_table(),
             novelty_table(),
             effort_table(),

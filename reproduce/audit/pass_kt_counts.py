@@ -19,6 +19,7 @@ from theory.inference import holm, mcnemar_exact, mcnemar_mid_p, paired_tost
 KEY = "pass_kt"
 MARGINS = (3, 5, 10)
 DEPTHS = (1, 2, 5)
+SIZES_ONLY = (("B", "SFT", "base"), ("B", "RL", "SFT"), ("C", "RL+bonus", "base"), ("C", "RL+bonus", "RL"))
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,13 @@ class Equality:
 
 
 @dataclass(frozen=True)
-class DepthStep:
-    """Boundary of one policy at two depths. `smallest_p` is the least exact p that any split of the change allows."""
+class SizeChange:
+    """Two boundary sizes whose gained and lost questions are not published.
 
-    shallow: int
-    deep: int
+    `smallest_p` is the least exact McNemar p that any split of the change into gained and lost allows.
+    """
+
+    name: str
     before: int
     after: int
     smallest_p: float
@@ -220,17 +223,23 @@ def equality_of_static(pairs: tuple[BoundaryPair, ...]) -> tuple[Equality, ...]:
     )
 
 
-def depth_steps() -> tuple[DepthStep, ...]:
-    """Category B, base: boundary sizes at two depths, each drawn anew, so every change is a pair of unknown split."""
+def size_changes() -> tuple[SizeChange, ...]:
+    """Depths of one policy (drawn anew at each T) and arms of which only sizes are published; Holm over all of them."""
     questions = evaluation_questions()
-    sizes = [round(questions * published_number(KEY, f"pass.B.base.k64.T{depth}").value) for depth in DEPTHS]
-    steps = [(0, 1), (1, 2), (0, 2)]
-    smallest = [_smallest_p(sizes[first], sizes[second], questions) for first, second in steps]
+    drafts = []
+    for first, second in combinations(DEPTHS, 2):
+        sizes = [
+            round(questions * published_number(KEY, f"pass.B.base.k64.T{depth}").value) for depth in (first, second)
+        ]
+        drafts.append((f"B, base, T = {first} to T = {second}", *sizes))
+    for category, arm, against in SIZES_ONLY:
+        sizes = [
+            round(questions * published_number(KEY, f"pass.{category}.{name}.k64.T5").value) for name in (against, arm)
+        ]
+        drafts.append((f"{category}, {arm} against {against}", *sizes))
+    smallest = [_smallest_p(before, after, questions) for _, before, after in drafts]
     adjusted = holm(smallest)
-    return tuple(
-        DepthStep(DEPTHS[first], DEPTHS[second], sizes[first], sizes[second], smallest[place], float(adjusted[place]))
-        for place, (first, second) in enumerate(steps)
-    )
+    return tuple(SizeChange(*draft, smallest[place], float(adjusted[place])) for place, draft in enumerate(drafts))
 
 
 def _smallest_p(before: int, after: int, questions: int) -> float:

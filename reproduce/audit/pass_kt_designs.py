@@ -16,8 +16,7 @@ from scipy import stats
 
 from reproduce.audit.pass_kt_counts import evaluation_questions
 from reproduce.audit.pass_kt_noise import evaluation_episodes, rate_law
-from reproduce.audit.tables import DIGEST, AuditRow, AuditTable
-from reproduce.report_text import listed, number
+from reproduce.published import published_number
 from theory.inference import mcnemar_questions, power_mcnemar
 from theory.pass_kt import pass_at_k
 
@@ -63,6 +62,8 @@ class WideningPower:
     design: Design
     two_sided: tuple[float, float]
     one_sided: tuple[float, float]
+    standard_error: float
+    """Of the contrast at k = 64, over questions and episodes, in points."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,12 @@ def end_power(design: Design, simulations: int = SIMULATIONS) -> EndPower:
 def widening_power(design: Design, simulations: int = SIMULATIONS) -> WideningPower:
     """Section 3.7, second table."""
     gains = _gains("RL", design, simulations)
-    statistics = [_t(gains[..., KS.index(k)] - gains[..., KS.index(1)]) for k in (64, 32)]
+    contrasts = [gains[..., KS.index(k)] - gains[..., KS.index(1)] for k in (64, 32)]
+    statistics = [_t(contrast) for contrast in contrasts]
+    error = 100 * float(contrasts[0].std() / np.sqrt(design.questions))
     two_sided = [float((np.abs(t) > stats.t.isf(ALPHA / 2, design.questions - 1)).mean()) for t in statistics]
     one_sided = [float((t > stats.t.isf(ALPHA, design.questions - 1)).mean()) for t in statistics]
-    return WideningPower(design, (two_sided[0], two_sided[1]), (one_sided[0], one_sided[1]))
+    return WideningPower(design, (two_sided[0], two_sided[1]), (one_sided[0], one_sided[1]), error)
 
 
 def equality_power(design: Design, simulations: int = SIMULATIONS) -> EqualityPower:
@@ -147,6 +150,16 @@ def equality_power(design: Design, simulations: int = SIMULATIONS) -> EqualityPo
     error = gain.std(axis=1, ddof=1) / np.sqrt(design.questions)
     reach = np.abs(gain.mean(axis=1)) + stats.t.isf(ALPHA, design.questions - 1) * error
     return EqualityPower(design, tuple(float((reach < margin).mean()) for margin in MARGINS))
+
+
+def published_contrast() -> float:
+    """RL minus base on category C at k = 64 less the same at k = 1, in points."""
+    gains = [
+        published_number("pass_kt", f"pass.C.RL.k{k}.T5").value
+        - published_number("pass_kt", f"pass.C.base.k{k}.T5").value
+        for k in (64, 1)
+    ]
+    return 100 * (gains[0] - gains[1])
 
 
 def panel_sizes() -> tuple[PanelSize, ...]:
@@ -197,136 +210,3 @@ def _sign_flip_power(gain: FloatArray, generator: np.random.Generator) -> float:
     observed = np.abs(gain.sum(axis=1))
     hits = (np.abs(gain @ signs) >= observed[:, None] - 1e-9).sum(axis=1)
     return float(((1 + hits) / (1 + SIGN_FLIPS) <= ALPHA).mean())
-
-
-def end_power_table() -> AuditTable:
-    """Power of the published design for its own headline."""
-    results = [end_power(design) for design in end_designs()]
-    rows = tuple(
-        AuditRow(
-            (
-                str(item.design.questions),
-                str(item.design.episodes),
-                number(item.paired_t, 2),
-                number(item.sign_flip, 2),
-                number(item.mcnemar, 2),
-                number(item.mid_p, 2),
-            ),
-            DIGEST,
-        )
-        for item in results
-    )
-    published, powers = results[0], _powers(results[0])
-    enough = [item.design.label for item in results if max(_powers(item)) >= 0.8]
-    return AuditTable(
-        "design-power",
-        "Power of the published design for its headline",
-        "If the gain of the fitted laws at k = 64 (+4 points) is real, how often does a two-sided test at 5 % find it? "
-        "The first row is the published design.",
-        ("questions", "episodes", "paired t", "sign-flip", "McNemar exact", "McNemar mid-p"),
-        rows,
-        f"The published design ({published.design.label}) finds its own headline with a power of "
-        f"{number(100 * min(powers), 0)}–{number(100 * max(powers), 0)} %; "
-        f"{f'80 % is reached first with {enough[0]}' if enough else 'no design shown reaches 80 %'}.",
-        (
-            f"Simulated values ({SIMULATIONS:,} panels) have a standard error of at most "
-            f"{number(0.5 / SIMULATIONS**0.5, 3)}; those of McNemar are exact under the assumptions.",
-            "Assumed, not published: a copula correlation of .95 between the rates under base and RL.",
-            "McNemar compares any success of n; the other tests use the unbiased pass@64 of each question.",
-        ),
-    )
-
-
-def widening_power_table() -> AuditTable:
-    """Power for the claim that the gap widens with k."""
-    results = [widening_power(design) for design in widening_designs()]
-    rows = tuple(
-        AuditRow(
-            (
-                str(item.design.questions),
-                str(item.design.episodes),
-                number(item.design.correlation, 2),
-                *(number(value, 2) for value in (*item.two_sided, *item.one_sided)),
-            ),
-            DIGEST,
-        )
-        for item in results
-    )
-    published = results[0]
-    end = end_power(end_designs()[0])
-    return AuditTable(
-        "widening-power",
-        "Power for a gap that widens with k",
-        "Paired t-test of the contrast RL minus base at large k less the same at k = 1, at 5 %, two-sided and "
-        "one-sided.",
-        ("questions", "episodes", "correlation", "k = 64", "k = 32", "k = 64, one-sided", "k = 32, one-sided"),
-        rows,
-        f"The contrast is the better question to ask of the published design: two-sided power "
-        f"{number(published.two_sided[0], 2)} at k = 64 and {number(published.two_sided[1], 2)} at k = 32, against "
-        f"{number(end.paired_t, 2)} for the end-point.",
-        (
-            "Neither the per-question values nor the standard error of the contrast are published, so it cannot be "
-            "tested.",
-        ),
-    )
-
-
-def equality_power_table() -> AuditTable:
-    """Power to show that two equal policies are equal."""
-    results = [equality_power(design) for design in equality_designs()]
-    rows = tuple(
-        AuditRow(
-            (
-                str(item.design.questions),
-                str(item.design.episodes),
-                number(item.design.correlation, 2),
-                *(number(value, 2) for value in item.power),
-            ),
-            DIGEST,
-        )
-        for item in results
-    )
-    published = results[0]
-    return AuditTable(
-        "equality-power",
-        "Power to show equality",
-        "If two policies both follow the law of the base, how often does TOST at k = 64 show equality within a margin?",
-        ("questions", "episodes", "correlation", *(f"± {margin} points" for margin in MARGINS)),
-        rows,
-        f"The published design shows equality within {MARGINS[1]} points with a power of "
-        f"{number(published.power[1], 2)}, within {MARGINS[2]} points with {number(published.power[2], 2)}.",
-        ("The law is that of category C, for want of two published points of category A.",),
-    )
-
-
-def panel_sizes_table() -> AuditTable:
-    """Questions that an exact McNemar test of the published rates needs."""
-    results = panel_sizes()
-    rows = tuple(
-        AuditRow(
-            (
-                f"{100 * item.gained_rate:.0f} : {100 * item.lost_rate:.0f}",
-                number(item.published_power, 2),
-                str(item.needed),
-                str(item.round_size),
-                number(item.round_power, 3),
-            ),
-            DIGEST,
-        )
-        for item in results
-    )
-    return AuditTable(
-        "panel-sizes",
-        "Questions that the exact McNemar test needs",
-        "Power at the published 100 questions, the smallest panel with 80 % power, and the power of a round size, if "
-        "the published counts are the true rates per 100 questions.",
-        ("gained : lost", "power at 100", "questions for 80 %", "round size", "its power"),
-        rows,
-        "At the published rates the three kinds of comparison need "
-        f"{listed([str(item.needed) for item in results])} questions.",
-        ("Power is a saw-tooth in the panel size, so a slightly larger panel may fall just below 80 % again.",),
-    )
-
-
-def _powers(item: EndPower) -> tuple[float, ...]:
-    return item.paired_t, item.sign_flip, item.mcnemar, item.mid_p

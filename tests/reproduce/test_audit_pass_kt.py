@@ -93,12 +93,19 @@ def test_equality_of_the_static_category_from_its_counts():
     assert results[5].p_value == pytest.approx(0.0225, abs=5e-4)
 
 
-def test_depth_steps_cannot_be_significant():
-    steps = {(step.shallow, step.deep): step for step in pass_kt_counts.depth_steps()}
-    assert (steps[1, 2].before, steps[1, 2].after) == (84, 82)
-    assert steps[1, 2].smallest_p == pytest.approx(0.5)
-    assert steps[2, 5].smallest_p == 1
-    assert all(step.adjusted == 1 for step in steps.values())
+def test_changes_of_size_alone_cannot_be_significant():
+    changes = {change.name: change for change in pass_kt_counts.size_changes()}
+    assert len(changes) == 7
+    falling = changes["B, base, T = 1 to T = 2"]
+    assert (falling.before, falling.after, falling.smallest_p) == (84, 82, pytest.approx(0.5))
+    assert changes["B, base, T = 2 to T = 5"].smallest_p == 1
+    bonus = changes["C, RL+bonus against RL"]
+    assert (bonus.before, bonus.after, bonus.smallest_p) == (81, 78, pytest.approx(0.25))
+    assert all(change.adjusted == 1 for change in changes.values())
+    for change in changes.values():
+        splits = [(lost + change.after - change.before, lost) for lost in range(change.before + 1)]
+        possible = [binomtest(gained, gained + lost).pvalue for gained, lost in splits if gained >= 0 and gained + lost]
+        assert change.smallest_p == pytest.approx(min(possible))
 
 
 def test_laws_curves_and_crossing():
@@ -206,6 +213,8 @@ def test_power_for_widening():
         result = pass_kt_designs.widening_power(design)
         assert result.two_sided == pytest.approx(two_sided, abs=0.035)
         assert result.one_sided == pytest.approx(one_sided, abs=0.035)
+        power = norm.cdf(pass_kt_designs.published_contrast() / result.standard_error - norm.isf(0.05))
+        assert power == pytest.approx(one_sided[0], abs=0.05)
 
 
 def test_power_for_equality():
