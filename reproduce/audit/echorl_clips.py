@@ -108,10 +108,10 @@ def toy_table() -> AuditTable:
         "successes.",
         ("clip", "direction", "value"),
         rows,
-        f"Argmax clips push towards the uncertain branch by {number(float(directions['argmax']), 3, signed=True)}, "
-        f"argmin clips by {number(float(directions['argmin']), 3, signed=True)}; "
-        f"{listed(silent) if silent else 'no rule'} by 0. Whatever EchoRL does comes from its selection, and the "
-        "paper's readable parts hold no ablation of it.",
+        "In a two-step toy argmax clips push towards the uncertain branch by "
+        f"{number(float(directions['argmax']), 3, signed=True)}, argmin clips by "
+        f"{number(float(directions['argmin']), 3, signed=True)}; {listed(silent) if silent else 'no rule'} by 0. "
+        "Whatever EchoRL does comes from its selection, and the paper's readable parts hold no ablation of it.",
     )
 
 
@@ -139,8 +139,9 @@ def short_steps_table() -> AuditTable:
         f"{MEAN_LENGTH}, {DRAWS:,} groups under each law of independent token entropies.",
         ("token entropies", "median length", "up to 3 tokens, %", "below 5 tokens, %"),
         rows,
-        f"Between {number(min(shares), 0)} and {number(max(shares), 0)} % of the picks have at most three tokens, "
-        f"against {number(100 * base.up_to_three)} % of all steps: without a minimum length the rule picks fragments.",
+        f"Under the assumed laws of token entropy between {number(min(shares), 0)} and {number(max(shares), 0)} % of "
+        f"the picks have at most three tokens, against {number(100 * base.up_to_three)} % of all steps: without a "
+        "minimum length the rule picks fragments.",
         (
             f"Simulated; the standard error of a share is at most {number(50 / DRAWS**0.5)} points.",
             "The laws are assumed; real entropies depend on their neighbours.",

@@ -81,7 +81,7 @@ def count_fits_table() -> AuditTable:
                 number(fit.chance, 2),
                 f"{len(fit.misfits)} of {fit.printed}",
                 f"{len(fit.reference_misfits)} of {fit.reference_printed}",
-                listed([_misfit(*item) for item in fit.misfits])
+                listed([f"{method}, {number(value)}" for method, value, _ in fit.misfits])
                 if fit.misfits and fit.samples == samples_of(fit.benchmark)
                 else NOTHING,
             ),
@@ -92,6 +92,11 @@ def count_fits_table() -> AuditTable:
     usual = [fit for fit in fits if fit.samples == samples_of(fit.benchmark)]
     single = [fit for fit in fits if fit.samples != samples_of(fit.benchmark)]
     odd = [f"{fit.benchmark} {number(value)} ({method})" for fit in usual for method, value, _ in fit.misfits]
+    enough = [
+        f"{samples} for {number(value)}" if samples else f"none tried for {number(value)}"
+        for fit in usual
+        for _, value, samples in fit.misfits
+    ]
     theirs = sum(len(fit.reference_misfits) for fit in usual)
     return AuditTable(
         "counts",
@@ -107,17 +112,12 @@ def count_fits_table() -> AuditTable:
         "cannot be single attempts, although one sample is the default of the released evaluation script.",
         (
             "Numbers of problems are general knowledge, stated in no source of the paper.",
-            "`chance of a fit` is the share of all one-decimal percentages that would fit: where it is 1, fitting says "
-            "nothing.",
-            "A misfit can come from another number of samples, another version of the benchmark, or an error of "
-            "copying.",
+            "The chance of a fit is the share of all one-decimal percentages that would fit: where it is 1, fitting "
+            "says nothing.",
+            "A misfit can come from another number of samples, another version of the benchmark, or an error of copying. "
+            f"Fewest samples a problem that would fit: {listed(enough) if enough else 'no misfits'}.",
         ),
     )
-
-
-def _misfit(method: str, value: float, samples: int | None) -> str:
-    enough = f"fits from {samples} samples" if samples else "fits no number of samples tried"
-    return f"{number(value)} ({method}; {enough})"
 
 
 def cell_gains_table() -> AuditTable:
@@ -132,8 +132,8 @@ def cell_gains_table() -> AuditTable:
         f"normal test of the gain, Holm over all {len(gains)} cells.",
         ("base", "benchmark", "before", "error before", "gain ± error", "p", "Holm"),
         tuple(_gain_row(gain) for gain in gains),
-        f"Beyond the sampling of problems after Holm: {listed(beyond) if beyond else 'none'}. Accuracy falls on "
-        f"{listed(fallen) if fallen else 'none'}; a gain for every method holds for averages only.",
+        f"Single gains beyond the sampling of problems after Holm: {listed(beyond) if beyond else 'none'}. Accuracy "
+        f"falls on {listed(fallen) if fallen else 'none'}; a gain for every method holds for averages only.",
         (
             UNPAIRED,
             "AIME and AMC are probably means over 32 samples, which removes the noise of attempts but not that of "
@@ -194,7 +194,8 @@ def signs_table() -> AuditTable:
         for item in counts
     )
     parts = [
-        f"{item.improved} of {item.benchmarks} on {item.base} (Holm {number(item.adjusted, 3)})" for item in counts
+        f"{item.improved} of {item.benchmarks} benchmarks on {item.base} (sign test, Holm {number(item.adjusted, 3)})"
+        for item in counts
     ]
     return AuditTable(
         "signs",
@@ -202,7 +203,7 @@ def signs_table() -> AuditTable:
         "Exact two-sided sign test over the nine benchmarks, Holm over the two bases.",
         ("base", "improved", "fell", "p", "Holm"),
         rows,
-        f"Improved benchmarks: {listed(parts)}. "
+        f"EchoRL improves {listed(parts)}. "
         "That is the strongest evidence in the excerpt, and it is about two pairs of checkpoints.",
         (
             "The benchmark is the unit: the test says that one checkpoint is better than another across benchmarks, "

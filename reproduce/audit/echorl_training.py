@@ -188,8 +188,8 @@ def coverage_table() -> AuditTable:
         "Counts of benchmarks, backbones and RLVR methods in three texts of the authors.",
         ("text", "benchmarks", "backbones", "methods"),
         rows,
-        f"The texts differ in {listed(different) if different else 'nothing'}. The readable excerpt covers one "
-        f"backbone, {shown} rows and {len(BASES)} methods with EchoRL.",
+        f"The authors' three texts differ in {listed(different) if different else 'nothing'}. The readable excerpt "
+        f"covers one backbone, {shown} rows and {len(BASES)} methods with EchoRL.",
     )
 
 

@@ -226,17 +226,17 @@ def equality_of_static(pairs: tuple[BoundaryPair, ...]) -> tuple[Equality, ...]:
 def size_changes() -> tuple[SizeChange, ...]:
     """Depths of one policy (drawn anew at each T) and arms of which only sizes are published; Holm over all of them."""
     questions = evaluation_questions()
-    drafts = []
-    for first, second in combinations(DEPTHS, 2):
-        sizes = [
-            round(questions * published_number(KEY, f"pass.B.base.k64.T{depth}").value) for depth in (first, second)
-        ]
-        drafts.append((f"B, base, T = {first} to T = {second}", *sizes))
+
+    def size(cell: str) -> int:
+        return round(questions * published_number(KEY, f"pass.{cell}").value)
+
+    drafts = [
+        (f"B, base, T = {first} to T = {second}", size(f"B.base.k64.T{first}"), size(f"B.base.k64.T{second}"))
+        for first, second in combinations(DEPTHS, 2)
+    ]
     for category, arm, against in SIZES_ONLY:
-        sizes = [
-            round(questions * published_number(KEY, f"pass.{category}.{name}.k64.T5").value) for name in (against, arm)
-        ]
-        drafts.append((f"{category}, {arm} against {against}", *sizes))
+        before, after = (size(f"{category}.{name}.k64.T5") for name in (against, arm))
+        drafts.append((f"{category}, {arm} against {against}", before, after))
     smallest = [_smallest_p(before, after, questions) for _, before, after in drafts]
     adjusted = holm(smallest)
     return tuple(SizeChange(*draft, smallest[place], float(adjusted[place])) for place, draft in enumerate(drafts))

@@ -99,7 +99,7 @@ def boundary_sums_table() -> AuditTable:
         "questions can yield all three pairs of category C (enumeration of who solves what).",
         ("comparison", "sum", "recomputed", "printed"),
         tuple(rows),
-        f"{'All sums agree' if not wrong else f'Sums that disagree: {listed(wrong)}'}; {joint}.",
+        f"{'All boundary sums agree' if not wrong else f'Boundary sums that disagree: {listed(wrong)}'}; {joint}.",
     )
 
 
@@ -191,7 +191,8 @@ def sizes_only_table() -> AuditTable:
         "that any split allows; Holm over all rows.",
         ("comparison", "boundary size", "net", "smallest possible p", "Holm"),
         rows,
-        f"No split makes any of these changes significant (smallest possible p = {number(least, 2)}): neither the "
+        f"Where only boundary sizes are published, no split into gained and lost makes a change significant (smallest "
+        f"possible p = {number(least, 2)}): neither the "
         "exploration bonus nor SFT on B can be told from their references, and the falls with T "
         f"({listed(falls) or 'none'}), against the monotonicity stated in §2.4 of the paper, need no explanation "
         "beyond noise.",

@@ -45,7 +45,7 @@ def end_power_table() -> AuditTable:
         "The first row is the published design.",
         ("questions", "episodes", "paired t", "sign-flip", "McNemar exact", "McNemar mid-p"),
         rows,
-        f"The published design ({published.design.label}) finds its own headline with a power of "
+        f"The published design ({published.design.label}) would find its own headline gain, if real, with a power of "
         f"{number(100 * min(powers), 0)}–{number(100 * max(powers), 0)} %; "
         f"{f'80 % is reached first with {enough[0]}' if enough else 'no design shown reaches 80 %'}.",
         (
@@ -81,7 +81,7 @@ def widening_power_table() -> AuditTable:
         "one-sided.",
         ("questions", "episodes", "correlation", "k = 64", "k = 32", "k = 64, one-sided", "k = 32, one-sided"),
         rows,
-        f"The contrast is the better question to ask of the published design: two-sided power "
+        f"Asking whether the gap widens suits the published design better: two-sided power "
         f"{number(published.two_sided[0], 2)} at k = 64 and {number(published.two_sided[1], 2)} at k = 32, against "
         f"{number(end.paired_t, 2)} for the end-point. The published contrast is "
         f"{number(published_contrast(), 1, signed=True)} points, with a standard error of "
@@ -144,7 +144,7 @@ def panel_sizes_table() -> AuditTable:
         "the published counts are the true rates per 100 questions.",
         ("gained : lost", "power at 100", "questions for 80 %", "round size", "its power"),
         rows,
-        "At the published rates the three kinds of comparison need "
+        "At the published rates (5 : 1, 9 : 1, 3 : 7) the exact McNemar test needs "
         f"{listed([str(item.needed) for item in results])} questions.",
         ("Power is a saw-tooth in the panel size, so a slightly larger panel may fall just below 80 % again.",),
     )

@@ -166,9 +166,10 @@ def mechanism_table() -> AuditTable:
         "Logarithms and ratios recomputed from the printed numbers, with the range that their rounding leaves.",
         ("number", "printed", "recomputed", "range", "agrees"),
         rows,
-        f"{'Not in agreement: ' + listed(wrong) if wrong else 'All agree'}. The collapse of SFT is by a factor of "
-        f"{number(collapse.recomputed, 2)}, worded as 3 in the paper; RL has {number(trained, 2)} times the unique "
-        "sequences of base.",
+        "Perplexities and unique sequences: "
+        f"{'not in agreement: ' + listed(wrong) if wrong else 'all numbers agree'}. The collapse of SFT is by a "
+        f"factor of {number(collapse.recomputed, 2)}, worded as 3 in the paper; RL has {number(trained, 2)} times the "
+        "unique sequences of base.",
         (
             "Only means over questions are published, without spread or test; nothing can be said about significance.",
             "The perplexities are those of successful RL episodes under base. Reasoning text may be more surprising "
