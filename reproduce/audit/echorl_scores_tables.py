@@ -114,8 +114,8 @@ def count_fits_table() -> AuditTable:
             "Numbers of problems are general knowledge, stated in no source of the paper.",
             "The chance of a fit is the share of all one-decimal percentages that would fit: where it is 1, fitting "
             "says nothing.",
-            "A misfit can come from another number of samples, another version of the benchmark, or an error of copying. "
-            f"Fewest samples a problem that would fit: {listed(enough) if enough else 'no misfits'}.",
+            "A misfit can come from another number of samples, another version of the benchmark, or an error of "
+            f"copying. Fewest samples a problem that would fit: {listed(enough) if enough else 'no misfits'}.",
         ),
     )
 
