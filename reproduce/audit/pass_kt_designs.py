@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reproduce.audit.pass_kt_counts import evaluation_questions
+from reproduce.audit.pass_kt_counts import boundary_pairs, evaluation_questions
 from reproduce.audit.pass_kt_noise import evaluation_episodes, rate_law
 from reproduce.published import published_number
 from theory.inference import mcnemar_questions, power_mcnemar
@@ -25,6 +25,8 @@ SIGN_FLIPS = 1_000
 ALPHA = 0.05
 KS = (1, 32, 64)
 MARGINS = (3, 5, 10)
+ROUND_SIZES = (400, 600, 150)
+"""Comfortable panels for RL against base, SFT against base and RL against SFT."""
 NODES = np.linspace(-8.5, 8.5, 20_001)
 """Standard normal scores at which the quantiles of a rate law are tabulated; between them they are interpolated."""
 
@@ -163,7 +165,9 @@ def published_contrast() -> float:
 
 
 def panel_sizes() -> tuple[PanelSize, ...]:
-    """Section 3.7, last item: panels for the published rates of gained and lost questions."""
+    """Section 3.7, last item: panels for the published rates of gained and lost questions on category C."""
+    pairs = [pair for pair in boundary_pairs() if pair.category == "C"]
+    rates = [(pair.gained / pair.questions, pair.lost / pair.questions) for pair in pairs]
     return tuple(
         PanelSize(
             gained,
@@ -173,7 +177,7 @@ def panel_sizes() -> tuple[PanelSize, ...]:
             power_mcnemar(gained, lost, size),
             power_mcnemar(gained, lost, evaluation_questions()),
         )
-        for gained, lost, size in ((0.05, 0.01, 400), (0.09, 0.01, 150), (0.03, 0.07, 600))
+        for (gained, lost), size in zip(rates, ROUND_SIZES, strict=True)
     )
 
 

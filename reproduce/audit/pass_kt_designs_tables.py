@@ -144,7 +144,7 @@ def panel_sizes_table() -> AuditTable:
         "the published counts are the true rates per 100 questions.",
         ("gained : lost", "power at 100", "questions for 80 %", "round size", "its power"),
         rows,
-        "At the published rates (5 : 1, 9 : 1, 3 : 7) the exact McNemar test needs "
+        f"At the published rates ({', '.join(row.cells[0] for row in rows)}) the exact McNemar test needs "
         f"{listed([str(item.needed) for item in results])} questions.",
         ("Power is a saw-tooth in the panel size, so a slightly larger panel may fall just below 80 % again.",),
     )
