@@ -232,8 +232,9 @@ def speed_table() -> AuditTable:
         "spent in all to what SRPO had spent by then.",
         ("against", "crossed at step", "printed ratio", "ratio in steps", "in training hours", "in tokens"),
         rows,
-        "; ".join(
-            f"Against {item.against} the printed {item.printed:g}× is {number(item.steps, 2)}× in steps, "
+        "SRPO reaches the last value sooner: "
+        + "; ".join(
+            f"against {item.against}, the printed {item.printed:g}× is {number(item.steps, 2)}× in steps, "
             f"{number(item.training_hours, 2)}× in training hours and {number(item.tokens, 2)}× in tokens of the batch"
             for item in found
         )

@@ -23,6 +23,11 @@ COUNTINGS = ("raw", "eff5")
 DEVIATIONS = np.arange(-4, 5)
 BINS = 20
 POSITION_ARMS = ("SRPO", "RRPO")
+SOLVED = "groups solved, clean against erroneous prefix (Fisher)"
+TREND = "suffixes corrected, trend over the deviation"
+CLEAN_TREND = "suffixes corrected, trend within clean prefixes"
+LATER = "suffixes corrected, exact against +1 (Fisher)"
+EARLIER = "suffixes corrected, exact against −1 to −3 (Fisher)"
 
 
 @dataclass(frozen=True)
@@ -211,16 +216,16 @@ def _tests(counting: str) -> list[tuple[str, str, float]]:
     rates = " against ".join(
         f"{number(100 * solved / made)} %" for solved, made in (found.clean_groups, found.erroneous_groups)
     )
-    tests = [("groups solved, clean against erroneous prefix (Fisher)", rates, groups)]
+    tests = [(SOLVED, rates, groups)]
     for question, clean_only in (
-        ("suffixes corrected, trend over the deviation", False),
-        ("suffixes corrected, trend within clean prefixes", True),
+        (TREND, False),
+        (CLEAN_TREND, True),
     ):
         z, p = trend(counting, clean_only)
         tests.append((question, f"z = {number(z)}", p))
     for question, others in (
-        ("suffixes corrected, exact against +1 (Fisher)", (1,)),
-        ("suffixes corrected, exact against −1 to −3 (Fisher)", (-1, -2, -3)),
+        (LATER, (1,)),
+        (EARLIER, (-1, -2, -3)),
     ):
         first, second, p = exact_against(counting, others)
         tests.append((question, f"{number(100 * first)} % against {number(100 * second)} %", p))

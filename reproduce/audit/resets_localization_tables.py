@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from reproduce.audit.resets_localization import (
+    CLEAN_TREND,
     COUNTINGS,
+    EARLIER,
+    LATER,
     POSITION_ARMS,
+    TREND,
     Agreement,
+    LocalizationTest,
     agreement,
     class_sizes,
-    exact_against,
     localization_tests,
     positions,
     signal,
-    trend,
 )
 from reproduce.audit.resets_scores import published
 from reproduce.audit.tables import PAPER, AuditRow, AuditTable
@@ -22,7 +25,10 @@ COUNTING_NOTE = (
     "`raw` counts all steps; `eff5`, the paper's main figure, skips steps of fewer than five words. The reference is "
     "another language model given the same prompt, not ground truth."
 )
-CLUSTER_NOTE = "Four suffixes share a prefix and a prompt, so tests on suffixes are too small in p; tests on groups only share prompts."
+CLUSTER_NOTE = (
+    "Four suffixes share a prefix and a prompt, so p-values on suffixes are too small; groups share prompts only, but "
+    "over three runs."
+)
 
 
 def agreement_table() -> AuditTable:
@@ -64,8 +70,6 @@ def localization_tests_table() -> AuditTable:
         )
         for test in tests
     )
-    trends, within = ([trend(counting, clean)[0] for counting in COUNTINGS] for clean in (False, True))
-    steps = [exact_against(counting, (1,))[2] for counting in COUNTINGS]
     groups, suffixes = class_sizes("raw")
     return AuditTable(
         "localization-tests",
@@ -74,12 +78,11 @@ def localization_tests_table() -> AuditTable:
         "tests.",
         ("counting", "question", "effect", "p", "Holm p"),
         rows,
-        f"Correction falls with the deviation (z = {_signed(trends)}, in the order {listed(list(COUNTINGS))}), but "
-        f"within clean prefixes, where nothing erroneous is kept, it falls too (z = {_signed(within)}): the earlier "
-        "the reset, the more is corrected, rather than the more exact the better. An exact step against one step too "
-        f"late gives p = {listed([probability(p) for p in steps])}, so whether precision shows there hangs on how "
-        f"steps are counted. At the raw rates, {groups} groups or {suffixes} suffixes of each kind of prefix give 80 % "
-        "power.",
+        " ".join(_counting_reading(counting, tests) for counting in COUNTINGS)
+        + " A trend within clean prefixes speaks for earliness, exact against +1 for precision: which of the two shows "
+        "depends on how steps are counted. An exact step against one to three steps too early has Holm p of "
+        f"{_adjusted(tests, EARLIER)}. At the raw rates, {groups} groups or {suffixes} suffixes of each kind of prefix "
+        "give 80 % power.",
         (COUNTING_NOTE, CLUSTER_NOTE, "Early resets also leave more of the chain's 20 thoughts for the suffix."),
     )
 
@@ -193,5 +196,16 @@ def _ratio(item: Agreement) -> float:
     return (clean / clean_groups) / (erroneous / erroneous_groups)
 
 
-def _signed(values: list[float]) -> str:
-    return listed([number(value) for value in values])
+def _counting_reading(counting: str, tests: tuple[LocalizationTest, ...]) -> str:
+    found = {test.question: test for test in tests if test.counting == counting}
+    trend, within, later = found[TREND], found[CLEAN_TREND], found[LATER]
+    return (
+        f"Counted {counting}, correction falls with the deviation ({trend.effect}, "
+        f"{probability(trend.adjusted, 'Holm p')}), within clean prefixes too ({within.effect}, "
+        f"{probability(within.adjusted, 'Holm p')}), and an exact step against one too late gives {later.effect} "
+        f"({probability(later.adjusted, 'Holm p')})."
+    )
+
+
+def _adjusted(tests: tuple[LocalizationTest, ...], question: str) -> str:
+    return listed([probability(test.adjusted) for test in tests if test.question == question])
