@@ -1,0 +1,44 @@
+"""Cooking: TextWorld's cooking games, half of which burn whoever follows the cookbook to the letter.
+
+A random policy (`random_action`, uniform over the plausible commands of a game) wins RANDOM_SCORE of the default
+levels' tasks within the horizon; most of its episodes are lost by wrong cooking, wrong cutting or eating.
+"""
+
+import random
+
+from reproduce.environments.cooking.commands import SKILLS, random_command
+from reproduce.environments.cooking.environment import CookingEnvironment
+from reproduce.environments.cooking.expert import Demonstrator, demonstrate, explain, solve
+from reproduce.environments.cooking.panels import build_panels
+from reproduce.environments.cooking.tasks import (
+    DEFAULT_LEVELS,
+    HORIZON,
+    CookingTask,
+    Level,
+    canonical_forms,
+    prepared_foods,
+)
+from reproduce.environments.cooking.vocabulary import words
+
+__all__ = [
+    "DEFAULT_LEVELS",
+    "HORIZON",
+    "SKILLS",
+    "CookingEnvironment",
+    "CookingTask",
+    "Demonstrator",
+    "Level",
+    "build_panels",
+    "canonical_forms",
+    "demonstrate",
+    "explain",
+    "prepared_foods",
+    "random_action",
+    "solve",
+    "words",
+]
+
+
+def random_action(task: CookingTask, history: tuple[str, ...], generator: random.Random) -> str:
+    """One of the plausible commands of the game, each as likely, whatever was done before."""
+    return random_command(task.world, generator)
