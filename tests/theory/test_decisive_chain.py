@@ -7,10 +7,10 @@ from theory.advantage_estimate_law import failure_probability, normal_samples_fo
 from theory.decisive_chain import coverage_exponent, decisive_chain, simulated_samples_for_failure
 from theory.inference import minimum_detectable_effect
 from theory.markov_decision_process import evaluate_policy, greedy_policy, policy_advantage
-from theory.policy_iteration import conservative_step, coverage, gain, improvable_set
+from theory.policy_iteration import conservative_step, coverage, estimate_advantage, gain, improvable_set
 from theory.reset_bounds import guaranteed_gain, sufficient_samples
 from theory.reset_lower_bound import TwoStateConstruction
-from theory.reset_rollouts import draw_resets
+from theory.reset_rollouts import draw_resets, monte_carlo_values
 
 HORIZON, LEVELS, TAU = 16, (8, 4, 2, 1), 0.25
 COVERAGE = np.array(LEVELS) / HORIZON
@@ -211,3 +211,35 @@ def test_stated_gains_and_sample_sizes_of_theorem_one():
 def test_detectable_paired_differences(units, expected):
     """Section 7 of the specification, 80 % power, two-sided 5 %, in standard deviations."""
     assert minimum_detectable_effect(1.0, units) == pytest.approx(expected, abs=0.011)
+
+
+def test_direction_fitted_without_a_class_is_optimistic():
+    """With all tables as the class the same returns choose and judge the direction: A <= 0 says nothing any more.
+
+    The estimate lies far above the advantage of the direction it was made for, and P(A <= 0) is near 0 at sizes where
+    most gains are still below the guarantee. Proposition 10 and its exponents are about a known direction.
+    """
+    chain = decisive_chain(HORIZON, 1, bernoulli=True)
+    rollouts = draw_resets(chain.process, chain.base, 100, 1000, np.random.default_rng(17))
+    step = conservative_step(chain.process, chain.base, rollouts)
+    true = policy_advantage(chain.process, chain.base, step.direction)
+    assert step.advantage_estimate.mean() > 10 * true.mean()
+    assert (step.advantage_estimate <= 0).mean() < 0.05
+    promised = guaranteed_gain(TAU, chain.coverage, HORIZON, 1.0, with_oracle=False)
+    assert (gain(chain.process, chain.base, step.policy) < promised).mean() > 0.3
+
+
+def test_estimated_values_centre_almost_as_well_as_exact_ones():
+    """A baseline from m fresh rollouts adds Var(G)/m to the noise and leaves the mean alone."""
+    chain = decisive_chain(HORIZON, 4, bernoulli=True)
+    generator, trials, samples = np.random.default_rng(18), 4000, 50
+    exact = evaluate_policy(chain.process, chain.base).values
+    rollouts = draw_resets(chain.process, chain.base, samples, trials, generator)
+    spreads = []
+    for baseline in (None, exact, monte_carlo_values(chain.process, chain.base, 8, trials, generator)):
+        estimates = estimate_advantage(chain.base, chain.right, rollouts, baseline)
+        spreads.append(estimates.std())
+        assert estimates.mean() == pytest.approx(chain.coverage * TAU, abs=4 * estimates.std() / np.sqrt(trials))
+    uncentred, centred, estimated = spreads
+    assert centred < estimated < uncentred
+    assert estimated == pytest.approx(centred, rel=0.15)
