@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from reproduce.audit.resets_buffer import base_group_table
-from reproduce.audit.resets_curves import cost_table, curves_table, power_table, speed_table
+from reproduce.audit.resets_curves import cost_table, curves_table, speed_table
 from reproduce.audit.resets_localization_tables import (
     agreement_table,
     localization_tests_table,
     positions_table,
     signal_table,
 )
+from reproduce.audit.resets_power import power_table
 from reproduce.audit.resets_scores import KEY
 from reproduce.audit.resets_scores_tables import (
     across_table,

@@ -27,7 +27,7 @@ from reproduce.published import load_published, load_settings
 from theory.inference import holm
 
 
-def tests_by_comparison():
+def by_comparison():
     return {(item.benchmark, item.arm, item.against): item for item in rate_tests()}
 
 
@@ -87,7 +87,7 @@ def test_chance_of_whole_scenes():
     ],
 )
 def test_fisher_by_episode(benchmark, arm, against, p, tolerance):
-    assert tests_by_comparison()[(benchmark, arm, against)].p_value == pytest.approx(p, abs=tolerance)
+    assert by_comparison()[(benchmark, arm, against)].p_value == pytest.approx(p, abs=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_fisher_by_episode(benchmark, arm, against, p, tolerance):
     ],
 )
 def test_fisher_by_instance(benchmark, arm, against, wins, p, tolerance):
-    found = tests_by_comparison()[(benchmark, arm, against)]
+    found = by_comparison()[(benchmark, arm, against)]
     assert found.clustered_wins == wins
     assert found.clustered_p == pytest.approx(p, abs=tolerance)
 
