@@ -370,6 +370,8 @@ def test_base_group_has_the_stated_closed_forms_and_values():
         values = (found.mean, found.mean_given_reset, found.mixed, found.independent_mixed, found.baseline_mixed)
         assert values == pytest.approx(expected[:5], abs=1.5e-3)
         assert found.chains == pytest.approx(expected[5], abs=0.07)
+        # What the reading of the table says in words.
+        assert found.mixed < found.baseline_mixed
     assert released_base_group(0.75).mixed_given_reset == pytest.approx(0.38, abs=5e-3)
 
 
