@@ -1,0 +1,330 @@
+"""Games in TextWorld's PDDL engine, as positions that can be stepped from in any order.
+
+Fast Downward's library applies operators, tells which are applicable and whether the goal holds, and plans; TextWorld's
+grammar of the game writes the texts (through `FastGrammar`). A position is immutable: the operators applied so far, the
+facts, the text and the verdict. The library holds one position at a time; it is taken to another one by loading the
+game and applying that position's operators, which takes well under a millisecond in a small scene.
+
+The translation of a problem from PDDL, a tenth of a second even in a small scene, is kept on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import fast_downward
+from textworld.envs.pddl import logic as pddl_logic
+from textworld.generator.game import EntityInfo
+from textworld.logic import Placeholder, Proposition, Rule, Signature, Type, TypeHierarchy, Variable
+from textworld.version import __version__ as textworld_version
+
+from reproduce.environments.cache import cache_folder, obtain
+from reproduce.environments.household import tables
+from reproduce.environments.household.grammar import FastGrammar
+from reproduce.storage import read_json, write_json
+
+NOTHING_HAPPENS = "Nothing happens."
+Applied = tuple[int, int]
+"""Number of an operator and of its effects."""
+LONGEST_PATH = 400
+"""Operators of one position; a longer game is not played."""
+_FILE = "translation.json"
+
+
+class Facts:
+    """What is true, by signature and in sorted order. Immutable: a change gives other facts, sharing what is equal."""
+
+    def __init__(self, by_signature: Mapping[Signature, tuple[Proposition, ...]], types: TypeHierarchy) -> None:
+        self.by_signature, self.types = by_signature, types
+
+    def changed(self, effects: list[Proposition]) -> Facts:
+        """The facts after effects; a negated effect is itself a fact, as in the stock engine."""
+        changed: dict[Signature, set[Proposition]] = {}
+        for effect in effects:
+            opposite = effect.negate()
+            for signature in (opposite.signature, effect.signature):
+                changed.setdefault(signature, set(self.by_signature.get(signature, ())))
+            changed[opposite.signature].discard(opposite)
+            changed[effect.signature].add(effect)
+        by_signature = {**self.by_signature, **{name: tuple(sorted(facts)) for name, facts in changed.items()}}
+        return Facts(by_signature, self.types)
+
+    def named(self, predicate: str) -> Iterator[tuple[str, ...]]:
+        """Names of the arguments of all facts of one predicate."""
+        for signature, facts in self.by_signature.items():
+            if signature.name == predicate:
+                yield from (fact.names for fact in facts)
+
+    def all_assignments(
+        self, rule: Rule, mapping: Mapping[Placeholder, Variable]
+    ) -> Iterator[Mapping[Placeholder, Variable]]:
+        """Every way to match the rule's conditions, in the order of TextWorld's `State.all_assignments`."""
+        return self._assignments(rule.preconditions, dict(mapping))
+
+    def _assignments(
+        self, conditions: tuple[Any, ...], mapping: dict[Placeholder, Variable]
+    ) -> Iterator[Mapping[Placeholder, Variable]]:
+        if not conditions:
+            yield mapping
+            return
+        condition = conditions[0]
+        for fact in self._candidates(condition.signature):
+            extended = dict(mapping)
+            for placeholder, variable in zip(condition.parameters, fact.arguments, strict=True):
+                known = extended.get(placeholder)
+                # Two placeholders never stand for one thing.
+                if known != variable and (known is not None or variable in extended.values()):
+                    break
+                extended[placeholder] = variable
+            else:
+                yield from self._assignments(conditions[1:], extended)
+
+    def _candidates(self, signature: Signature) -> Iterator[Proposition]:
+        for subtypes in self.types.multi_subtypes([self.types.get(name) for name in signature.types]):
+            yield from self.by_signature.get(Signature(signature.name, [kind.name for kind in subtypes]), ())
+
+
+@dataclass(frozen=True)
+class Position:
+    """The game after some actions."""
+
+    path: tuple[Applied, ...]
+    """Operators applied since the start."""
+    facts: Facts
+    text: str
+    """What the engine wrote last."""
+    won: bool
+    operators: Mapping[str, Operator]
+    """Applicable operators by command; the engine's first one where commands coincide."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The engine's admissible commands, sorted."""
+        return tuple(sorted(self.operators))
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An applicable operator: its number in the engine, its PDDL action and what it is applied to."""
+
+    applied: Applied
+    action: str
+    mapping: Mapping[Placeholder, Variable]
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the name of an operator says."""
+
+    action: Any
+    mapping: Mapping[Placeholder, Variable]
+
+
+class Game:
+    """One problem, ready to be played."""
+
+    def __init__(self, problem: str, instruction: str) -> None:
+        """problem: PDDL, in the package's domain. instruction: shown in the prompt."""
+        translation = read_json(_translation(problem) / _FILE)
+        self.sas, self.plan_sas = translation["sas"].encode(), translation["plan_sas"].encode()
+        self.type_of: dict[str, str] = translation["type_of"]
+        self.parameters: dict[str, list[list[str]]] = translation["parameters"]
+        self.actions, self.grammar = _logic()
+        self.instruction = instruction
+        self.types = TypeHierarchy()
+        for name, supertypes in translation["types"]:
+            self.types.add(Type(name, supertypes))
+        self._ground: dict[str, _Ground] = {}
+        self._fact_of_atom: dict[str, Proposition] = {}
+        given = [self._proposition(name, arguments) for name, arguments in translation["facts"]]
+        _library().take_to(self, ())
+        derived = [fact for fact in map(self._fact, _library().state()) if not fact.is_negation]
+        self.start_facts = Facts({}, self.types).changed(given + derived)
+        names = display_names({name for fact in given + derived for name in fact.names})
+        self.entities = {name: _entity(name, self.type_of[name], shown) for name, shown in names.items()}
+
+    def start(self) -> Position:
+        """The first position, with the engine's introduction as its text."""
+        _library().take_to(self, ())
+        text = self._derive("#intro#", self.start_facts, {})
+        return self._position((), self.start_facts, text.replace(tables.UNKNOWN_GOAL, self.instruction))
+
+    def step(self, position: Position, command: str) -> Position | None:
+        """The position after an admissible command; None where nothing happens."""
+        operator = position.operators.get(command.strip())
+        if operator is None or len(position.path) >= LONGEST_PATH:
+            return None
+        engine = _library()
+        engine.take_to(self, position.path)
+        effects = engine.apply(operator.applied)
+        facts = position.facts.changed([self._fact(effect) for effect in effects])
+        text = self._derive(self.actions[operator.action].feedback_rule, facts, operator.mapping)
+        return self._position((*position.path, operator.applied), facts, text)
+
+    def plan(self, position: Position) -> tuple[str, ...]:
+        """The engine's plan from a position to the goal: commands; empty where it finds none."""
+        engine = _library()
+        engine.take_to(self, position.path)
+        engine.library.load_sas_replan(self.plan_sas)
+        if not engine.library.replan(False):
+            return ()
+        operators = (fast_downward.Operator * engine.library.get_last_plan_length())()
+        engine.library.get_last_plan(operators)
+        return tuple(self._planned_command(operator.name) for operator in operators)
+
+    def _position(self, path: tuple[Applied, ...], facts: Facts, text: str) -> Position:
+        operators: dict[str, Operator] = {}
+        for listed in _library().applicable():
+            ground = self._grounded(listed.name)
+            command = self._derive(ground.action.template, facts, ground.mapping)
+            applied = (listed.id, listed.nb_effect_atoms)
+            operators.setdefault(command, Operator(applied, ground.action.name.lower(), ground.mapping))
+        return Position(path, facts, text, _library().library.check_goal(), operators)
+
+    def _derive(self, text: str, facts: Facts, mapping: Mapping[Placeholder, Variable]) -> str:
+        variables = {placeholder.name: self.entities[variable.name] for placeholder, variable in mapping.items()}
+        context = {"state": facts, "variables": variables, "mapping": mapping, "entity_infos": self.entities}
+        return self.grammar.derive(text, context)
+
+    def _grounded(self, operator: str) -> _Ground:
+        """Its action and arguments, from a name such as `openobject agent1 loc_bar_1 fridge_bar_1`."""
+        ground = self._ground.get(operator)
+        if ground is None:
+            name, *arguments = operator.split()
+            pairs = zip(self.parameters[name], arguments, strict=False)
+            mapping = {Placeholder(asked, kind): Variable(argument, kind) for (asked, kind), argument in pairs}
+            ground = self._ground[operator] = _Ground(self.actions[name], mapping)
+        return ground
+
+    def _planned_command(self, operator: str) -> str:
+        """As in the stock engine: a way to go is named by its receptacle."""
+        ground = self._grounded(operator)
+        names = {asked.name: self.entities[variable.name].name for asked, variable in ground.mapping.items()}
+        template = "go to {r}" if ground.action.name.lower() == "gotolocation" else ground.action.template
+        return template.format(**names)
+
+    def _fact(self, atom: Any) -> Proposition:
+        fact = self._fact_of_atom.get(atom.name)
+        if fact is None:
+            fact = self._fact_of_atom[atom.name] = atom.get_fact(self.type_of)
+        return fact
+
+    def _proposition(self, name: str, arguments: list[str]) -> Proposition:
+        return Proposition(name, [Variable(argument, self.type_of[argument]) for argument in arguments])
+
+
+class _Library:
+    """A copy of Fast Downward's library, which holds one game in one position."""
+
+    def __init__(self) -> None:
+        self.library = fast_downward.load_lib()
+        self._game: Game | None = None
+        self._path: list[Applied] = []
+
+    def take_to(self, game: Game, path: tuple[Applied, ...]) -> None:
+        done = len(self._path)
+        if self._game is not game or tuple(self._path) != path[:done]:
+            self.library.load_sas(game.sas)
+            self._game, self._path, done = game, [], 0
+        for applied in path[done:]:
+            self.apply(applied)
+
+    def apply(self, applied: Applied) -> Any:
+        """Apply an operator and return its effects, atoms."""
+        number, effects = applied
+        atoms = (pddl_logic.Atom * effects)()
+        self.library.apply_operator(number, atoms)
+        self._path.append(applied)
+        return atoms
+
+    def state(self) -> Any:
+        """Atoms, true or negated."""
+        atoms = (pddl_logic.Atom * self.library.get_state_size())()
+        self.library.get_state(atoms)
+        return atoms
+
+    def applicable(self) -> Iterator[Any]:
+        """Applicable operators in the engine's order, each name once."""
+        operators = (fast_downward.Operator * self.library.get_applicable_operators_count())()
+        self.library.get_applicable_operators(operators)
+        seen: set[str] = set()
+        for operator in operators:
+            if operator.name not in seen:
+                seen.add(operator.name)
+                yield operator
+
+
+@lru_cache(maxsize=1)
+def _library() -> _Library:
+    return _Library()
+
+
+@lru_cache(maxsize=1)
+def _logic() -> tuple[Mapping[str, Any], FastGrammar]:
+    """Actions and grammar of the package; a game's own are never used."""
+    logic = pddl_logic.GameLogic(domain=tables.domain(), grammar=tables.grammar())
+    return logic.actions, FastGrammar.of(logic.grammar)
+
+
+def _entity(name: str, kind: str, shown: str) -> EntityInfo:
+    entity = EntityInfo(name, kind)
+    entity.name, entity.definite, entity.indefinite = shown, "the", "a"
+    return entity
+
+
+def display_names(identifiers: set[str]) -> dict[str, str]:
+    """What a person sees for `cabinet_bar_02` and the like: the kind and a number.
+
+    ALFWorld's own rule (its `Demangler`): the identifiers of a kind, sorted, are numbered downwards.
+    """
+    kinds: dict[str, str] = {}
+    for identifier in sorted(identifiers):
+        kind, separator, _ = identifier.partition("_bar_")
+        kinds[identifier] = kind + ("basin" if "basin" in identifier else "") if separator else ""
+    left = {kind: list(kinds.values()).count(kind) for kind in set(kinds.values())}
+    names = {}
+    for identifier, kind in kinds.items():
+        names[identifier] = f"{kind} {left[kind]}" if kind else f"{identifier} "
+        left[kind] -= 1
+    return names
+
+
+def _translation(problem: str) -> Path:
+    """The cached folder with the problem as Fast Downward wants it."""
+    recipe = {"problem": problem, "domain": tables.domain(), "textworld": textworld_version, "format": 1}
+    return obtain(cache_folder("household"), recipe, lambda folder: _translate(problem, folder / _FILE))
+
+
+def _translate(problem: str, file: Path) -> None:
+    arguments = sys.argv
+    try:
+        task, sas = fast_downward.pddl2sas(tables.domain(), problem)
+        _, plan_sas = fast_downward.pddl2sas(tables.domain(), problem, optimize=True)
+    finally:
+        # The translator sets them to its own.
+        sys.argv = arguments
+    # The translator's own root comes before the domain's type of the same name; the engine keeps the first.
+    kinds = {kind.name: list(kind.supertype_names) for kind in reversed(task.types)}
+    facts = [
+        [atom.predicate, list(atom.args)] for atom in task.init if hasattr(atom, "predicate") and atom.predicate != "="
+    ]
+    write_json(
+        file,
+        {
+            "sas": sas,
+            "plan_sas": plan_sas,
+            "type_of": {thing.name: thing.type_name for thing in task.objects},
+            "types": sorted(kinds.items(), key=lambda kind: len(kind[1])),
+            "parameters": {
+                action.name: [[asked.name.strip("?"), asked.type_name] for asked in action.parameters]
+                for action in task.actions
+            },
+            "facts": sorted(facts),
+        },
+    )
