@@ -1,7 +1,8 @@
 """Countdown: reach a target from given numbers, one operation an action (puzzles of reasoning-gym).
 
-A random policy (`random_action`, uniform over the legal operations and `reset`) wins RANDOM_SCORE of the tasks of
-the default levels within the horizon.
+A random policy (`random_action`, uniform over the legal operations and `reset`) wins 20 % of the episodes of the
+default level within the horizon, and 1 % of those of the default ood level. Who never multiplies or divides cannot
+win half of the tasks, however long it tries.
 """
 
 from reproduce.environments.countdown.environment import HORIZON, CountdownEnvironment
