@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,8 +59,15 @@ class Interpreter:
     """One compiled game in an interpreter of its own."""
 
     def __init__(self, story: Path) -> None:
-        frotz = _frotz()
-        self._frotz = frotz(str(story), SEED)
+        """story: a file of version 8. Raises UserError without the engine."""
+        try:
+            import jericho
+        except ImportError:
+            raise UserError("cooking needs textworld; install rl-claims[cooking]") from None
+        with warnings.catch_warnings():
+            # Jericho says that the game is not one of the classics whose score it can read.
+            warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
+            self._frotz = jericho.FrotzEnv(str(story), SEED)
         self._written, _ = self._frotz.reset()
         self._ram, self._stack, *_ = self._frotz.get_state()
 
@@ -101,19 +109,6 @@ class Difference:
         after = before.copy()
         after[self.places] = self.values
         return after
-
-
-@functools.cache
-def _frotz() -> Any:
-    """Jericho's interpreter. Its warning that a game is not one of the classics it knows is switched off."""
-    try:
-        import warnings
-
-        import jericho
-    except ImportError:
-        raise UserError("cooking needs textworld; install rl-claims[cooking]") from None
-    warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
-    return jericho.FrotzEnv
 
 
 class Engine:

@@ -7,10 +7,10 @@ Three things are changed around a call of TextWorld's `cooking.make`; the rest i
    leaves (and likewise for `cut`). The same seed then gives the same kitchen and the same cookbook in both kinds, and
    only inspecting the food tells them apart.
 2. **Knowledge base.** It is parsed once a process, not once a game.
-3. **Walkthrough.** TextWorld compiles and plays each game once more to note the actions of its quests, which the
-   compiled game does not contain; this is left out.
+3. **Walkthrough.** TextWorld compiles and plays each game once more to note the actions of its quests, which enter
+   Inform's test scripts (`Test quest1_0 with ...`) and nothing else; this is left out.
 
-A test compares the source text of the compiled story with and without 2 and 3.
+A test compares the source text of the story with and without 2 and 3.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from typing import Any
 from reproduce.environments.cache import cache_folder, is_intact, obtain
 from reproduce.environments.cooking.facts import world_of
 from reproduce.environments.cooking.tasks import COOK_ON, CookingTask, Level, World, world_from_json
+from reproduce.schedule import available_cores
 from reproduce.storage import UserError, digest
 
 STORY, FACTS = "story.z8", "facts.json"
@@ -129,9 +129,12 @@ def make_missing(requests: Sequence[Request], workers: int | None = None) -> Non
     missing = [request for request in requests if not is_intact(folder / digest(recipe_of(request)))]
     if not missing:
         return
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    pool = ThreadPoolExecutor(workers or available_cores())
+    try:
         for _ in pool.map(_make_quietly, missing):
             pass
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _make_quietly(request: Request) -> None:
