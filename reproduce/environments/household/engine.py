@@ -10,7 +10,6 @@ The translation of a problem from PDDL, a tenth of a second even in a small scen
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -130,7 +129,10 @@ class Game:
     """One problem, ready to be played."""
 
     def __init__(self, problem: str, instruction: str) -> None:
-        """problem: PDDL, in the package's domain. instruction: shown in the prompt."""
+        """problem: PDDL, in the package's domain. instruction: shown in the prompt.
+
+        Raises ValueError for a problem that the engine cannot translate.
+        """
         translation = read_json(_translation(problem) / _FILE)
         self.sas, self.plan_sas = translation["sas"].encode(), translation["plan_sas"].encode()
         self.type_of: dict[str, str] = translation["type_of"]
@@ -306,6 +308,9 @@ def _translate(problem: str, file: Path) -> None:
     try:
         task, sas = fast_downward.pddl2sas(tables.domain(), problem)
         _, plan_sas = fast_downward.pddl2sas(tables.domain(), problem, optimize=True)
+    except (Exception, SystemExit) as error:
+        # The translator asserts, raises what it likes, or leaves the program.
+        raise ValueError(f"no problem of the household's domain ({type(error).__name__}: {error})") from None
     finally:
         # The translator sets them to its own.
         sys.argv = arguments

@@ -48,8 +48,11 @@ def skill_of(command: str, accepted: bool, carrying: bool) -> str:
 
 
 def loaded_game(task: HouseholdTask) -> Game:
-    """The task's game in the engine. Raises UserError where the engine is not installed."""
-    return _load(task.problem, task.instruction)
+    """The task's game in the engine. Raises UserError where the engine is not installed or the game does not load."""
+    try:
+        return _load(task.problem, task.instruction)
+    except ValueError as error:
+        raise UserError(f"{task.identifier}: {error}") from None
 
 
 @lru_cache(maxsize=512)

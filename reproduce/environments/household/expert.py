@@ -125,11 +125,11 @@ class _Episode:
         for receptacle in places:
             if receptacle in self.seen:
                 continue
-            if self.chance(self.demonstrator.detour):
-                self.visit(self.generator.choice(self.receptacles))
-            things = self.visit(receptacle)
-            if found := _of_kind(kind, things):
-                return found, receptacle
+            on_the_way = [self.generator.choice(self.receptacles)] if self.chance(self.demonstrator.detour) else []
+            for stop in [*on_the_way, receptacle]:
+                things = self.visit(stop)
+                if stop in places and (found := _of_kind(kind, things)):
+                    return found, stop
             if distracted and things and f"take {things[0]} from {receptacle}" in self._commands():
                 self.act(f"take {things[0]} from {receptacle}")
                 self.act(f"move {things[0]} to {receptacle}")

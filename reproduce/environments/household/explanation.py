@@ -27,8 +27,6 @@ def _trap(task: HouseholdTask) -> str:
     if task.category == TWO:
         return "you carry one object at a time, and both have to end in the same receptacle, not just in the same type."
     if task.category in PROCESSES:
-        return (
-            f"delivered as it is, the {task.item.lower()} does not count: use the {PROCESSES[task.category][1].lower()} "
-            "first, while you carry it."
-        )
+        place = PROCESSES[task.category][1].lower()
+        return f"delivered as it is, the {task.item.lower()} does not count: use the {place} first, while you carry it."
     return "most receptacles are empty or hold something else, and you have only so many rounds to search them."

@@ -1,7 +1,7 @@
 """Scene layouts: small ones drawn from ALFWorld's 120 floor plans.
 
-A layout is a choice of a floor plan's receptacles, kept small for tiny models: what a task type needs (fridge, microwave
-and sink in a kitchen, the sink in a bathroom, a place for the lamp elsewhere) and others at random, at most
+A layout is a choice of a floor plan's receptacles, kept small for tiny models: what a task type needs (fridge,
+microwave and sink in a kitchen, the sink in a bathroom, a place for the lamp elsewhere) and others at random, at most
 three of a kind. It is a function of floor plan and size alone. Layouts of the package's training floor plans are seen,
 the others unseen; an unseen one with the same receptacles as a seen one is left out.
 """
@@ -64,7 +64,7 @@ def _draw(number: int, room: str, size: int) -> Layout:
         kind
         for kind, count in available.items()
         for _ in range(min(count, MOST_OF_A_KIND) - (kind in chosen))
-        # Lamps stand on one kind of receptacle only, and a basin or an appliance is there once.
+        # One of each is enough.
         if kind not in REQUIRED.get(room, ())
     ]
     chosen += generator.sample(others, max(0, min(len(others), size - len(chosen))))

@@ -89,6 +89,10 @@ def _checked(file: Path, domain: str, grammar: str, problem: str) -> str:
         raise UserError(f"{file}: its grammar is not that of the installed alfworld; refused")
     if not all(_TOKEN.fullmatch(token) for token in re.sub(r"[()]", " ", problem).split()):
         raise UserError(f"{file}: its problem has names that the engine cannot take; refused")
+    if problem.count("(") != problem.count(")") or not all(
+        part in problem for part in ("(:objects", "(:init", "(:goal")
+    ):
+        raise UserError(f"{file}: its problem is damaged")
     return instruction
 
 
