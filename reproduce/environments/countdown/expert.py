@@ -51,15 +51,15 @@ def demonstrate(
     which of the solutions it takes is drawn at random."""
     player = _Player(task, generator, demonstrator or Demonstrator())
     environment = CountdownEnvironment()
-    turns = [Turn(environment.reset(task), by_policy=False)]
-    history: tuple[str, ...] = ()
+    turns, history, text = list[Turn](), tuple[str, ...](), environment.reset(task)
     while len(history) < rounds:
         action = player.act(history)
+        turns += [Turn(text, by_policy=False), Turn(action, by_policy=True)]
         observation = environment.step(task, history, action)
-        history += (action,)
-        turns += [Turn(action, by_policy=True), Turn(observation.text, by_policy=False)]
         if observation.done:
             break
+        history += (action,)
+        text = observation.text
     return tuple(turns)
 
 

@@ -1,0 +1,190 @@
+"""Tasks and panels: chains of arithmetic modulo ten.
+
+A chain is a start and operations, one after the other. Every operation can be undone modulo ten (times is by 3, 7 or 9
+only), so one wrong result in a chain always makes its answer wrong, unless a second one happens to undo it. The tiers
+differ in length alone, hence in the chance that all samples of a group are right: a policy that gets a step right with
+chance q solves a chain of H steps with chance q^H.
+
+A decisive chain has H steps of which k are operations; at the others the question says `free`, and whatever is written
+there is right. The k operations are all that matters, each one does, and nothing can be made good later: the share of
+steps where a better choice exists is k/H on a chain that is right so far, by design.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reproduce.environments.protocol import Panel, check_disjoint
+from reproduce.environments.reasoning.steps import ANSWER, FREE, calculate, line_of
+
+Split = Literal["train", "test", "ood"]
+Template = Literal["listed", "nested", "trailing", "decisive"]
+OPERATIONS = tuple(f"{name} {digit}" for name in ("plus", "minus") for digit in range(1, 10)) + tuple(
+    f"times {digit}" for digit in (3, 7, 9)
+)
+_MOST_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A category of chains: how many operations they have, and how the questions are put."""
+
+    name: str
+    fewest_steps: int
+    most_steps: int
+    templates: tuple[Template, ...] = ("listed", "nested")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.fewest_steps <= self.most_steps or not self.templates:
+            raise ValueError(f"tier {self.name}: 1 <= fewest steps <= most steps and a template are needed")
+        if not set(self.templates) <= {"listed", "nested", "trailing"}:
+            raise ValueError(f"tier {self.name}: the templates are listed, nested and trailing, got {self.templates}")
+
+
+TIERS = (Tier("easy", 2, 2), Tier("medium", 4, 4), Tier("hard", 6, 7))
+OOD_TIERS = (Tier("longer", 8, 9), Tier("template", 2, 7, ("trailing",)))
+"""Longer chains in the known wordings, and chains of known lengths in another one."""
+DECISIVE = ((8, 16), (4, 16), (2, 16), (1, 16))
+"""(k, H) of the decisive chains: coverage 1/2, 1/4, 1/8, 1/16."""
+
+
+@dataclass(frozen=True)
+class ReasoningTask:
+    """One chain."""
+
+    identifier: str
+    category: str
+    """The tier's name, or `decisive-K-of-H`."""
+    template: Template
+    """How the question is put; `decisive` for a chain without an answer line."""
+    start: int
+    operations: tuple[str, ...]
+    """In the order of the steps: `plus 4`, or `free`."""
+    decisive: tuple[int, ...]
+    """Places of the steps where it matters what is written; all of them but in a decisive chain."""
+    lines: tuple[str, ...]
+    """The right line of each step, the answer's not included; `free 0` stands for any line at a free step."""
+    answer: str
+    """The value after the last operation."""
+    question: str
+
+    @property
+    def coverage(self) -> float:
+        """k/H: the share of steps where it matters what is written."""
+        return len(self.decisive) / len(self.operations)
+
+
+def make_task(
+    identifier: str, category: str, template: Template, start: int, operations: Sequence[str]
+) -> ReasoningTask:
+    """The task with its question, right lines and answer."""
+    value, lines = start, []
+    for operation in operations:
+        lines.append(f"{FREE} 0" if operation == FREE else line_of(value, operation))
+        value = value if operation == FREE else calculate(value, operation)
+    decisive = tuple(place for place, operation in enumerate(operations) if operation != FREE)
+    question = _question(template, start, operations)
+    return ReasoningTask(
+        identifier, category, template, start, tuple(operations), decisive, tuple(lines), str(value), question
+    )
+
+
+def _question(template: Template, start: int, operations: Sequence[str]) -> str:
+    match template:
+        case "listed":
+            return f"{' then '.join((f'start {start}', *operations))} ?"
+        case "nested":
+            return f"{' of '.join((*reversed(operations), f'start {start}'))} ?"
+        case "trailing":
+            return f"{' then '.join(operations)} start {start} ?"
+        case "decisive":
+            return f"chain {' then '.join((f'start {start}', *operations))} ?"
+
+
+def canonical_form(start: int, operations: Sequence[str]) -> str:
+    """The same for questions that differ in wording only."""
+    return " ".join((str(start), *operations))
+
+
+def canonical_forms(panel: Panel[ReasoningTask]) -> set[str]:
+    """What two panels must not share: the chains."""
+    return {canonical_form(task.start, task.operations) for task in panel.tasks}
+
+
+def _split_of(form: str) -> Split:
+    fifth = hashlib.sha256(form.encode()).digest()[0] % 5
+    return "train" if fifth < 3 else "test" if fifth == 3 else "ood"
+
+
+def solution_lines(task: ReasoningTask) -> tuple[str, ...]:
+    """The expert's lines, the answer included where one is asked for."""
+    return task.lines if task.template == "decisive" else (*task.lines, f"{ANSWER} {task.answer}")
+
+
+def build_panels(
+    train_per_category: int,
+    test_per_category: int,
+    ood_per_category: int,
+    train_seed: int = 0,
+    test_seed: int = 0,
+    tiers: Sequence[Tier] = TIERS,
+    ood_tiers: Sequence[Tier] = OOD_TIERS,
+    decisive: Sequence[tuple[int, int]] = DECISIVE,
+) -> dict[str, Panel[ReasoningTask]]:
+    """The three panels, checked to be disjoint.
+
+    train and test: the tiers and the decisive chains; ood: the ood tiers. A digest of its canonical form says which
+    panel a chain belongs to. A panel is part of any larger one with the same seed. Raises ValueError where a category
+    has too few different chains, or for k and H out of range.
+    """
+    sizes = {
+        "train": (train_per_category, train_seed),
+        "test": (test_per_category, test_seed),
+        "ood": (ood_per_category, test_seed),
+    }
+    panels = {}
+    for split, (count, seed) in sizes.items():
+        tasks = [task for tier in (ood_tiers if split == "ood" else tiers) for task in _many(split, tier, count, seed)]
+        if split != "ood":
+            tasks += [task for pair in decisive for task in _many(split, pair, count, seed)]
+        panels[split] = Panel(split, tuple(tasks))
+    check_disjoint(list(panels.values()), [canonical_forms(panel) for panel in panels.values()])
+    return panels
+
+
+def _many(split: str, kind: Tier | tuple[int, int], count: int, seed: int) -> list[ReasoningTask]:
+    """`count` different chains, each a function of (seed, split, kind, place) and of those before it."""
+    category = kind.name if isinstance(kind, Tier) else f"decisive-{kind[0]}-of-{kind[1]}"
+    tasks: list[ReasoningTask] = []
+    seen: set[str] = set()
+    for place in range(count):
+        for attempt in itertools.count():
+            if attempt == _MOST_DRAWS:
+                raise ValueError(f"panel {split}: category {category} has too few chains for {count} tasks")
+            generator = random.Random(f"reasoning {seed} {split} {kind} {place} {attempt}")
+            template, operations = _draw(kind, generator)
+            start = generator.randrange(10)
+            form = canonical_form(start, operations)
+            if form not in seen and _split_of(form) == split:
+                break
+        seen.add(form)
+        tasks.append(make_task(f"{split}-{category}-{place:04d}", category, template, start, operations))
+    return tasks
+
+
+def _draw(kind: Tier | tuple[int, int], generator: random.Random) -> tuple[Template, list[str]]:
+    if isinstance(kind, Tier):
+        length = generator.randint(kind.fewest_steps, kind.most_steps)
+        return generator.choice(kind.templates), generator.choices(OPERATIONS, k=length)
+    count, length = kind
+    if not 1 <= count <= length:
+        raise ValueError(f"1 to {length} steps can be decisive, got {count}")
+    operations = [FREE] * length
+    for place in generator.sample(range(length), count):
+        operations[place] = generator.choice(OPERATIONS)
+    return "decisive", operations
