@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from theory.estimators import IntArray
 
-SkillString = Sequence[int]
+SkillString = Sequence[int] | NDArray[np.integer]
 Phrase = tuple[int, ...]
 
 # Symbols are bytes, which makes packing and hashing of strings fast; the environments have 5 to 26.
