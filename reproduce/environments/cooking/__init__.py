@@ -1,7 +1,7 @@
 """Cooking: TextWorld's cooking games, half of which burn whoever follows the cookbook to the letter.
 
-A random policy (`random_action`, uniform over the plausible commands of a game) wins RANDOM_SCORE of the default
-levels' tasks within the horizon; most of its episodes are lost by wrong cooking, wrong cutting or eating.
+A random policy (`random_action`, uniform over the plausible commands of a game) wins about 0.5 % of its episodes on the
+default levels; 61 % time out, 23 % are lost and 16 % burned (`benchmarks/cooking.py` measures it).
 """
 
 import random

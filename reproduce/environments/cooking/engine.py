@@ -68,27 +68,29 @@ class Interpreter:
             # Jericho says that the game is not one of the classics whose score it can read.
             warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
             self._frotz = jericho.FrotzEnv(str(story), SEED)
-        self._written, _ = self._frotz.reset()
-        self._ram, self._stack, *_ = self._frotz.get_state()
-
-    def start(self) -> Position:
+        written, _ = self._frotz.reset()
+        state = self._frotz.get_state()
+        self._ram, self._stack, *_ = state
+        self.start = self._position(written, state)
         """The game before the first command."""
-        return self._position(self._written, ())
+        self._here = self.start
 
     def play(self, position: Position, command: str) -> Position:
         """The position after one more command. Raises ValueError if the game is over."""
         if position.memory is None:
             raise ValueError("the game is over")
-        (ram, stack), rest = position.memory[:2], position.memory[2:]
-        self._frotz.set_state((ram.applied_to(self._ram), stack.applied_to(self._stack), *rest))
+        if position is not self._here:
+            ram, stack, *rest = position.memory
+            self._frotz.set_state((ram.applied_to(self._ram), stack.applied_to(self._stack), *rest))
         written, *_ = self._frotz.step(command)
-        return self._position(written, self._frotz.get_state())
+        self._here = self._position(written, self._frotz.get_state())
+        return self._here
 
     def _position(self, written: str, state: tuple[Any, ...]) -> Position:
         won, lost = WON in written, LOST in written
         if won or lost:
             return Position(clean(written), won, lost, None)
-        ram, stack, *rest = state or self._frotz.get_state()
+        ram, stack, *rest = state
         memory = (Difference.between(self._ram, ram), Difference.between(self._stack, stack), *rest)
         return Position(clean(written), won, lost, memory)
 
@@ -132,7 +134,7 @@ class Engine:
             self._positions.move_to_end((game, commands[:known]))
             position = self._positions[game, commands[:known]]
         else:
-            position = self._interpreter(game, find_story).start()
+            position = self._interpreter(game, find_story).start
             self._keep((game, ()), position)
         for place in range(known, len(commands)):
             position = self._interpreter(game, find_story).play(position, commands[place])
