@@ -184,16 +184,23 @@ class AdjacentPairs:
 def adjacent_pairs(table: SegmentationTable, segmenter: str = "dp") -> AdjacentPairs:
     """All pairs of adjacent phrases with their counts. Source: section 2.4, step 3."""
     chosen = table.chosen_lengths(segmenter)
-    starts = table.starts(chosen)
-    longest = len(chosen)
-    weights = np.tile(table.strings.multiplicities, longest)
-    parts = [np.zeros((4, 0), dtype=np.int64)]
-    for first in range(1, min(table.max_phrase_length, longest)):
-        begins = starts[: longest - first] & (chosen[: longest - first] == first) & table.inside[first:]
-        for both in range(first + 1, min(table.max_phrase_length, longest) + 1):
-            # Rows are whole, so a flat index here is the same flat index in `codes`.
-            here = np.flatnonzero(begins & (chosen[first:] == both - first))
-            codes = np.repeat(table.codes[both - 1].reshape(-1)[here], weights[here])
-            code, count = np.unique(codes, return_counts=True)
-            parts.append(np.stack([np.full(code.size, first), np.full(code.size, both), code, count]))
-    return AdjacentPairs(*np.concatenate(parts, axis=1))
+    distinct = table.inside.shape[1]
+    here = np.flatnonzero(table.starts(chosen))
+    first = chosen.reshape(-1)[here].astype(np.int64)
+    after = here + first * distinct
+    # The last phrase of a string has no neighbour: behind it comes padding, or nothing.
+    followed = after < chosen.size
+    followed[followed] = table.inside.reshape(-1)[after[followed]]
+    here, first, after = here[followed], first[followed], after[followed]
+    both = first + chosen.reshape(-1)[after]
+    fits = both <= table.max_phrase_length
+    here, first, both = here[fits], first[fits], both[fits]
+    # One number for the three of them, which the limit on dictionaries keeps within 64 bits.
+    values = table.strings.alphabet_size**table.max_phrase_length
+    key = (both * (table.max_phrase_length + 1) + first) * values + table.codes.reshape(-1)[
+        (both - 1) * chosen.size + here
+    ]
+    found, count = np.unique(np.repeat(key, table.strings.multiplicities[here % distinct]), return_counts=True)
+    lengths, code = np.divmod(found, values)
+    both, first = np.divmod(lengths, table.max_phrase_length + 1)
+    return AdjacentPairs(first, both, code, count)

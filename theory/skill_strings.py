@@ -36,8 +36,8 @@ class SkillDictionary:
         check_alphabet(self.alphabet_size)
         if self.max_phrase_length < 1:
             raise ValueError(f"max_phrase_length must be at least 1, got {self.max_phrase_length}")
-        if self.alphabet_size**self.max_phrase_length >= 1 << 62:
-            raise ValueError(f"{self.alphabet_size} symbols with phrases of {self.max_phrase_length} exceed 62 bits")
+        if self.alphabet_size**self.max_phrase_length >= 1 << 48:
+            raise ValueError(f"{self.alphabet_size} symbols with phrases of {self.max_phrase_length} exceed 48 bits")
         for phrase in self.phrases:
             if not 2 <= len(phrase) <= self.max_phrase_length:
                 raise ValueError(f"phrase {phrase} must have 2 to {self.max_phrase_length} symbols")

@@ -142,6 +142,6 @@ def test_bad_input():
     for phrases, message in (((0,),), "must have"), (((0, 7),), "outside"), (((0, 1), (0, 1)), "twice"):
         with pytest.raises(ValueError, match=message):
             SkillDictionary(5, 4, phrases)
-    for alphabet, cap, message in ((0, 4, "alphabet"), (256, 4, "alphabet"), (5, 0, "max_phrase"), (26, 14, "62 bits")):
+    for alphabet, cap, message in ((0, 4, "alphabet"), (256, 4, "alphabet"), (5, 0, "max_phrase"), (26, 14, "48 bits")):
         with pytest.raises(ValueError, match=message):
             SkillDictionary(alphabet, cap)
