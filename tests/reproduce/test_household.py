@@ -38,7 +38,7 @@ from reproduce.environments.household import (
     tables,
     words,
 )
-from reproduce.environments.household.environment import LONGEST_ACTION, _load, skill_of
+from reproduce.environments.household.environment import LONGEST_ACTION, loaded_game, skill_of
 from reproduce.environments.household.layouts import layouts
 from reproduce.environments.household.problem import contents_of, problem_of
 from reproduce.environments.household.tasks import CATEGORIES, LAMP, draw_task, is_held_out
@@ -244,11 +244,8 @@ def test_who_knows_the_places_is_faster() -> None:
 
 
 def test_terse_texts_are_short_and_every_word_is_in_the_vocabulary() -> None:
-    # Loads torch, which nothing else here needs.
-    from reproduce.policies import build_tokenizer
-
-    tokenizer, generator = build_tokenizer(words()), random.Random(4)
-    assert len(words()) == len(set(words())) < 250
+    known, generator = set(words()), random.Random(4)
+    assert len(words()) == len(set(words())) < 200
     texts: list[str] = []
     for task in TASKS:
         history: tuple[str, ...] = ()
@@ -258,8 +255,8 @@ def test_terse_texts_are_short_and_every_word_is_in_the_vocabulary() -> None:
             texts += [history[-1], ENVIRONMENT.step(task, history[:-1], history[-1]).text]
     assert max(len(text.split()) for text in texts) <= 40
     for text in set(texts):
-        assert tokenizer.unk_token_id not in tokenizer(text).input_ids, text
-        assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
+        assert set(text.split()) <= known, text
+        assert " ".join(text.split()) == text
 
 
 @pytest.mark.parametrize(
@@ -489,7 +486,7 @@ def test_a_damaged_translation_is_made_again(cache: Path) -> None:
     text = FULL.reset(task)
     for file in cache.glob("household/*/translation.json"):
         file.write_text(file.read_text()[:100])
-    _load.cache_clear()
+    loaded_game.cache_clear()
     assert HouseholdEnvironment("full").reset(task) == text
 
 
@@ -503,7 +500,7 @@ def test_a_problem_that_is_none_is_named() -> None:
 
 def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     task = draw_task("x", "train", CATEGORIES[0], random.Random(98))
-    _load.cache_clear()
+    loaded_game.cache_clear()
     monkeypatch.delitem(sys.modules, "reproduce.environments.household.engine", raising=False)
     monkeypatch.setitem(sys.modules, "textworld", None)
     monkeypatch.setitem(sys.modules, "textworld.envs.pddl", None)

@@ -110,19 +110,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Operator:
-    """An applicable operator: its number in the engine, its PDDL action and what it is applied to."""
+    """An operator of the engine: its number, its PDDL action and what that is applied to."""
 
+    name: str
     applied: Applied
-    action: str
-    mapping: Mapping[Placeholder, Variable]
-
-
-@dataclass(frozen=True)
-class _Ground:
-    """What the name of an operator says."""
-
     action: Any
     mapping: Mapping[Placeholder, Variable]
+    command: str | None
+    """Where no action can change it; None where the facts decide."""
 
 
 class Game:
@@ -142,7 +137,8 @@ class Game:
         self.types = TypeHierarchy()
         for name, supertypes in translation["types"]:
             self.types.add(Type(name, supertypes))
-        self._ground: dict[str, _Ground] = {}
+        self.changing = frozenset(translation["changing"])
+        self._operators: dict[int, Operator] = {}
         self._fact_of_atom: dict[str, Proposition] = {}
         given = [self._proposition(name, arguments) for name, arguments in translation["facts"]]
         _library().take_to(self, ())
@@ -166,7 +162,7 @@ class Game:
         engine.take_to(self, position.path)
         effects = engine.apply(operator.applied)
         facts = position.facts.changed([self._fact(effect) for effect in effects])
-        text = self._derive(self.actions[operator.action].feedback_rule, facts, operator.mapping)
+        text = self._derive(operator.action.feedback_rule, facts, operator.mapping)
         return self._position((*position.path, operator.applied), facts, text)
 
     def plan(self, position: Position) -> tuple[str, ...]:
@@ -183,32 +179,39 @@ class Game:
     def _position(self, path: tuple[Applied, ...], facts: Facts, text: str) -> Position:
         operators: dict[str, Operator] = {}
         for listed in _library().applicable():
-            ground = self._grounded(listed.name)
-            command = self._derive(ground.action.template, facts, ground.mapping)
-            applied = (listed.id, listed.nb_effect_atoms)
-            operators.setdefault(command, Operator(applied, ground.action.name.lower(), ground.mapping))
+            operator = self._operators.get(listed.id) or self._operator(listed, facts)
+            command = operator.command or self._derive(operator.action.template, facts, operator.mapping)
+            operators.setdefault(command, operator)
         return Position(path, facts, text, _library().library.check_goal(), operators)
+
+    def _operator(self, listed: Any, facts: Facts) -> Operator:
+        """An operator met for the first time, with a name such as `openobject agent1 loc_bar_1 fridge_bar_1`."""
+        action, mapping = self._grounded(listed.name)
+        asked = self.grammar.predicates(action.template)
+        fixed = asked is not None and asked.isdisjoint(self.changing)
+        command = self._derive(action.template, facts, mapping) if fixed else None
+        operator = Operator(listed.name, (listed.id, listed.nb_effect_atoms), action, mapping, command)
+        self._operators[listed.id] = operator
+        return operator
 
     def _derive(self, text: str, facts: Facts, mapping: Mapping[Placeholder, Variable]) -> str:
         variables = {placeholder.name: self.entities[variable.name] for placeholder, variable in mapping.items()}
         context = {"state": facts, "variables": variables, "mapping": mapping, "entity_infos": self.entities}
         return self.grammar.derive(text, context)
 
-    def _grounded(self, operator: str) -> _Ground:
-        """Its action and arguments, from a name such as `openobject agent1 loc_bar_1 fridge_bar_1`."""
-        ground = self._ground.get(operator)
-        if ground is None:
-            name, *arguments = operator.split()
-            pairs = zip(self.parameters[name], arguments, strict=False)
-            mapping = {Placeholder(asked, kind): Variable(argument, kind) for (asked, kind), argument in pairs}
-            ground = self._ground[operator] = _Ground(self.actions[name], mapping)
-        return ground
+    def _grounded(self, operator: str) -> tuple[Any, Mapping[Placeholder, Variable]]:
+        """The action of an operator and what it is applied to, from its name."""
+        name, *arguments = operator.split()
+        pairs = zip(self.parameters[name], arguments, strict=False)
+        return self.actions[name], {
+            Placeholder(asked, kind): Variable(argument, kind) for (asked, kind), argument in pairs
+        }
 
     def _planned_command(self, operator: str) -> str:
         """As in the stock engine: a way to go is named by its receptacle."""
-        ground = self._grounded(operator)
-        names = {asked.name: self.entities[variable.name].name for asked, variable in ground.mapping.items()}
-        template = "go to {r}" if ground.action.name.lower() == "gotolocation" else ground.action.template
+        action, mapping = self._grounded(operator)
+        names = {asked.name: self.entities[variable.name].name for asked, variable in mapping.items()}
+        template = "go to {r}" if action.name.lower() == "gotolocation" else action.template
         return template.format(**names)
 
     def _fact(self, atom: Any) -> Proposition:
@@ -251,15 +254,11 @@ class _Library:
         self.library.get_state(atoms)
         return atoms
 
-    def applicable(self) -> Iterator[Any]:
-        """Applicable operators in the engine's order, each name once."""
+    def applicable(self) -> Any:
+        """Applicable operators in the engine's order."""
         operators = (fast_downward.Operator * self.library.get_applicable_operators_count())()
         self.library.get_applicable_operators(operators)
-        seen: set[str] = set()
-        for operator in operators:
-            if operator.name not in seen:
-                seen.add(operator.name)
-                yield operator
+        return operators
 
 
 @lru_cache(maxsize=1)
@@ -299,7 +298,7 @@ def display_names(identifiers: set[str]) -> dict[str, str]:
 
 def _translation(problem: str) -> Path:
     """The cached folder with the problem as Fast Downward wants it."""
-    recipe = {"problem": problem, "domain": tables.domain(), "textworld": textworld_version, "format": 1}
+    recipe = {"problem": problem, "domain": tables.domain(), "textworld": textworld_version, "format": 2}
     return obtain(cache_folder("household"), recipe, lambda folder: _translate(problem, folder / _FILE))
 
 
@@ -331,5 +330,6 @@ def _translate(problem: str, file: Path) -> None:
                 for action in task.actions
             },
             "facts": sorted(facts),
+            "changing": sorted({effect.literal.predicate for action in task.actions for effect in action.effects}),
         },
     )

@@ -47,23 +47,21 @@ def skill_of(command: str, accepted: bool, carrying: bool) -> str:
     return _SKILL_OF_VERB.get(command.split()[0], "transport" if carrying else "search")
 
 
-def loaded_game(task: HouseholdTask) -> Game:
-    """The task's game in the engine. Raises UserError where the engine is not installed or the game does not load."""
-    try:
-        return _load(task.problem, task.instruction)
-    except ValueError as error:
-        raise UserError(f"{task.identifier}: {error}") from None
-
-
 @lru_cache(maxsize=512)
-def _load(problem: str, instruction: str) -> Game:
-    """Shared by all environments of a process: a game takes some milliseconds to load."""
+def loaded_game(task: HouseholdTask) -> Game:
+    """The task's game in the engine, shared by all environments of a process.
+
+    Raises UserError where the engine is not installed or the game does not load.
+    """
     package_folder()
     try:
         from reproduce.environments.household.engine import Game
     except ImportError:
         raise UserError("household needs textworld; install rl-claims[household]") from None
-    return Game(problem, instruction)
+    try:
+        return Game(task.problem, task.instruction)
+    except ValueError as error:
+        raise UserError(f"{task.identifier}: {error}") from None
 
 
 class HouseholdEnvironment(NoForcedAnswer):

@@ -58,6 +58,21 @@ class FastGrammar(textgen.ContextSensitiveGrammar):
         scene = _Scene(context["state"], context["variables"], context["mapping"], context["entity_infos"])
         return "".join(self._text(symbol, scene) for symbol in _symbols(start))
 
+    def predicates(self, text: str) -> frozenset[str] | None:
+        """Predicates that decide what a text becomes; None where other rules of the grammar do, too."""
+        asked: set[str] = set()
+        for symbol in _symbols(text):
+            inner = symbol.symbol if isinstance(symbol, textgen.ListSymbol) else symbol
+            match inner:
+                case textgen.TerminalSymbol() | textgen.EvalSymbol():
+                    continue
+                case textgen.ConditionalSymbol(expression=textgen.EvalSymbol(), given=given):
+                    conditions = _rule(given).preconditions if given else ()
+                    asked |= {condition.name for condition in conditions}
+                case _:
+                    return None
+        return frozenset(asked)
+
     def _text(self, symbol: textgen.Symbol, scene: _Scene) -> str:
         match symbol:
             case textgen.TerminalSymbol():

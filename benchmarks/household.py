@@ -1,0 +1,264 @@
+"""How fast the household steps, against the stock engine on the same actions.
+
+    python -m benchmarks.household
+
+Stock is TextWorld's PDDL environment with ALFWorld's names; ours is `HouseholdEnvironment`, fresh for each episode so
+that every step goes through the engine; between them, stock with nothing changed but its grammar. All three take the
+same actions in turns, in each episode some random admissible commands and then the engine's plan to the goal. Every
+text, verdict and list of admissible commands is compared. Only steps are timed, in blocks of a tenth of them; other
+programs on the machine disturb absolute times, ratios less.
+
+Then, ours alone: episodes of several tasks that take turns, as in sampling, where the engine has to change its
+position at every step; the first and the later start of a game; and how often a random policy succeeds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from reproduce.environments.household import (
+    HORIZON,
+    HouseholdEnvironment,
+    HouseholdTask,
+    build_panels,
+    random_action,
+    tables,
+)
+from reproduce.environments.household.environment import loaded_game
+from reproduce.machine import describe_machine, describe_source, package_versions
+from reproduce.storage import write_json
+
+TARGET = 10.0
+"""How many times the steps/s of the stock engine ours are meant to reach."""
+BLOCKS = 10
+LONGEST_WALK = 20
+"""One more than the random steps of an episode."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    steps: int = 10_000
+    """Steps that all engines take."""
+    per_category: int = 5
+    """Tasks of each of the six categories, from the train panel."""
+    random_episodes: int = 1_200
+    """Episodes of the random policy."""
+    seed: int = 0
+    out: Path = Path("reports/benchmarks/household.json")
+
+
+@dataclass
+class Timed:
+    """Seconds of each block of steps."""
+
+    blocks: list[float] = field(default_factory=lambda: [0.0] * BLOCKS)
+
+    def step(self, block: int, call: Any, *arguments: Any) -> Any:
+        """Call and add its time to a block."""
+        start = time.perf_counter()
+        result = call(*arguments)
+        self.blocks[block] += time.perf_counter() - start
+        return result
+
+
+def stock_engine(task: HouseholdTask, fast_grammar: bool) -> Any:
+    """TextWorld's own environment on a task, with ALFWorld's own names."""
+    from alfworld.agents.utils.misc import Demangler
+    from textworld import EnvInfos
+    from textworld.envs.pddl.pddl import PddlEnv
+
+    from reproduce.environments.household.grammar import FastGrammar
+
+    engine = PddlEnv(EnvInfos(won=True, admissible_commands=True))
+    grammar = tables.grammar().replace(tables.UNKNOWN_GOAL, task.instruction)
+    engine.load({"pddl_domain": tables.domain(), "grammar": grammar, "pddl_problem": task.problem})
+    names = Demangler(game_infos=engine._entity_infos)
+    for entity in engine._entity_infos.values():
+        entity.name = names.demangle_alfred_name(entity.id)
+    if fast_grammar:
+        engine._logic.grammar = FastGrammar.of(engine._logic.grammar)
+    return engine
+
+
+def compare(tasks: Sequence[HouseholdTask], options: Options, console: Console) -> dict[str, Any]:
+    """The same steps in all three; how they differ and how long they take."""
+    stock, dropped_in, ours = Timed(), Timed(), Timed()
+    generator = random.Random(options.seed)
+    done_steps = expert_steps = different = 0
+    engines = {task: [stock_engine(task, fast_grammar) for fast_grammar in (False, True)] for task in tasks}
+    for task in itertools.cycle(tasks):
+        if done_steps == options.steps:
+            break
+        states = [engine.reset() for engine in engines[task]]
+        environment, history = HouseholdEnvironment("full"), ()
+        different += environment.reset(task) != states[0].feedback
+        random_steps, planned = generator.randrange(LONGEST_WALK), None
+        for place in range(options.steps - done_steps):
+            commands = environment.commands(task, history)
+            different += any(list(commands) != state["admissible_commands"] for state in states)
+            if place < random_steps:
+                action = generator.choice(commands)
+            else:
+                planned = planned or list(loaded_game(task).plan(environment.position(task, history)))
+                action = planned.pop(0)
+                expert_steps += 1
+            block = done_steps * BLOCKS // options.steps
+            outcomes = [
+                timed.step(block, engine.step, action)
+                for timed, engine in zip((stock, dropped_in), engines[task], strict=True)
+            ]
+            observed = ours.step(block, environment.step, task, history, action)
+            history += (action,)
+            states = [state for state, _, _ in outcomes]
+            texts = {environment.position(task, history).text, *(state.feedback for state in states)}
+            verdicts = {observed.done, observed.success, *(done for _, _, done in outcomes)}
+            different += len(texts) != 1
+            different += len(verdicts) != 1
+            done_steps += 1
+            if observed.done:
+                break
+        console.print(f"{done_steps} steps", end="\r")
+    return {
+        "steps": done_steps,
+        "expert_steps": expert_steps,
+        "differences": different,
+        "stock": _rates(stock, stock, done_steps),
+        "stock_with_our_grammar": _rates(dropped_in, stock, done_steps),
+        "ours": _rates(ours, stock, done_steps),
+    }
+
+
+def _rates(timed: Timed, stock: Timed, steps: int) -> dict[str, float]:
+    ratios = [slow / fast for slow, fast in zip(stock.blocks, timed.blocks, strict=True)]
+    return {
+        "steps_per_second": steps / sum(timed.blocks),
+        "steps_per_second_of_fastest_block": steps / BLOCKS / min(timed.blocks),
+        "times_stock": sum(stock.blocks) / sum(timed.blocks),
+        "times_stock_median_block": median(ratios),
+        "times_stock_worst_block": min(ratios),
+    }
+
+
+def take_turns(tasks: Sequence[HouseholdTask], options: Options, episodes: int = 4) -> float:
+    """Steps/s of terse random episodes, several a task, that take turns after each step; the fastest of three."""
+    rates = []
+    for repeat in range(3):
+        environment, generator = HouseholdEnvironment(), random.Random(options.seed + repeat)
+        histories: list[tuple[HouseholdTask, list[str]]] = [(task, []) for task in tasks for _ in range(episodes)]
+        seconds, steps = 0.0, 0
+        for _ in range(HORIZON):
+            for task, history in histories:
+                past = tuple(history)
+                action = generator.choice(environment.commands(task, past))
+                start = time.perf_counter()
+                environment.step(task, past, action)
+                seconds += time.perf_counter() - start
+                history.append(action)
+                steps += 1
+        rates.append(steps / seconds)
+    return max(rates)
+
+
+def start_up(tasks: Sequence[HouseholdTask]) -> dict[str, float]:
+    """Seconds to start a game: the first time, and from the cache in another process."""
+    seconds: dict[str, list[float]] = {"first": [], "cached": []}
+    with tempfile.TemporaryDirectory() as folder:
+        kept = os.environ.get("RL_CLAIMS_CACHE")
+        os.environ["RL_CLAIMS_CACHE"] = folder
+        try:
+            for kind in seconds:
+                loaded_game.cache_clear()
+                for task in tasks:
+                    start = time.perf_counter()
+                    HouseholdEnvironment().reset(task)
+                    seconds[kind].append(time.perf_counter() - start)
+        finally:
+            del os.environ["RL_CLAIMS_CACHE"]
+            if kept is not None:
+                os.environ["RL_CLAIMS_CACHE"] = kept
+    return {kind: median(times) for kind, times in seconds.items()}
+
+
+def random_policy(options: Options) -> dict[str, float]:
+    """Share of episodes that the uniformly random policy wins in each panel, within HORIZON."""
+    shares = {}
+    for name, panel in build_panels(options.per_category, options.per_category, options.per_category).items():
+        generator, won = random.Random(f"{options.seed} {name}"), 0
+        environment = HouseholdEnvironment()
+        count = max(1, options.random_episodes // 3)
+        for place in range(count):
+            task, history = panel.tasks[place % len(panel.tasks)], ()
+            for _ in range(HORIZON):
+                action = random_action(task, history, generator)
+                observation = environment.step(task, history, action)
+                history += (action,)
+                if observation.done:
+                    won += 1
+                    break
+        shares[name] = won / count
+    return shares
+
+
+def show(result: dict[str, Any], console: Console) -> None:
+    """The result as tables."""
+    compared = result["compared"]
+    console.print(
+        f"{compared['steps']} steps, {compared['expert_steps']} of them an expert's; "
+        f"{compared['differences']} differences in texts, verdicts and admissible commands"
+    )
+    table = Table("engine", "steps/s", "fastest block", "times stock", "median block", "worst block")
+    for name in ("stock", "stock_with_our_grammar", "ours"):
+        rates = compared[name]
+        table.add_row(name.replace("_", " "), *(f"{value:.1f}" for value in rates.values()))
+    console.print(table)
+    verdict = "reached" if compared["ours"]["times_stock_worst_block"] >= TARGET else "missed"
+    console.print(f"target {TARGET:.0f} times stock: {verdict}")
+    console.print(f"episodes that take turns: {result['steps_per_second_taking_turns']:.0f} steps/s")
+    console.print(", ".join(f"start {kind} {1000 * value:.1f} ms" for kind, value in result["start_seconds"].items()))
+    console.print(", ".join(f"random policy {name} {share:.2%}" for name, share in result["random_success"].items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write. Exit code 1 where texts or verdicts differ, 2 where the options do not fit."""
+    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.household", description=__doc__)
+    if options.steps < BLOCKS or options.per_category < 1:
+        print(f"--steps must be at least {BLOCKS}, --per-category at least 1", file=sys.stderr)
+        return 2
+    console = Console(width=max(110, Console().width))
+    with tempfile.TemporaryDirectory() as folder:
+        # Importing alfworld creates this folder.
+        os.environ.setdefault("ALFWORLD_DATA", folder)
+        tasks = build_panels(options.per_category, 1, 1)["train"].tasks
+        result = {
+            "options": {**asdict(options), "out": str(options.out)},
+            "machine": describe_machine(),
+            "source": describe_source(),
+            "versions": package_versions(),
+            "compared": compare(tasks, options, console),
+            "steps_per_second_taking_turns": take_turns(tasks, options),
+            "start_seconds": start_up(tasks),
+            "random_success": random_policy(options),
+        }
+    show(result, console)
+    write_json(options.out, result)
+    return int(bool(result["compared"]["differences"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
