@@ -35,6 +35,7 @@ from reproduce.environments.countdown import (
     without_reset,
     words,
 )
+from reproduce.environments.countdown.drawing import BLOCK
 from reproduce.environments.countdown.environment import numbers_left
 from reproduce.environments.countdown.rules import calculate, carry_out, is_solvable, operations, solution_of
 from reproduce.environments.protocol import Panel, check_disjoint
@@ -295,7 +296,7 @@ def test_puzzles_come_from_the_cache_and_a_damaged_entry_is_rebuilt(panels, cach
     assert {name: panel.sha256 for name, panel in build_panels(64, 64, 24).items()} == {
         name: panel.sha256 for name, panel in panels.items()
     }
-    assert drawn and len(drawn) % 64 == 0
+    assert drawn and len(drawn) % BLOCK == 0
 
 
 def test_a_missing_engine_names_the_extra(monkeypatch) -> None:

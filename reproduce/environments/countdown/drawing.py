@@ -13,7 +13,7 @@ from pathlib import Path
 from reproduce.environments.cache import cache_folder, obtain
 from reproduce.storage import UserError
 
-BLOCK = 64
+BLOCK = 16
 """Draws in one entry of the cache."""
 _FILE = "puzzles.json"
 

@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reproduce.environments.protocol import NoForcedAnswer, Observation
-from reproduce.environments.reasoning.oracle import first_wrong_step
-from reproduce.environments.reasoning.steps import ANSWER, FREE, skill_of, split_steps
+from reproduce.environments.reasoning.steps import ANSWER, FREE, is_free, last_step, skill_of, split_steps
 from reproduce.environments.reasoning.tasks import ReasoningTask
 
 HORIZON = 1
@@ -52,27 +51,27 @@ class ReasoningEnvironment(NoForcedAnswer):
 
     def step(self, task: ReasoningTask, history: tuple[str, ...], action: str) -> Observation:
         """Grade a solution; whatever it is, the episode is over."""
-        steps = split_steps(action)
-        skill = skill_of(steps[-1]) if steps else "invalid"
-        failure = _failure_of_decisive(task, steps) if task.template == "decisive" else _failure(task, steps, skill)
-        return Observation("", done=True, success=not failure, skill=skill, failure=failure)
+        last = last_step(action)
+        failure = _failure_of_decisive(task, action) if task.template == "decisive" else _failure(task, last)
+        return Observation("", done=True, success=not failure, skill=skill_of(last), failure=failure)
 
 
-def _failure(task: ReasoningTask, steps: tuple[str, ...], skill: str) -> str:
-    if skill != ANSWER:
-        return NO_ANSWER
-    return "" if steps[-1] == f"{ANSWER} {task.answer}" else WRONG_ANSWER
+def _failure(task: ReasoningTask, last: str) -> str:
+    if last == f"{ANSWER} {task.answer}":
+        return ""
+    return WRONG_ANSWER if skill_of(last) == ANSWER else NO_ANSWER
 
 
-def _failure_of_decisive(task: ReasoningTask, steps: tuple[str, ...]) -> str:
-    if len(steps) != len(task.lines):
+def _failure_of_decisive(task: ReasoningTask, action: str) -> str:
+    steps, lines = split_steps(action), task.lines
+    if len(steps) != len(lines):
         return WRONG_LENGTH
-    return "" if first_wrong_step(task, steps) is None else WRONG_STEP
+    return "" if all(steps[place] == lines[place] for place in task.decisive) else WRONG_STEP
 
 
 def full_question(task: ReasoningTask) -> str:
     """The question in plain English."""
-    described = [f'write "{FREE}" and any digit' if operation == FREE else operation for operation in task.operations]
+    described = [f'write "{FREE}" and any digit' if is_free(operation) else operation for operation in task.operations]
     match task.template:
         case "listed":
             asked = f"Start with {task.start}, then {', then '.join(described)}. What is the result?"

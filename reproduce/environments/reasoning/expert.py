@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from reproduce.environments.protocol import Turn
 from reproduce.environments.reasoning.environment import ReasoningEnvironment
-from reproduce.environments.reasoning.steps import ANSWER, FREE, calculate, join_steps
+from reproduce.environments.reasoning.steps import ANSWER, FREE, calculate, is_free, join_steps
 from reproduce.environments.reasoning.tasks import ReasoningTask, solution_lines
 
 _NAMES = ("plus", "minus", "times")
@@ -70,8 +70,8 @@ class _Solver:
         ordinary = task.template != "decisive"
         in_head = ordinary and self._happens(demonstrator.in_head)
         for operation in task.operations:
-            if operation == FREE:
-                lines.append(self._spoken(f"{FREE} {self.generator.randrange(10)}"))
+            if is_free(operation):
+                lines.append(self._spoken(operation))
             elif in_head or (ordinary and self._happens(demonstrator.skips)):
                 value = self._result(value, operation, 1 - demonstrator.head_slip)
                 continue
@@ -106,7 +106,7 @@ def random_action(task: ReasoningTask, history: tuple[str, ...], generator: rand
     lines = []
     for operation in task.operations:
         digit = generator.randrange(10)
-        lines.append(f"{FREE} {digit}" if operation == FREE else f"{digit} {operation} = {generator.randrange(10)}")
+        lines.append(f"{FREE} {digit}" if is_free(operation) else f"{digit} {operation} = {generator.randrange(10)}")
     return join_steps(lines if task.template == "decisive" else [*lines, f"{ANSWER} {generator.randrange(10)}"])
 
 
@@ -114,15 +114,16 @@ def explain(task: ReasoningTask) -> str:
     """What is asked, the trap and a solution, for a person."""
     solution = " / ".join(solution_lines(task))
     if task.template == "decisive":
-        places = ", ".join(str(place + 1) for place in task.decisive)
+        places = ", ".join(f"line {place + 1} ({task.lines[place]})" for place in task.decisive)
         return (
-            f"Write {len(task.operations)} lines, starting from {task.start}. Only the lines {places} matter, "
-            f"{len(task.decisive)} of {len(task.operations)}; each has to be right. Trap: one wrong digit there cannot "
+            f"Write {len(task.operations)} lines, starting from {task.start}. What counts, {len(task.decisive)} of "
+            f"{len(task.operations)}: {places}. Trap: one wrong digit there cannot "
             f"be made good later, while the other lines may hold anything. A solution: {solution}."
         )
     steps = ", then ".join(task.operations)
-    order = "" if task.template == "listed" else " The question does not name them in the order in which they are done."
+    notes = {"nested": " The question names the last one first.", "trailing": " The question names the start last."}
     return (
-        f"Start with {task.start}, then {steps}; keep the last digit only.{order} Trap: a single wrong digit makes the "
-        f"answer wrong, for no operation forgets what it was given. A solution: {solution}."
+        f"Start with {task.start}, then {steps}; keep the last digit only.{notes.get(task.template, '')} Trap: a "
+        f"single wrong digit makes the answer wrong, for no operation forgets what it was given. A solution: "
+        f"{solution}."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reproduce.environments.reasoning.steps import ANSWER, FREE
+from reproduce.environments.reasoning.steps import ANSWER, is_free
 from reproduce.environments.reasoning.tasks import ReasoningTask
 
 
@@ -33,6 +33,6 @@ def first_wrong_step(task: ReasoningTask, steps: Sequence[str]) -> int | None:
 
 def _first_wrong_of_decisive(task: ReasoningTask, steps: Sequence[str]) -> int | None:
     for place, (step, line, operation) in enumerate(zip(steps, task.lines, task.operations, strict=False)):
-        if operation != FREE and step != line:
+        if not is_free(operation) and step != line:
             return place
     return len(task.lines) if len(steps) > len(task.lines) else None

@@ -25,10 +25,20 @@ _FREE_OR_ANSWER = re.compile(rf"({FREE}|{ANSWER}) [0-9]")
 
 def split_steps(action: str) -> tuple[str, ...]:
     """The lines of an action, in lower case and with single spaces, without blank ones."""
-    if len(action) > LONGEST_ACTION:
-        return ()
-    lines = action.lower().replace(NEWLINE, "\n").split("\n")
-    return tuple(line for line in (" ".join(line.split()) for line in lines) if line)
+    return tuple(line for line in (" ".join(line.split()) for line in _raw_lines(action)) if line)
+
+
+def last_step(action: str) -> str:
+    """The last of the lines that `split_steps` gives, without the work for the others; empty where there is none."""
+    for line in reversed(_raw_lines(action)):
+        words = line.split()
+        if words:
+            return " ".join(words)
+    return ""
+
+
+def _raw_lines(action: str) -> list[str]:
+    return action.lower().replace(NEWLINE, "\n").split("\n") if len(action) <= LONGEST_ACTION else []
 
 
 def join_steps(steps: Sequence[str]) -> str:
@@ -37,15 +47,22 @@ def join_steps(steps: Sequence[str]) -> str:
 
 
 def calculate(value: int, operation: str) -> int:
-    """Carry out an operation such as `plus 4`, modulo ten."""
+    """Carry out an operation such as `plus 4`, modulo ten; a free one leaves the value as it is."""
+    if is_free(operation):
+        return value
     name, operand = operation.split()
     number = int(operand)
     return {"plus": value + number, "minus": value - number, "times": value * number}[name] % 10
 
 
+def is_free(operation: str) -> bool:
+    """Whether an operation of a decisive chain is none: any line will do there."""
+    return operation.startswith(FREE)
+
+
 def line_of(value: int, operation: str) -> str:
-    """The step that carries out an operation: `3 plus 4 = 7`."""
-    return f"{value} {operation} = {calculate(value, operation)}"
+    """The step that carries out an operation: `3 plus 4 = 7`; of a free one, the words of the question."""
+    return operation if is_free(operation) else f"{value} {operation} = {calculate(value, operation)}"
 
 
 def skill_of(line: str) -> str:

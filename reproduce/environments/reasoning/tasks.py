@@ -5,9 +5,10 @@ only), so one wrong result in a chain always makes its answer wrong, unless a se
 differ in length alone, hence in the chance that all samples of a group are right: a policy that gets a step right with
 chance q solves a chain of H steps with chance q^H.
 
-A decisive chain has H steps of which k are operations; at the others the question says `free`, and whatever is written
-there is right. The k operations are all that matters, each one does, and nothing can be made good later: the share of
-steps where a better choice exists is k/H on a chain that is right so far, by design.
+A decisive chain has H steps of which k are operations; at the others the question says `free` and a digit, which only
+tells those steps apart, and whatever line is written there is right. The k operations are all that matters, each one
+does, and nothing can be made good later: the share of steps where a better choice exists is k/H on a chain that is
+right so far, by design.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reproduce.environments.protocol import Panel, check_disjoint
-from reproduce.environments.reasoning.steps import ANSWER, FREE, calculate, line_of
+from reproduce.environments.reasoning.steps import ANSWER, FREE, calculate, is_free, line_of
 
 Split = Literal["train", "test", "ood"]
 Template = Literal["listed", "nested", "trailing", "decisive"]
@@ -64,11 +65,11 @@ class ReasoningTask:
     """How the question is put; `decisive` for a chain without an answer line."""
     start: int
     operations: tuple[str, ...]
-    """In the order of the steps: `plus 4`, or `free`."""
+    """In the order of the steps: `plus 4`, or `free 4`."""
     decisive: tuple[int, ...]
     """Places of the steps where it matters what is written; all of them but in a decisive chain."""
     lines: tuple[str, ...]
-    """The right line of each step, the answer's not included; `free 0` stands for any line at a free step."""
+    """The right line of each step, the answer's not included; at a free step one of many."""
     answer: str
     """The value after the last operation."""
     question: str
@@ -85,9 +86,9 @@ def make_task(
     """The task with its question, right lines and answer."""
     value, lines = start, []
     for operation in operations:
-        lines.append(f"{FREE} 0" if operation == FREE else line_of(value, operation))
-        value = value if operation == FREE else calculate(value, operation)
-    decisive = tuple(place for place, operation in enumerate(operations) if operation != FREE)
+        lines.append(line_of(value, operation))
+        value = calculate(value, operation)
+    decisive = tuple(place for place, operation in enumerate(operations) if not is_free(operation))
     question = _question(template, start, operations)
     return ReasoningTask(
         identifier, category, template, start, tuple(operations), decisive, tuple(lines), str(value), question
@@ -107,8 +108,8 @@ def _question(template: Template, start: int, operations: Sequence[str]) -> str:
 
 
 def canonical_form(start: int, operations: Sequence[str]) -> str:
-    """The same for questions that differ in wording only."""
-    return " ".join((str(start), *operations))
+    """The same for questions that differ in wording only, the digits of free steps included."""
+    return " ".join((str(start), *(FREE if is_free(operation) else operation for operation in operations)))
 
 
 def canonical_forms(panel: Panel[ReasoningTask]) -> set[str]:
@@ -184,7 +185,7 @@ def _draw(kind: Tier | tuple[int, int], generator: random.Random) -> tuple[Templ
     count, length = kind
     if not 1 <= count <= length:
         raise ValueError(f"1 to {length} steps can be decisive, got {count}")
-    operations = [FREE] * length
+    operations = [f"{FREE} {generator.randrange(10)}" for _ in range(length)]
     for place in generator.sample(range(length), count):
         operations[place] = generator.choice(OPERATIONS)
     return "decisive", operations
