@@ -15,7 +15,7 @@ OOD_LEVEL = Level(fewest_numbers=5, most_numbers=5, largest_number=12, smallest_
 """More numbers and larger targets."""
 LARGEST_RESULT = 150
 """The largest intermediate result by default."""
-_MOST_DRAWS_A_TASK = 1000
+_MOST_DRAWS_A_TASK = 200
 
 
 @dataclass(frozen=True)
