@@ -45,7 +45,7 @@ from reproduce.storage import write_json
 TARGET = 10.0
 """How many times the steps/s of the stock engine ours are meant to reach."""
 BLOCKS = 10
-LONGEST_WALK = 20
+LONGEST_WALK = 40
 """One more than the random steps of an episode."""
 
 

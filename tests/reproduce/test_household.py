@@ -406,19 +406,28 @@ print(transcript(2))
     assert done.stderr == ""
 
 
-def test_results_do_not_depend_on_what_is_kept() -> None:
+@pytest.mark.parametrize("positions", [1, 2, 3, 7])
+def test_results_do_not_depend_on_what_is_kept(positions: int) -> None:
     generator = random.Random(6)
     tasks = TASKS[:3]
-    fresh, forgetful = HouseholdEnvironment(), HouseholdEnvironment(positions=1)
+    fresh, forgetful = HouseholdEnvironment(), HouseholdEnvironment(positions=positions)
     walks: dict[HouseholdTask, tuple[str, ...]] = dict.fromkeys(tasks, ())
-    for _ in range(25):
+    for _ in range(60):
         task = generator.choice(tasks)
         if generator.random() < 0.2:
             walks[task] = walks[task][: generator.randrange(len(walks[task]) + 1)]
-        action = generator.choice([*fresh.commands(task, walks[task]), "nonsense"])
+        action = generator.choice([*fresh.commands(task, walks[task])[:4], "nonsense", "nonsense"])
         assert fresh.step(task, walks[task], action) == forgetful.step(task, walks[task], action)
         walks[task] += (action,)
-    assert len(forgetful._kept) == 1
+    assert len(forgetful._kept) == positions
+
+
+def test_nothing_still_happens_when_the_position_before_was_dropped() -> None:
+    environment = HouseholdEnvironment(positions=3)
+    first = environment.step(TASKS[0], (), "nonsense")
+    for action in ("look", "nonsense", "inventory", "nonsense"):
+        observation = environment.step(TASKS[0], (), action)
+    assert observation == first
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,90 +3,31 @@
 Fast Downward's library applies operators, tells which are applicable and whether the goal holds, and plans; TextWorld's
 grammar of the game writes the texts (through `FastGrammar`). A position is immutable: the operators applied so far, the
 facts, the text and the verdict. The library holds one position at a time; it is taken to another one by loading the
-game and applying that position's operators, which takes well under a millisecond in a small scene.
-
-The translation of a problem from PDDL, a tenth of a second even in a small scene, is kept on disk.
+game and applying that position's operators, which takes well under a millisecond in a small scene. One thread at a
+time.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import fast_downward
 from textworld.envs.pddl import logic as pddl_logic
 from textworld.generator.game import EntityInfo
-from textworld.logic import Placeholder, Proposition, Rule, Signature, Type, TypeHierarchy, Variable
-from textworld.version import __version__ as textworld_version
+from textworld.logic import Placeholder, Proposition, Type, TypeHierarchy, Variable
 
-from reproduce.environments.cache import cache_folder, obtain
 from reproduce.environments.household import tables
+from reproduce.environments.household.facts import Facts
 from reproduce.environments.household.grammar import FastGrammar
-from reproduce.storage import read_json, write_json
+from reproduce.environments.household.translation import translate
 
-NOTHING_HAPPENS = "Nothing happens."
 Applied = tuple[int, int]
 """Number of an operator and of its effects."""
 LONGEST_PATH = 400
 """Operators of one position; a longer game is not played."""
-_FILE = "translation.json"
-
-
-class Facts:
-    """What is true, by signature and in sorted order. Immutable: a change gives other facts, sharing what is equal."""
-
-    def __init__(self, by_signature: Mapping[Signature, tuple[Proposition, ...]], types: TypeHierarchy) -> None:
-        self.by_signature, self.types = by_signature, types
-
-    def changed(self, effects: list[Proposition]) -> Facts:
-        """The facts after effects; a negated effect is itself a fact, as in the stock engine."""
-        changed: dict[Signature, set[Proposition]] = {}
-        for effect in effects:
-            opposite = effect.negate()
-            for signature in (opposite.signature, effect.signature):
-                changed.setdefault(signature, set(self.by_signature.get(signature, ())))
-            changed[opposite.signature].discard(opposite)
-            changed[effect.signature].add(effect)
-        by_signature = {**self.by_signature, **{name: tuple(sorted(facts)) for name, facts in changed.items()}}
-        return Facts(by_signature, self.types)
-
-    def named(self, predicate: str) -> Iterator[tuple[str, ...]]:
-        """Names of the arguments of all facts of one predicate."""
-        for signature, facts in self.by_signature.items():
-            if signature.name == predicate:
-                yield from (fact.names for fact in facts)
-
-    def all_assignments(
-        self, rule: Rule, mapping: Mapping[Placeholder, Variable]
-    ) -> Iterator[Mapping[Placeholder, Variable]]:
-        """Every way to match the rule's conditions, in the order of TextWorld's `State.all_assignments`."""
-        return self._assignments(rule.preconditions, dict(mapping))
-
-    def _assignments(
-        self, conditions: tuple[Any, ...], mapping: dict[Placeholder, Variable]
-    ) -> Iterator[Mapping[Placeholder, Variable]]:
-        if not conditions:
-            yield mapping
-            return
-        condition = conditions[0]
-        for fact in self._candidates(condition.signature):
-            extended = dict(mapping)
-            for placeholder, variable in zip(condition.parameters, fact.arguments, strict=True):
-                known = extended.get(placeholder)
-                # Two placeholders never stand for one thing.
-                if known != variable and (known is not None or variable in extended.values()):
-                    break
-                extended[placeholder] = variable
-            else:
-                yield from self._assignments(conditions[1:], extended)
-
-    def _candidates(self, signature: Signature) -> Iterator[Proposition]:
-        for subtypes in self.types.multi_subtypes([self.types.get(name) for name in signature.types]):
-            yield from self.by_signature.get(Signature(signature.name, [kind.name for kind in subtypes]), ())
 
 
 @dataclass(frozen=True)
@@ -128,7 +69,7 @@ class Game:
 
         Raises ValueError for a problem that the engine cannot translate.
         """
-        translation = read_json(_translation(problem) / _FILE)
+        translation = translate(problem)
         self.sas, self.plan_sas = translation["sas"].encode(), translation["plan_sas"].encode()
         self.type_of: dict[str, str] = translation["type_of"]
         self.parameters: dict[str, list[list[str]]] = translation["parameters"]
@@ -294,42 +235,3 @@ def display_names(identifiers: set[str]) -> dict[str, str]:
         names[identifier] = f"{kind} {left[kind]}" if kind else f"{identifier} "
         left[kind] -= 1
     return names
-
-
-def _translation(problem: str) -> Path:
-    """The cached folder with the problem as Fast Downward wants it."""
-    recipe = {"problem": problem, "domain": tables.domain(), "textworld": textworld_version, "format": 2}
-    return obtain(cache_folder("household"), recipe, lambda folder: _translate(problem, folder / _FILE))
-
-
-def _translate(problem: str, file: Path) -> None:
-    arguments = sys.argv
-    try:
-        task, sas = fast_downward.pddl2sas(tables.domain(), problem)
-        _, plan_sas = fast_downward.pddl2sas(tables.domain(), problem, optimize=True)
-    except (Exception, SystemExit) as error:
-        # The translator asserts, raises what it likes, or leaves the program.
-        raise ValueError(f"no problem of the household's domain ({type(error).__name__}: {error})") from None
-    finally:
-        # The translator sets them to its own.
-        sys.argv = arguments
-    # The translator's own root comes before the domain's type of the same name; the engine keeps the first.
-    kinds = {kind.name: list(kind.supertype_names) for kind in reversed(task.types)}
-    facts = [
-        [atom.predicate, list(atom.args)] for atom in task.init if hasattr(atom, "predicate") and atom.predicate != "="
-    ]
-    write_json(
-        file,
-        {
-            "sas": sas,
-            "plan_sas": plan_sas,
-            "type_of": {thing.name: thing.type_name for thing in task.objects},
-            "types": sorted(kinds.items(), key=lambda kind: len(kind[1])),
-            "parameters": {
-                action.name: [[asked.name.strip("?"), asked.type_name] for asked in action.parameters]
-                for action in task.actions
-            },
-            "facts": sorted(facts),
-            "changing": sorted({effect.literal.predicate for action in task.actions for effect in action.effects}),
-        },
-    )

@@ -31,7 +31,7 @@ SKILLS = ("search", "take", "transport", "process", "deliver", "inform", "invali
 LONGEST_ACTION = 1_000
 """Characters of an action that are read; nothing happens after a longer one."""
 POSITIONS = 20_000
-"""Positions kept; about 20 kB each in the default scenes."""
+"""Positions kept; about 4 kB each in the default scenes."""
 _SKILL_OF_VERB = {
     "take": "take",
     "move": "deliver",
@@ -83,12 +83,13 @@ class HouseholdEnvironment(NoForcedAnswer):
         before = self.position(task, history)
         command = _command(action)
         after = self._after(task, history, before, command)
-        skill = skill_of(command, after is not before, carrying=any(before.facts.named("holds")))
+        # Not by identity: either may have been dropped and played again.
+        accepted = after.path != before.path
+        skill = skill_of(command, accepted, carrying=any(before.facts.named("holds")))
         if after.won:
             return Observation("", done=True, success=True, skill=skill)
-        return Observation(
-            self._write("Nothing happens." if after is before else after.text), done=False, success=False, skill=skill
-        )
+        text = after.text if accepted else "Nothing happens."
+        return Observation(self._write(text), done=False, success=False, skill=skill)
 
     def commands(self, task: HouseholdTask, history: tuple[str, ...]) -> tuple[str, ...]:
         """The engine's admissible commands, sorted."""

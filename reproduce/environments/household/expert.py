@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NoReturn
 
 from reproduce.environments.household.environment import HouseholdEnvironment, loaded_game
 from reproduce.environments.household.tables import tables
@@ -92,7 +93,7 @@ class _Episode:
         self.turns.append(Turn(observation.text, by_policy=False))
         return self.text()
 
-    def wander(self) -> None:
+    def wander(self) -> NoReturn:
         """Act at random until the episode ends."""
         while True:
             self.write(random_action(self.task, self.history, self.generator))
@@ -134,7 +135,8 @@ class _Episode:
                 self.act(f"take {things[0]} from {receptacle}")
                 self.act(f"move {things[0]} to {receptacle}")
                 distracted = False
-        raise RuntimeError(f"{self.task.identifier}: no {kind} anywhere")
+        # Possible in official games only, where a thing may lie in a place that the tables do not name.
+        return self.wander()
 
     def take(self, kind: str, places: list[str]) -> str:
         found, receptacle = self.find(kind, places)
@@ -221,14 +223,10 @@ def random_action(task: HouseholdTask, history: tuple[str, ...], generator: rand
     return generator.choice(_shared().commands(task, history))
 
 
-_SHARED: list[HouseholdEnvironment] = []
-
-
+@lru_cache(maxsize=1)
 def _shared() -> HouseholdEnvironment:
     """One environment for all random actions of a process, since what it keeps saves playing again."""
-    if not _SHARED:
-        _SHARED.append(HouseholdEnvironment())
-    return _SHARED[0]
+    return HouseholdEnvironment()
 
 
 def _can_hold(receptacle: str, item: str) -> bool:

@@ -11,7 +11,7 @@ from reproduce.environments.household.tables import BASINS, tables
 
 Placement = tuple[str, int]
 """An object type and the place of its receptacle."""
-_FACT = re.compile(r"\((receptacleType|objectType|inReceptacle) (\S+) (\S+)\)", re.IGNORECASE)
+_FACT = re.compile(r"\((receptacleType|objectType|inReceptacle)\s+(\S+)\s+(\S+)\s*\)", re.IGNORECASE)
 _AGENT, _START = "agent1", "loc_bar_00"
 
 
@@ -77,7 +77,10 @@ def contents_of(problem: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
             if name.lower() == "receptacletype":
                 held.setdefault(first.lower(), [])
     return tuple(
-        sorted((kinds[place], tuple(sorted(kinds[thing] for thing in things))) for place, things in held.items())
+        sorted(
+            (kinds.get(place, place), tuple(sorted(kinds.get(thing, thing) for thing in things)))
+            for place, things in held.items()
+        )
     )
 
 
