@@ -58,7 +58,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def panels(cache) -> dict[str, Panel[CountdownTask]]:
-    return build_panels(64, 64, 24)
+    return build_panels(48, 48, 12)
 
 
 def play(task, actions, environment=TERSE):
@@ -243,7 +243,7 @@ def check_panels(panels) -> None:
 
 def test_panels_depend_on_the_seed_alone_and_grow_by_appending(panels) -> None:
     check_panels(panels)
-    larger, other = build_panels(80, 70, 30), build_panels(64, 64, 24, train_seed=1, test_seed=1)
+    larger, other = build_panels(56, 50, 15), build_panels(48, 48, 12, train_seed=1, test_seed=1)
     for name, panel in panels.items():
         assert larger[name].tasks[: len(panel.tasks)] == panel.tasks
         assert other[name].sha256 != panel.sha256
@@ -264,7 +264,7 @@ def test_canonical_forms_see_through_the_order_of_the_numbers(panels) -> None:
 
 
 def test_the_same_train_and_test_seed_give_different_panels(panels) -> None:
-    assert not canonical_forms(build_panels(64, 64, 0, 5, 5)["train"]) & canonical_forms(panels["test"])
+    assert not canonical_forms(build_panels(48, 48, 0, 5, 5)["train"]) & canonical_forms(panels["test"])
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_impossible_levels_are_refused(sizes) -> None:
 
 def test_panels_that_cannot_be_filled_are_refused() -> None:
     with pytest.raises(ValueError, match="too few puzzles"):
-        build_panels(40, 0, 0, level=Level(2, 2, 2, 1, 4))
+        build_panels(2, 0, 0, level=Level(2, 2, 1, 2, 2))
     with pytest.raises(ValueError, match="largest result"):
         build_panels(1, 1, 1, largest_result=98)
 
@@ -289,11 +289,11 @@ def test_puzzles_come_from_the_cache_and_a_damaged_entry_is_rebuilt(panels, cach
     monkeypatch.setattr(
         engine.CountdownDataset, "_generate_expression", lambda self, rng: drawn.append(1) or build(self, rng)
     )
-    assert build_panels(64, 64, 24)["train"].sha256 == panels["train"].sha256
+    assert build_panels(48, 48, 12)["train"].sha256 == panels["train"].sha256
     assert not drawn
     for file in (cache / "countdown").glob("[!.]*/puzzles.json"):
         file.write_text(file.read_text().replace("1", "2"))
-    assert {name: panel.sha256 for name, panel in build_panels(64, 64, 24).items()} == {
+    assert {name: panel.sha256 for name, panel in build_panels(48, 48, 12).items()} == {
         name: panel.sha256 for name, panel in panels.items()
     }
     assert drawn and len(drawn) % BLOCK == 0
@@ -312,7 +312,7 @@ def test_other_processes_and_hash_seeds_draw_the_same_panels(panels, tmp_path: P
     script = (
         "import sys; from reproduce.environments.countdown import build_panels\n"
         "assert not any(name.startswith(('reasoning_gym', 'sympy', 'torch')) for name in sys.modules)\n"
-        "print(*(panel.sha256 for panel in build_panels(64, 64, 24).values()))"
+        "print(*(panel.sha256 for panel in build_panels(48, 48, 12).values()))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "RL_CLAIMS_CACHE": str(tmp_path)}
     printed = subprocess.run(
