@@ -22,7 +22,7 @@ ALLOWED = {
     "theory": {"theory"} | THEORY,
     "methods": {"methods", "theory"} | THEORY | TRAINING,
     # What reproduce imports must be declared, even where trl happens to bring it along.
-    "reproduce": OURS | DECLARED | {"pypandoc", "fast_downward"},
+    "reproduce": OURS | DECLARED | {"pypandoc", "fast_downward", "jericho"},
 }
 
 
