@@ -143,7 +143,7 @@ def _episodes(file: LogFile, task: Any, samples: Iterable[Any], rule: ScoreRule)
         except ValueError as error:
             raise UserError(f"{file.path}: score {name} of sample {identifier!r}, epoch {epoch}, {error}") from None
         questions.append(f"{task}/{identifier}" if isinstance(task, str) else identifier)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if failed:
         notes = (
             f"{file.path}: {failed:,} samples have no score {name} (they ended in an error or were not scored) and are "

@@ -76,7 +76,7 @@ def _episodes(
         questions += [question] * len(values)
         scores += values
         unscored += max(0, _repeats(row) - len(values))
-    notes = ()
+    notes: tuple[str, ...] = ()
     if unscored:
         notes = (
             f"{file.path}: {unscored:,} sampled answers have no score of their own (filter {chosen_filter!r} keeps one "

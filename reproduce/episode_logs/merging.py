@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,10 +38,11 @@ def merge(files: Sequence[CountRows]) -> EpisodeCounts:
         owner[cell] = number
         n += np.bincount(cell, weights=file.n, minlength=n.size)
         c += np.bincount(cell, weights=file.c, minlength=n.size)
+    sources = ", ".join(file.source for file in files)
     if n.max(initial=0) > LARGEST_N:
-        raise UserError(f"n of {n.max():.0f} episodes for one question; at most {LARGEST_N:,}")
+        raise UserError(f"{sources}: {n.max():.0f} episodes of one question; at most {LARGEST_N:,}")
     if not n.any():
-        raise UserError("there are no episodes: n is 0 everywhere")
+        raise UserError(f"{sources}: no episodes, n is 0 everywhere")
     return EpisodeCounts(
         policies=policies,
         questions=questions,
@@ -95,7 +97,7 @@ def _cells(
 
 
 def _check_repeats(
-    files: Sequence[CountRows], number: int, cell: np.ndarray, owner: np.ndarray, labels: tuple[tuple, ...]
+    files: Sequence[CountRows], number: int, cell: np.ndarray, owner: np.ndarray, labels: tuple[Any, ...]
 ) -> None:
     """Counts are whole: a second row for the same cell is a mistake, not more data."""
     file = files[number]

@@ -57,9 +57,10 @@ def rows_of_table(file: LogFile, table: PlainTable, rule: ScoreRule) -> CountRow
         if column in table.columns and said is not None:
             raise UserError(f"{source}: has a column {column} of its own; name it without POLICY or T before it")
     questions, question = _names(table, "question")
-    policies, policy = (file.policy or file.path.stem,), np.zeros(table.rows, dtype=np.int64)
     if "policy" in table.columns:
         policies, policy = _names(table, "policy")
+    else:
+        policies, policy = (file.policy or file.path.stem,), np.zeros(table.rows, dtype=np.int64)
     depth = None if file.depth is None else np.full(table.rows, file.depth)
     if "T" in table.columns:
         depth = _numbers(table, "T", cap_of)

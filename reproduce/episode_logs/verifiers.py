@@ -49,7 +49,7 @@ def rows_of_rollouts(file: LogFile, rows: Iterable[tuple[int, dict[str, Any]]], 
         if model:
             models[model] = None
     model = next(iter(models)) if len(models) == 1 else _model_beside(file)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if failed:
         notes = (f"{file.path}: {failed:,} rollouts ended in an error and count with the score that the log gives",)
     return rows_of_one_policy(
