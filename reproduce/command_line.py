@@ -224,6 +224,44 @@ class Bases:
         build_bases(console, self.paper, self.profile, self.settings, self.seeds, self.out, self.workers, self.threads)
 
 
+@dataclass(frozen=True)
+class PassKt:
+    """PASS@(k,T) of your own episodes: surface with bands, paired tests, boundary and self-null. Needs no model."""
+
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = ()
+    """Tables (.csv, .jsonl, .parquet) with columns policy, question, T and success, or n and c in its place (policy and
+    T may be missing), or sample logs of lm-evaluation-harness, inspect_ai (.eval, .json) and verifiers. POLICY=FILE or
+    POLICY@T=FILE says the policy and T of a file that does not."""
+    score: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """The score or column that counts, where a log has several; else the only one, `success` or `reward`."""
+    threshold: Annotated[float | None, tyro.conf.arg(metavar="X")] = None
+    """Smallest score that is a success. When left out, scores must be 0 or 1."""
+    k: Annotated[str, tyro.conf.arg(metavar="A,B")] = ""
+    """Numbers of samples, with commas between them; powers of two up to the smallest n when left out."""
+    baseline: Annotated[str | None, tyro.conf.arg(metavar="POLICY")] = None
+    """Policy the others are compared with; the first one when left out."""
+    figure: Annotated[str, tyro.conf.arg(metavar="PATH")] = "pass_kt.png"
+    """Where the figure goes, .png, .svg or .pdf; `none` for no figure."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Also write all numbers as JSON."""
+    seed: int = 0
+    """Seed of bootstrap and sign flips."""
+    resamples: int = 10_000
+    """Bootstrap resamples and sign patterns."""
+    level: float = 0.95
+    """Level of intervals and bands."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.episode_logs.scores import ScoreRule
+        from reproduce.pass_kt_analysis import Settings
+        from reproduce.pass_kt_command import show_pass_kt
+
+        ks = tuple(sorted(set(_numbers("--k", self.k)))) if self.k else None
+        settings = Settings(ks, self.baseline, self.level, self.resamples, self.seed)
+        figure = None if self.figure == "none" else Path(self.figure)
+        show_pass_kt(console, self.files, ScoreRule(self.score, self.threshold), settings, figure, self.json)
+
+
 COMMANDS: dict[str, Any] = {
     "list": List,
     "plan": Plan,
@@ -233,6 +271,7 @@ COMMANDS: dict[str, Any] = {
     "show": Show,
     "env": Environment,
     "bases": Bases,
+    "pass-kt": PassKt,
 }
 WITH_SETTINGS = tuple(name for name, command in COMMANDS.items() if SETTINGS in {item.name for item in fields(command)})
 
