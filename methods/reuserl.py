@@ -1,0 +1,273 @@
+"""ReuseRL: the segmentation cost of skills in the reward (Skill Reuse as Compression in Agentic RL, arXiv 2605.31509).
+
+    r(tau) = R(tau) - lambda c(tau)  for successes, 0 for failures
+    c(tau) = seg(phi(tau), C) / T_max
+
+R: outcome, 0 or 1; phi: one abstract symbol of the alphabet Sigma for each action; seg(s, C): fewest phrases of the
+dictionary C that make up s; T_max: the horizon. C is extracted at each step from the batch's successes B+ and a FIFO
+buffer G of earlier ones, by greedy pair merging that must lower a two-part description length (`theory.mdl`,
+`theory.skill_extraction`), with phrases of at most L symbols.
+
+The only change with respect to GRPO is the reward. Rewards are standardised in their group by TRL's
+`scale_rewards="group"`; lambda then cancels in a group of successes only (specification, trap 9.1), and matters there
+with `scale_rewards="none"`.
+
+What was read: of the paper only title, abstract, footnote 1 and the start of section 1. The method comes from
+third-party digests, and where these are silent from defaults of this project (specification, sections 1.3, 2 and
+6.1): horizon rather than length as denominator, storage and data in bits with a sum over strings, 1,024 strings in
+the buffer, 50 strings before the first extraction, scoring with the dictionary of the same step. lambda lies below 1,
+since 1 would put a success of full length level with a failure.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather, pad_across_processes
+from numpy.typing import ArrayLike, NDArray
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
+from methods.reuserl_metrics import dictionary_metrics, success_metrics
+from theory.segmentation import phrase_counts
+
+PENALTIES = ("additive", "discount", "scaled")
+PENALISED = ("success", "all")
+SCORE_WITH = ("current", "previous")
+INVALID_ACTIONS = ("symbol", "drop")
+INVALID = "invalid"
+"""The symbol of an action that the environment did not understand or refused."""
+
+
+@dataclass(frozen=True)
+class PenaltySettings:
+    """How the cost enters the reward.
+
+    weight: lambda. penalty: with c = seg/T_max, `additive` gives R - lambda c, `scaled` R (1 - lambda c), `discount`
+    R gamma^seg with gamma = (1 - lambda)^(1/T_max); all three leave 1 - lambda to a success at c = 1.
+    penalise: `all` subtracts the additive cost from failures too. score_with: the dictionary that this batch gives, or
+    the one before it. invalid_actions: `drop` leaves the symbol `invalid` out of skill strings.
+    Raises ValueError for an unknown switch, for lambda outside [0, 1), where a success need not beat a failure, and
+    for penalised failures with a penalty that multiplies R = 0.
+    """
+
+    weight: float = 0.3
+    penalty: str = "additive"
+    penalise: str = "success"
+    score_with: str = "current"
+    invalid_actions: str = "symbol"
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("penalty", PENALTIES),
+            ("penalise", PENALISED),
+            ("score_with", SCORE_WITH),
+            ("invalid_actions", INVALID_ACTIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if not 0 <= self.weight < 1:
+            raise ValueError(f"weight must be at least 0 and below 1, got {self.weight}")
+        if self.penalise == "all" and self.penalty != "additive":
+            raise ValueError(f"a {self.penalty} penalty multiplies R = 0: failures can only be penalised additively")
+
+    def rewards(self, success: ArrayLike, costs: ArrayLike) -> NDArray[np.float64]:
+        """r of each episode from R and c, both (episodes,). Every success lies above every failure.
+
+        Source: section 2.6; `discount` and `scaled` section 6.1.
+        """
+        outcome, cost = np.asarray(success, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+        if self.penalty == "discount":
+            return np.asarray(outcome * (1 - self.weight) ** cost)
+        if self.penalty == "scaled":
+            return outcome * (1 - self.weight * cost)
+        penalised = outcome if self.penalise == "success" else np.ones_like(outcome)
+        return outcome - self.weight * cost * penalised
+
+
+@dataclass(frozen=True)
+class _Episodes:
+    """The episodes of all processes in order of rank, and which of them are this process's own."""
+
+    strings: list[bytes]
+    success: NDArray[np.bool_]
+    own: slice
+
+
+class SkillReuseReward(TrainerCallback, ExportableState):
+    """ReuseRL as reward function and callback of `trl.GRPOTrainer`: pass it as both.
+
+    alphabet: names of the abstract symbols Sigma, `invalid` among them if actions can be. horizon: T_max, the most
+    symbols of an episode. outcome: a TRL reward function that returns 1 for success and 0 for failure; without it the
+    column `success` is read. skills: phi, from a completion as TRL hands it over to its symbols; without it the
+    column `skills`. penalty, dictionary: see `PenaltySettings` and `DictionarySettings`.
+
+    The buffer and dictionary are the same on every process and are saved in the trainer's state with each checkpoint;
+    in evaluation episodes are scored and change nothing. Errors (ValueError): a symbol outside the alphabet, an
+    episode over the horizon, an outcome other than 0 and 1.
+
+    >>> from methods.reuserl import SkillReuseReward
+    >>> def solved(completions, **columns): return [float(text.endswith("deliver")) for text in completions]
+    >>> def verbs(completion): return [word for word in completion.split() if word in VERBS]
+    >>> reuse = SkillReuseReward(VERBS, horizon=32, outcome=solved, skills=verbs)
+    >>> trainer = GRPOTrainer(model, reward_funcs=reuse, callbacks=[reuse], args=arguments, train_dataset=dataset)
+    """
+
+    def __init__(
+        self,
+        alphabet: Sequence[str],
+        horizon: int,
+        outcome: Callable[..., Sequence[float]] | None = None,
+        skills: Callable[[Any], Sequence[str]] | None = None,
+        penalty: PenaltySettings | None = None,
+        dictionary: DictionarySettings | None = None,
+    ) -> None:
+        if len(set(alphabet)) != len(alphabet):
+            raise ValueError("the alphabet names a symbol twice")
+        if horizon < 1:
+            raise ValueError(f"horizon must be at least 1, got {horizon}")
+        self.penalty = penalty or PenaltySettings()
+        self.horizon, self.outcome, self.skills = horizon, outcome, skills
+        # `invalid` comes last, so that the other numbers are the same with and without it.
+        self.alphabet = tuple(sorted(alphabet, key=lambda symbol: symbol == INVALID))
+        self._number = {symbol: number for number, symbol in enumerate(self.alphabet)}
+        self._dropped = INVALID in self._number and self.penalty.invalid_actions == "drop"
+        self.learner = DictionaryLearner(len(self.alphabet) - self._dropped, dictionary or DictionarySettings())
+        self.model: Any = None
+
+    @property
+    def phrases(self) -> tuple[tuple[str, ...], ...]:
+        """The phrases of two symbols and more of the dictionary in force, in words."""
+        return tuple(tuple(self.alphabet[symbol] for symbol in phrase) for phrase in self.learner.dictionary.phrases)
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        log_metric: Callable[[str, float], None] | None = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        **columns: Any,
+    ) -> list[float]:
+        """r of each of this process's episodes."""
+        if self.model is None:
+            raise ValueError("pass the object in `callbacks` too: the callback keeps buffer and dictionary")
+        success = self._outcomes(prompts, completions, columns)
+        everyone = _gathered(self._strings(completions, columns), success)
+        invalid_share = self._invalid_share(everyone.strings)
+        if self._dropped:
+            invalid = bytes([self._number[INVALID]])
+            everyone = _Episodes([s.replace(invalid, b"") for s in everyone.strings], everyone.success, everyone.own)
+        successes = [string for string, solved in zip(everyone.strings, everyone.success, strict=True) if solved]
+        if self.model.training and self.penalty.score_with == "current":
+            self.learner.observe(successes)
+        dictionary, segmenter = self.learner.dictionary, self.learner.settings.extraction.segmenter
+        counts = phrase_counts(everyone.strings, dictionary, segmenter)
+        if log_metric:
+            metrics = dictionary_metrics(dictionary, self.learner.corpus_size)
+            metrics |= {"reuse/success": float(everyone.success.mean()), "reuse/invalid_share": invalid_share}
+            if successes:
+                found = counts[everyone.success]
+                metrics |= success_metrics(successes, found, dictionary.alphabet_size, self.horizon)
+            for name, value in metrics.items():
+                log_metric(name, value)
+        if self.model.training and self.penalty.score_with == "previous":
+            self.learner.observe(successes)
+        costs = counts[everyone.own] / self.horizon
+        if log_extra:
+            log_extra("skill_cost", costs.tolist())
+        return self.penalty.rewards(success, costs).tolist()
+
+    def _outcomes(self, prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> list[bool]:
+        if self.outcome is not None:
+            values = self.outcome(prompts=prompts, completions=completions, **columns)
+        elif "success" in columns:
+            values = columns["success"]
+        else:
+            raise ValueError("no column `success`: give `outcome`, a function that tells successes")
+        if any(value not in (0, 1) for value in values):
+            raise ValueError("an outcome must be 1 for success or 0 for failure; partial credit has no place in R")
+        return [bool(value) for value in values]
+
+    def _strings(self, completions: Sequence[Any], columns: dict[str, Any]) -> list[bytes]:
+        if self.skills is not None:
+            named = [self.skills(completion) for completion in completions]
+        elif "skills" in columns:
+            named = columns["skills"]
+        else:
+            raise ValueError("no column `skills`: give `skills`, a function from a completion to its symbols")
+        strings = []
+        for symbols in named:
+            if len(symbols) > self.horizon:
+                raise ValueError(f"an episode has {len(symbols)} symbols, more than the horizon of {self.horizon}")
+            unknown = [symbol for symbol in symbols if symbol not in self._number]
+            if unknown:
+                raise ValueError(f"symbol {unknown[0]!r} is not in the alphabet {', '.join(self.alphabet)}")
+            strings.append(bytes([self._number[symbol] for symbol in symbols]))
+        return strings
+
+    def _invalid_share(self, strings: Sequence[bytes]) -> float:
+        """Share of invalid actions among all, as logged whether or not they are dropped."""
+        joined = b"".join(strings)
+        if INVALID not in self._number or not joined:
+            return 0.0
+        return joined.count(self._number[INVALID]) / len(joined)
+
+    # ---- callback
+
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Know the model, whose mode tells training from evaluation."""
+        if args.restore_callback_states_from_checkpoint:
+            # That option replaces the callback by a new one, which the reward function would not be.
+            raise ValueError(
+                "leave restore_callback_states_from_checkpoint off: buffer and dictionary resume by themselves"
+            )
+        self.model = kwargs["model"]
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take buffer and dictionary from the checkpoint, if training continues from one."""
+        self.model = kwargs["model"]
+        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        if isinstance(saved, list):
+            raise ValueError("a trainer can hold one reward of this kind only")
+        attributes = saved["attributes"]
+        if attributes["alphabet"] != list(self.alphabet):
+            raise ValueError(f"the checkpoint's alphabet is {', '.join(attributes['alphabet'])}, not the one given")
+        self.learner.restore(attributes["dictionary"])
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say so if no phrase was ever learned: the arm is then a length penalty."""
+        if self.learner.settings.learns and not self.learner.dictionary.phrases:
+            warnings.warn("the dictionary held single symbols to the end: the cost was a length penalty", stacklevel=2)
+
+    def state(self) -> dict[str, Any]:
+        """What the trainer saves with each checkpoint."""
+        return {"args": {}, "attributes": {"alphabet": list(self.alphabet), "dictionary": self.learner.state()}}
+
+
+def _gathered(strings: Sequence[bytes], success: Sequence[bool]) -> _Episodes:
+    """The episodes of all processes, each of which has as many."""
+    process = PartialState()
+    rows, longest = len(strings), max(map(len, strings))
+    own = slice(process.process_index * rows, (process.process_index + 1) * rows)
+    if process.num_processes == 1:
+        return _Episodes(list(strings), np.array(success, dtype=bool), own)
+    # Tensors rather than objects: nothing is pickled, and every backend has them. A row: outcome, length, symbols.
+    table = np.zeros((rows, 2 + longest), dtype=np.int64)
+    table[:, 0], table[:, 1] = success, [len(string) for string in strings]
+    for row, string in zip(table, strings, strict=True):
+        row[2 : 2 + len(string)] = np.frombuffer(string, dtype=np.uint8)
+    found = gather(pad_across_processes(torch.from_numpy(table).to(process.device), dim=1)).cpu().numpy()
+    symbols, lengths = found[:, 2:].astype(np.uint8), found[:, 1].tolist()
+    everyone = [row[:length].tobytes() for row, length in zip(symbols, lengths, strict=True)]
+    return _Episodes(everyone, found[:, 0].astype(bool), own)
