@@ -191,6 +191,54 @@ class Show:
 
 
 @dataclass(frozen=True)
+class Play:
+    """Play a task of an environment in the terminal; Ctrl-D stops. No model."""
+
+    environment: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]
+    """retrieval, countdown, cooking, household or reasoning."""
+    panel: Annotated[str, tyro.conf.arg(metavar="PANEL")] = "test"
+    """train, test or ood."""
+    category: Annotated[str | None, tyro.conf.arg(metavar="CATEGORY")] = None
+    """Category of the task; any when left out."""
+    number: int = 0
+    """Which task, counted from 0."""
+    texts: Annotated[str, tyro.conf.arg(metavar="TEXTS")] = "full"
+    """full: the engine's own words; terse: the few that a tiny model reads."""
+    rounds: int | None = None
+    """Actions until the episode ends; the task's own horizon when left out."""
+    expert: bool = False
+    """Watch the scripted expert instead."""
+    explain: bool = False
+    """Print what the task asks, where its trap lies and a solution; do not play."""
+    seed: int = 0
+    """Seed of the panel."""
+    alfworld_data: OptionalFolder = None
+    """household: play the official games of this folder."""
+    dataset: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """reasoning: a JSONL or Parquet file with columns question and answer."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.play import open_game, play_in_terminal
+
+        if min(self.number, self.seed) < 0:
+            raise UserError("--number and --seed must not be negative")
+        if self.rounds is not None:
+            _at_least_one(rounds=self.rounds)
+        game = open_game(
+            self.environment,
+            self.panel,
+            self.category,
+            self.number,
+            self.texts,
+            self.rounds,
+            self.seed,
+            self.alfworld_data,
+            self.dataset,
+        )
+        play_in_terminal(console, game, self.expert, self.explain)
+
+
+@dataclass(frozen=True)
 class Environment:
     """Show versions and hardware."""
 
@@ -269,6 +317,7 @@ COMMANDS: dict[str, Any] = {
     "report": Report,
     "audit": Audit,
     "show": Show,
+    "play": Play,
     "env": Environment,
     "bases": Bases,
     "pass-kt": PassKt,

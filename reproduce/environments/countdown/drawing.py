@@ -15,6 +15,7 @@ from reproduce.storage import UserError
 
 BLOCK = 16
 """Draws in one entry of the cache."""
+MISSING = "countdown needs reasoning-gym; install rl-claims[countdown]"
 _FILE = "puzzles.json"
 
 
@@ -57,7 +58,7 @@ def engine_version() -> str:
     try:
         return importlib.metadata.version("reasoning-gym")
     except importlib.metadata.PackageNotFoundError:
-        raise UserError("countdown needs reasoning-gym; install rl-claims[countdown]") from None
+        raise UserError(MISSING) from None
 
 
 def puzzles(level: Level, stream: str) -> Iterator[Puzzle]:
@@ -74,8 +75,10 @@ def _block(level: Level, stream: str, block: int) -> list[Puzzle]:
 
 
 def _draw(folder: Path, level: Level, stream: str, block: int) -> None:
-    from reasoning_gym.games.countdown import CountdownConfig, CountdownDataset
-
+    try:
+        from reasoning_gym.games.countdown import CountdownConfig, CountdownDataset
+    except ImportError:
+        raise UserError(MISSING) from None
     seed = int.from_bytes(hashlib.sha256(f"countdown {stream}".encode()).digest()[:7], "big")
     config = CountdownConfig(
         min_numbers=level.fewest_numbers,
