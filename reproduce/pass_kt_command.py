@@ -27,6 +27,7 @@ FEWEST_RESAMPLES, MOST_RESAMPLES = 100, 200_000
 VALUE_WIDTH, DIFFERENCE_WIDTH = 12, 15
 """Widths of a column of cells, with what stands between columns."""
 LONGEST_NAME = 18
+FEW_QUESTIONS = 20
 
 
 def show_pass_kt(
@@ -123,6 +124,8 @@ def _surface_notes(surface: PolicySurface) -> Iterator[str]:
         )
     if surface.questions < 2:
         yield "a single question has no interval"
+    elif surface.questions < FEW_QUESTIONS:
+        yield f"{surface.questions} questions are few to resample; the intervals tend to be too narrow"
 
 
 def _print_surfaces(console: Console, analysis: Analysis) -> None:

@@ -32,10 +32,7 @@ LOCAL_HEADER = 30
 
 def rows_of_json(file: LogFile, rule: ScoreRule) -> CountRows:
     """Read a `.json` log. Raises UserError for JSON that is none."""
-    try:
-        log = parsed_json(file.path.read_bytes(), str(file.path))
-    except UnicodeDecodeError:
-        raise UserError(f"{file.path}: not UTF-8 text") from None
+    log = parsed_json(file.path.read_bytes(), str(file.path))
     if not isinstance(log, dict) or not isinstance(log.get("eval"), dict):
         raise UserError(f"{file.path}: no log of inspect_ai; tables are read as .jsonl, .csv or .parquet")
     samples = log.get("samples")

@@ -128,6 +128,7 @@ def test_notes_say_what_was_done_with_uneven_data():
         "base: no value at k = 8, since 2 of 3 questions have fewer than 8 episodes",
         "grpo: no value at k = 8, since 3 of 3 questions",
         "grpo - base: paired on 2 questions; left out 1 only in the first and 1 only in the second",
+        "base, grpo: 3 questions are few to resample",
         "boundary at unequal n",
     ):
         assert part in said
