@@ -84,7 +84,8 @@ def open_game(
     module = importlib.import_module(f"reproduce.environments.{name}")
     if dataset is not None:
         return _data_set_game(module, dataset, number)
-    tasks = _tasks(module, panel, number, seed, games)
+    # Where categories take turns, as in cooking, every second task is of the category.
+    tasks = _tasks(module, panel, number if category is None else 2 * number + 1, seed, games)
     categories = tuple(dict.fromkeys(task.category for task in tasks))
     if category is not None and category not in categories:
         raise UserError(f"no task of category {category!r} in {panel}; {nearest(category, categories)}")
