@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,34 @@ def test_without_a_forced_answer_the_episode_ends_with_the_rounds() -> None:
     assert tools.get_reward() == 1.0
     with pytest.raises(ValueError, match="at least 1"):
         EpisodeTools(SearchOnly(), TASKS, 0)
+
+
+ENGINES = ("countdown", "cooking", "household", "reasoning")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_tools_and_protocol_agree_on_every_engine(name: str) -> None:
+    """Expert, random and mixed play of every environment: the same texts and rewards by either way."""
+    module = importlib.import_module(f"reproduce.environments.{name}")
+    tasks = module.build_panels(1, 1, 1)["test"].tasks
+    environment = getattr(module, f"{name.capitalize()}Environment")()
+    rewards = []
+    for place, task in enumerate(tasks):
+        rounds = getattr(task, "horizon", module.HORIZON)
+        generator = random.Random(place)
+        drawn = [module.random_action(task, (), generator) for _ in range(rounds)]
+        solution = list(module.solve(task))
+        # Two environments: nothing that one of them remembers may help the other.
+        tools = EpisodeTools(getattr(module, f"{name.capitalize()}Environment")(), tasks, rounds)
+        for actions in (solution, drawn, [*drawn[:1], *solution], ["%s \x00 ../", *solution]):
+            tools.reset(place=place)
+            written = [tools.act(action) for action in actions]
+            expected, reward = play_protocol(environment, task, rounds, actions)
+            assert written[: len(expected)] == expected
+            assert tools.get_reward() == reward
+            rewards.append(reward)
+        assert rewards[-4] == 1.0, "the expert wins"
+    assert 0.0 in rewards
 
 
 def test_trl_plays_it(tmp_path: Path) -> None:
