@@ -206,10 +206,10 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         for symbols in named:
             if len(symbols) > self.horizon:
                 raise ValueError(f"an episode has {len(symbols)} symbols, more than the horizon of {self.horizon}")
-            unknown = [symbol for symbol in symbols if symbol not in self._number]
-            if unknown:
-                raise ValueError(f"symbol {unknown[0]!r} is not in the alphabet {', '.join(self.alphabet)}")
-            strings.append(bytes([self._number[symbol] for symbol in symbols]))
+            try:
+                strings.append(bytes(map(self._number.__getitem__, symbols)))
+            except KeyError as unknown:
+                raise ValueError(f"symbol {unknown} is not in the alphabet {', '.join(self.alphabet)}") from None
         return strings
 
     def _invalid_share(self, strings: Sequence[bytes]) -> float:

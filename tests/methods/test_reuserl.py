@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from trl import GRPOConfig
 
 import methods.reuserl
+from benchmarks.reuserl import smallest_bits
 from methods.grpo import GRPOWithGroupMetrics
 from methods.reuserl import PENALTIES, PenaltySettings, SkillReuseReward
 from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings, in_random_order, matched_random_dictionary
@@ -370,6 +371,11 @@ def test_a_frozen_dictionary_needs_the_alphabet_of_the_episodes() -> None:
         SkillReuseReward(ALPHABET, HORIZON, dictionary=DictionarySettings("frozen", SkillDictionary(5, 4)))
 
 
+def test_the_brute_force_of_the_benchmark_finds_the_optimum_worked_out_by_hand() -> None:
+    # Twenty symbols 0 1 0 1 ..: 20 bits alone; with (0, 1) 2 + 10 log2 3; with (1, 0) 2 + 11 log2 3; with both 4 + 20.
+    assert smallest_bits([bytes([0, 1] * 10)], 2, 2) == pytest.approx(2 + 10 * np.log2(3))
+
+
 # ---- what is logged
 
 
@@ -481,6 +487,16 @@ def test_resume_keeps_buffer_and_dictionary_exactly(tmp_path: Path, changes: dic
         for trainer in (straight, continued)
     ]
     assert logs[0] == logs[1] and len(logs[0]) == 4
+
+
+def test_evaluation_through_the_trainer_leaves_the_dictionary_alone(tmp_path: Path) -> None:
+    reward = SkillReuseReward(ALPHABET, HORIZON, dictionary=LEARNED)
+    trainer = trainer_of(tmp_path, reward, max_steps=3, per_device_eval_batch_size=16)
+    trainer.train()
+    before = reward.state()
+    found = trainer.evaluate(Dataset.from_list([{"prompt": verb} for verb in VERBS[:4]]))
+    assert reward.state() == before and reward.phrases
+    assert 0 < found["eval_reuse/success_cost"] < 1
 
 
 def test_a_checkpoint_made_without_the_reward_can_be_continued_and_saved(tmp_path: Path) -> None:

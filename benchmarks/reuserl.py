@@ -1,0 +1,320 @@
+"""How fast ReuseRL is, and how far greedy extraction is from the best dictionary.
+
+    python -m benchmarks.reuserl
+
+Extraction of a dictionary and segmentation are timed on strings of at most 50 symbols from a known grammar. Beside
+extraction runs the BPE trainer of `tokenizers` on the same strings, with the same cap on phrases and as many phrases.
+It solves an easier problem: its merges replace the pair for good, and it stops at a given size, so that it neither
+segments again nor weighs a phrase's bits. On small alphabets every dictionary is tried, and the gap is that of the
+greedy one's description length to the smallest. On the large corpora, where that is out of reach, stands the
+description length with the grammar's own routines, which the greedy search does not know.
+
+The share of an RL step is that of the reward's seconds in a step of the laptop profile's retrieval training, once with
+that training's own skill strings and once for as many episodes of up to 50 symbols with a full buffer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from datasets import Dataset
+from rich.console import Console
+from tokenizers import Tokenizer, models, trainers
+from trl import GRPOConfig
+
+from methods.grpo import GRPOWithGroupMetrics
+from methods.reuserl import SkillReuseReward
+from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
+from reproduce.bases import committed_folder
+from reproduce.configuration import SamplingConfig, TrainingConfig
+from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
+from reproduce.environments.retrieval.vocabulary import ENTITY_RELATIONS, NUMBER_RELATIONS
+from reproduce.machine import describe_machine, describe_source, package_versions
+from reproduce.policies import load_policy
+from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
+from reproduce.storage import write_json
+from theory.mdl import description_length
+from theory.segmentation import phrase_counts
+from theory.skill_extraction import ExtractionSettings, extract_dictionary
+from theory.skill_grammar import SkillGrammar
+from theory.skill_strings import SkillDictionary
+
+EXTRACTION_SECONDS, SEGMENTATION_SECONDS, STEP_SHARE = 0.05, 0.002, 0.01
+LONGEST = 50
+SMALL = ((2, 3), (3, 2))
+"""(alphabet, L) with 12 and 9 possible phrases: 4,096 and 512 dictionaries."""
+SKILLS = (*(f"search {relation}" for relation in (*ENTITY_RELATIONS, *NUMBER_RELATIONS, "other")), "answer", "invalid")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Sizes of the measurement."""
+
+    corpus: int = 2048
+    """Strings that a dictionary is extracted from."""
+    batch: int = 256
+    """Strings that are segmented at once."""
+    alphabets: tuple[int, ...] = (5, 9, 26)
+    """Numbers of symbols."""
+    small_corpora: int = 20
+    """Corpora for each small alphabet, of 8 to 64 strings."""
+    repeats: int = 7
+    """Timed repeats; the fastest counts."""
+    steps: int = 8
+    """RL steps; the first is not counted."""
+    out: Path = Path("reports/benchmarks/reuserl.json")
+    """Where the numbers go."""
+
+
+def grammar(alphabet_size: int) -> SkillGrammar:
+    """Sub-routines of one to four symbols, drawn at random, in strings of up to 50 symbols; a tenth is noise."""
+    generator = np.random.default_rng(alphabet_size)
+    lengths = (1, 1, 2, 2, 3, 3, 4, 4)
+    routines = tuple(tuple(generator.integers(0, alphabet_size, length).tolist()) for length in lengths)
+    return SkillGrammar(alphabet_size, routines, (1.0,) * len(lengths), 2, 18, noise=0.1, horizon=LONGEST)
+
+
+def fastest(task: Callable[[], Any], repeats: int) -> float:
+    """Seconds of the fastest repeat."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def train_bpe(strings: Sequence[bytes], dictionary: SkillDictionary) -> Tokenizer:
+    """The BPE trainer of `tokenizers`, every string a word: as many phrases of at most as many symbols."""
+    tokenizer = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=dictionary.size, max_token_length=dictionary.max_phrase_length, show_progress=False
+    )
+    tokenizer.train_from_iterator(("".join(chr(65 + symbol) for symbol in string) for string in strings), trainer)
+    return tokenizer
+
+
+def bpe_dictionary(tokenizer: Tokenizer, like: SkillDictionary) -> SkillDictionary:
+    """What the BPE trainer found, as a dictionary of ours."""
+    phrases = tuple(tuple(ord(letter) - 65 for letter in token) for token in tokenizer.get_vocab() if len(token) > 1)
+    return SkillDictionary(like.alphabet_size, like.max_phrase_length, phrases)
+
+
+def measure_extraction(alphabet_size: int, options: Options) -> dict[str, Any]:
+    """Seconds of extraction, BPE and segmentation on one corpus, and what the dictionaries are worth."""
+    strings = grammar(alphabet_size).draw(options.corpus, np.random.default_rng(0))
+    dictionary = extract_dictionary(strings, alphabet_size)
+    theirs = bpe_dictionary(train_bpe(strings, dictionary), dictionary)
+    singletons = SkillDictionary(alphabet_size, dictionary.max_phrase_length)
+    routines = tuple({routine for routine in grammar(alphabet_size).routines if len(routine) > 1})
+    true = SkillDictionary(alphabet_size, dictionary.max_phrase_length, routines)
+    batch = strings[: options.batch]
+    return {
+        "alphabet": alphabet_size,
+        "mean_length": statistics.fmean(map(len, strings)),
+        "distinct": len(set(strings)),
+        "phrases": len(dictionary.phrases),
+        "extraction_seconds": fastest(lambda: extract_dictionary(strings, alphabet_size), options.repeats),
+        "bpe_seconds": fastest(lambda: train_bpe(strings, dictionary), options.repeats),
+        "segmentation_seconds": fastest(lambda: phrase_counts(batch, dictionary), options.repeats),
+        "bits": description_length(strings, dictionary).total_bits,
+        "bpe_phrases": len(theirs.phrases),
+        "bpe_bits": description_length(strings, theirs).total_bits,
+        "true_routines_bits": description_length(strings, true).total_bits,
+        "singleton_bits": description_length(strings, singletons).total_bits,
+    }
+
+
+def smallest_bits(strings: Sequence[bytes], alphabet_size: int, cap: int) -> float:
+    """The least description length over every dictionary with phrases of at most `cap` symbols."""
+    phrases = [
+        phrase
+        for length in range(2, cap + 1)
+        for phrase in itertools.product(range(alphabet_size), repeat=length)
+        if any(bytes(phrase) in string for string in strings)
+    ]
+    return min(
+        description_length(strings, SkillDictionary(alphabet_size, cap, chosen)).total_bits
+        for size in range(len(phrases) + 1)
+        for chosen in itertools.combinations(phrases, size)
+    )
+
+
+def measure_gap(alphabet_size: int, cap: int, corpora: int) -> dict[str, Any]:
+    """Relative excess of the greedy dictionary's bits over the smallest, one value a corpus."""
+    generator = np.random.default_rng((alphabet_size, cap))
+    gaps, phrases = [], []
+    for corpus in range(corpora):
+        routines = tuple(tuple(generator.integers(0, alphabet_size, 2 + place % 2).tolist()) for place in range(3))
+        law = SkillGrammar(alphabet_size, routines, (1.0,) * 3, 1, 6, noise=0.05, horizon=20)
+        strings = law.draw((8, 16, 32, 64)[corpus % 4], generator)
+        found = extract_dictionary(strings, alphabet_size, ExtractionSettings(cap))
+        phrases.append(len(found.phrases))
+        best = smallest_bits(strings, alphabet_size, cap)
+        gaps.append(description_length(strings, found).total_bits / best - 1)
+    return {
+        "alphabet": alphabet_size,
+        "cap": cap,
+        "corpora": corpora,
+        "mean_phrases": statistics.fmean(phrases),
+        "mean": statistics.fmean(gaps),
+        "largest": max(gaps),
+        "optimal": sum(gap < 1e-12 for gap in gaps),
+    }
+
+
+class TimedReward(SkillReuseReward):
+    """Notes the seconds of each call."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[float]:
+        start = time.perf_counter()
+        found = super().__call__(*args, **kwargs)
+        self.seconds.append(time.perf_counter() - start)
+        return found
+
+
+def measure_step(options: Options) -> dict[str, Any]:
+    """Seconds of an RL step and of the reward in it, medians over steps."""
+    config, sampling = TrainingConfig(), SamplingConfig()
+    model, tokenizer = load_policy(committed_folder(0))
+    tasks = build_panels(config.questions_per_step * options.steps, 1, 1)["train"].tasks
+    place = {task.question: number for number, task in enumerate(tasks)}
+    sampler = EpisodeSampler(model, tokenizer, RetrievalEnvironment(), sampling)
+
+    def rollout(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        streams = UniformStreams((f"benchmark {trainer.state.global_step}",), len(prompts))
+        model.eval()
+        numbers = [place[prompt] for prompt in prompts]
+        batch = sampler.sample(tasks, numbers, [config.rounds] * len(prompts), range(len(prompts)), streams)
+        model.train()
+        skills = [batch.trajectories[found].skills for found in batch.trajectory_of_episode]
+        return rollout_columns(batch) | {"skills": skills}
+
+    reward = TimedReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(min_corpus=1))
+    reward.seconds = []
+    episodes = config.questions_per_step * config.group_size
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = GRPOConfig(
+            output_dir=folder,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            max_steps=options.steps,
+            per_device_train_batch_size=episodes,
+            num_generations=config.group_size,
+            learning_rate=config.learning_rate,
+            beta=0.0,
+            loss_type="grpo",
+            temperature=sampling.temperature,
+            max_completion_length=int(model.config.max_position_embeddings),
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = GRPOWithGroupMetrics(
+            model=model,
+            reward_funcs=reward,
+            args=arguments,
+            train_dataset=Dataset.from_list([{"prompt": task.question} for task in tasks]),
+            processing_class=tokenizer,
+            rollout_func=rollout,
+            callbacks=[reward],
+        )
+        trainer.train()
+    seconds = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
+    step = statistics.median(seconds[1:])
+    long = reward_on_long_strings(episodes, options.repeats)
+    own = statistics.median(reward.seconds[1:])
+    return {
+        "episodes": episodes,
+        "symbols": reward.horizon,
+        "step_seconds": step,
+        "reward_seconds": own,
+        "share": own / step,
+        "phrases": len(reward.phrases),
+        "long_strings_seconds": long,
+        "long_strings_share": long / step,
+    }
+
+
+def reward_on_long_strings(episodes: int, repeats: int) -> float:
+    """Seconds of taking in and scoring a batch of strings of up to 50 symbols, with a full buffer."""
+    law, generator = grammar(9), np.random.default_rng(1)
+    learner = DictionaryLearner(9, DictionarySettings())
+    learner.observe(law.draw(2 * learner.settings.buffer_size, generator))
+    batches = [law.draw(episodes, generator) for _ in range(repeats)]
+
+    def once(strings: list[bytes]) -> float:
+        start = time.perf_counter()
+        learner.observe(strings)
+        phrase_counts(strings, learner.dictionary)
+        return time.perf_counter() - start
+
+    return statistics.median(map(once, batches))
+
+
+def show(result: dict[str, Any], console: Console) -> None:
+    """The numbers beside their targets."""
+    for found in result["extraction"]:
+        console.print(
+            f"{found['alphabet']} symbols: extraction of {result['sizes']['corpus']:,} strings "
+            f"{1e3 * found['extraction_seconds']:.1f} ms (target {1e3 * EXTRACTION_SECONDS:.0f}), BPE of tokenizers "
+            f"{1e3 * found['bpe_seconds']:.1f} ms; segmentation of {result['sizes']['batch']} "
+            f"{1e3 * found['segmentation_seconds']:.2f} ms (target {1e3 * SEGMENTATION_SECONDS:.0f}); "
+            f"{found['phrases']} phrases; bits {found['bits']:,.0f}, with BPE's phrases {found['bpe_bits']:,.0f}, "
+            f"with the true routines {found['true_routines_bits']:,.0f}, with single symbols "
+            f"{found['singleton_bits']:,.0f}"
+        )
+    for found in result["gap"]:
+        console.print(
+            f"{found['alphabet']} symbols, L = {found['cap']}: greedy is optimal on {found['optimal']} of "
+            f"{found['corpora']} corpora ({found['mean_phrases']:.1f} phrases), mean gap {100 * found['mean']:.2f} %, "
+            f"largest {100 * found['largest']:.2f} %"
+        )
+    step = result["step"]
+    console.print(
+        f"RL step of {step['episodes']} episodes of at most {step['symbols']} symbols {step['step_seconds']:.2f} s, "
+        f"the reward {1e3 * step['reward_seconds']:.1f} ms: {100 * step['share']:.2f} % (target {100 * STEP_SHARE:.0f}); "
+        f"with strings of up to {LONGEST} symbols {1e3 * step['long_strings_seconds']:.1f} ms: "
+        f"{100 * step['long_strings_share']:.2f} % of the same step"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write. Exit code 2 where the options do not fit."""
+    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.reuserl", description=__doc__)
+    if min(options.corpus, options.batch, options.small_corpora, options.repeats) < 1 or options.steps < 2:
+        print("sizes must be at least 1, --steps at least 2", file=sys.stderr)
+        return 2
+    result = {
+        "machine": describe_machine(),
+        "source": describe_source(),
+        "versions": package_versions(),
+        "sizes": {name: value for name, value in asdict(options).items() if name != "out"},
+        "targets": {
+            "extraction_seconds": EXTRACTION_SECONDS,
+            "segmentation_seconds": SEGMENTATION_SECONDS,
+            "share": STEP_SHARE,
+        },
+        "extraction": [measure_extraction(size, options) for size in options.alphabets],
+        "gap": [measure_gap(size, cap, options.small_corpora) for size, cap in SMALL],
+        "step": measure_step(options),
+    }
+    show(result, Console(width=max(110, Console().width)))
+    write_json(options.out, result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
