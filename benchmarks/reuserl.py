@@ -285,9 +285,9 @@ def show(result: dict[str, Any], console: Console) -> None:
     step = result["step"]
     console.print(
         f"RL step of {step['episodes']} episodes of at most {step['symbols']} symbols {step['step_seconds']:.2f} s, "
-        f"the reward {1e3 * step['reward_seconds']:.1f} ms: {100 * step['share']:.2f} % (target {100 * STEP_SHARE:.0f}); "
-        f"with strings of up to {LONGEST} symbols {1e3 * step['long_strings_seconds']:.1f} ms: "
-        f"{100 * step['long_strings_share']:.2f} % of the same step"
+        f"the reward {1e3 * step['reward_seconds']:.1f} ms: {100 * step['share']:.2f} % "
+        f"(target {100 * STEP_SHARE:.0f}); with strings of up to {LONGEST} symbols "
+        f"{1e3 * step['long_strings_seconds']:.1f} ms: {100 * step['long_strings_share']:.2f} % of the same step"
     )
 
 
