@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import itertools
 import json
 import os
 import socket
@@ -65,9 +66,9 @@ class Advantages(GRPOWithGroupMetrics):
         return output
 
 
-def episodes(step: int, rows: int, all_right: bool = False) -> dict[str, list[Any]]:
-    """What a `rollout_func` returns, a function of step and row alone: tokens, outcomes and skills."""
-    generator = np.random.default_rng((7, step))
+def episodes(step: int, rows: int, all_right: bool = False, rank: int = 0) -> dict[str, list[Any]]:
+    """What a `rollout_func` returns, a function of step, process and row alone: tokens, outcomes and skills."""
+    generator = np.random.default_rng((7, step, rank))
     strings = GRAMMAR.draw(rows, generator)
     tokens = generator.integers(5, len(TOKENIZER), (rows, 6)).tolist()
     success = [True] * rows if all_right else (generator.random(rows) < 0.6).tolist()
@@ -100,7 +101,7 @@ def trainer_of(folder: Path, reward: Any, all_right: bool = False, **changes: An
     )
 
     def rollout(prompts: list[str], current: Any) -> dict[str, list[Any]]:
-        return episodes(current.state.global_step, len(prompts), all_right)
+        return episodes(current.state.global_step, len(prompts), all_right, current.accelerator.process_index)
 
     return Advantages(
         model=build_model(PolicyConfig(layers=1, width=16, heads=2, feed_forward=32), TOKENIZER, seed=0),
@@ -565,20 +566,15 @@ def test_the_example_of_the_docstring_trains(tmp_path: Path) -> None:
 
 WORKER = """
 import json, sys
-import numpy as np
-from accelerate import PartialState
+from pathlib import Path
 from methods.reuserl import SkillReuseReward
-from methods.reuserl_dictionary import DictionarySettings
-from tests.methods.test_reuserl import ALPHABET, HORIZON, Mode, called, strings_of
+from tests.methods.test_reuserl import ALPHABET, HORIZON, LEARNED, trainer_of, weights
 
-process = PartialState(cpu=True)
-reward = SkillReuseReward(ALPHABET, HORIZON, dictionary=DictionarySettings(min_corpus=8, buffer_size=30))
-reward.model = Mode()
-own, found = slice(16 * process.process_index, 16 * process.process_index + 16), []
-for step in range(2):
-    strings, success = strings_of(32, step), (np.random.default_rng(step).random(32) < 0.7).tolist()
-    found += called(reward, strings[own], success[own])[0]
-print(json.dumps({"state": reward.state(), "rewards": found}))
+reward = SkillReuseReward(ALPHABET, HORIZON, dictionary=LEARNED)
+trainer = trainer_of(Path(sys.argv[1]), reward, max_steps=2, per_device_train_batch_size=8)
+trainer.train()
+total = sum(float(value.double().abs().sum()) for value in weights(trainer).values())
+print("told " + json.dumps({"state": reward.state(), "rewards": trainer.rewards[:, 0].tolist(), "weights": total}))
 """
 
 
@@ -590,7 +586,7 @@ def test_two_processes_learn_one_dictionary_from_both(tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parents[2])
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER],
+            [sys.executable, "-c", WORKER, str(tmp_path)],
             stdout=subprocess.PIPE,
             cwd=root,
             text=True,
@@ -600,13 +596,16 @@ def test_two_processes_learn_one_dictionary_from_both(tmp_path: Path) -> None:
         )
         for rank in range(2)
     ]
-    told = [json.loads(process.communicate(timeout=240)[0].splitlines()[-1]) for process in started]
-    alone = reward_of(dictionary=DictionarySettings(min_corpus=8, buffer_size=30))
-    expected = [
-        called(alone, strings_of(32, step), (np.random.default_rng(step).random(32) < 0.7).tolist())[0]
-        for step in range(2)
-    ]
-    for rank in range(2):
-        assert told[rank]["state"] == alone.state()
-        assert told[rank]["rewards"] == [value for step in expected for value in step[16 * rank : 16 * rank + 16]]
-    assert alone.phrases
+    printed = [process.communicate(timeout=240)[0] for process in started]
+    lines = [[line for line in text.splitlines() if line.startswith("told ")] for text in printed]
+    first, second = (json.loads(found[-1].removeprefix("told ")) for found in lines)
+    assert first == second
+    alone, strings = DictionaryLearner(len(ALPHABET), LEARNED), list[bytes]()
+    for step in range(2):
+        both = [episodes(step, 8, rank=rank) for rank in range(2)]
+        strings = [bytes(map(ALPHABET.index, row)) for columns in both for row in columns["skills"]]
+        success = [solved for columns in both for solved in columns["success"]]
+        alone.observe(list(itertools.compress(strings, success)))
+    assert first["state"]["attributes"]["dictionary"] == alone.state() and alone.dictionary.phrases
+    costs = phrase_counts(strings, alone.dictionary) / HORIZON
+    np.testing.assert_allclose(first["rewards"], PenaltySettings().rewards(success, costs), rtol=1e-6)
