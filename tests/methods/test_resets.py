@@ -1,0 +1,615 @@
+"""RRPO and SRPO: the buffer against the closed forms of its law, and the loss on TRL against its equation."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import trl
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
+from trl import GRPOConfig
+
+from methods.grpo import GRPOWithGroupMetrics
+from methods.resets import (
+    ONE_BY_EIGHT,
+    ONE_BY_FOUR,
+    PUBLISHED_GRPO,
+    TWO_BY_FOUR,
+    Block,
+    BufferSettings,
+    Chain,
+    GRPOWithResets,
+    Request,
+    ResetChoice,
+    ResetLoss,
+    ResetRollouts,
+    Seed,
+    Split,
+    build_blocks,
+    chain_reward,
+    one_at_a_time,
+    rollout_columns,
+    standardised_in_groups,
+    uniform_step,
+)
+from theory.base_group import base_group_law, independent_group_mixed
+
+STEPS = 4
+
+
+class StubPolicy:
+    """Chains of four steps of two tokens; each succeeds with a given probability, in the order they are asked for."""
+
+    def __init__(self, success: float, seed: int = 0, fail_continuations: bool = False) -> None:
+        self.success, self.fail = success, fail_continuations
+        self.generator = np.random.default_rng(seed)
+        self.requests: list[Request] = []
+
+    def __call__(self, requests: Sequence[Request]) -> list[Chain | None]:
+        self.requests += requests
+        return [None if self.fail and one.prefix_ids else self.chain(one.prefix_ids) for one in requests]
+
+    def chain(self, prefix: tuple[int, ...] = ()) -> Chain:
+        right = bool(self.generator.random() < self.success)
+        tokens = prefix + tuple(self.generator.integers(3, 9, 2 * STEPS - len(prefix)).tolist())
+        ends = tuple(range(2, 2 * STEPS + 1, 2))
+        return Chain(tokens, ends, float(right), right, columns={"success": right})
+
+
+class Scripted(StubPolicy):
+    """Fresh chains with given outcomes; suffixes fail."""
+
+    def __init__(self, outcomes: Sequence[bool]) -> None:
+        super().__init__(0.0)
+        self.outcomes = list(outcomes)
+
+    def chain(self, prefix: tuple[int, ...] = ()) -> Chain:
+        self.success = 0.0 if prefix else float(self.outcomes.pop(0))
+        return super().chain(prefix)
+
+
+def third_step(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+    return [ResetChoice(3, generated_tokens=5) for _ in seeds]
+
+
+def blocks_of(policy: StubPolicy, prompts: int = 1, rule: Any = third_step, **settings: Any) -> list[Block]:
+    ids = [(1, 2, place) for place in range(prompts)]
+    return build_blocks(ids, policy, rule, BufferSettings(**settings), np.random.default_rng(0))
+
+
+def outcomes_of(block: Block, group: int) -> list[bool]:
+    return [row.chain.correct for row in block.rows if row.group == group]
+
+
+@pytest.mark.parametrize("success", [0.1, 0.5, 0.75, 0.9])
+@pytest.mark.parametrize("independent", [False, True])
+def test_base_group_has_the_law_of_section_2_5(success: float, independent: bool) -> None:
+    trials, rare = 1000, 3 / 1000  # What happens with less than 3/n is often not seen in n trials.
+    blocks = blocks_of(StubPolicy(success), trials, independent_base=independent)
+    base = np.array([[row.chain.correct for row in block.rows[:4]] for block in blocks])
+    mixed = base.any(axis=1) & ~base.all(axis=1)
+    law = base_group_law(success)
+    reset = np.array([bool(block.seeds) for block in blocks])
+    wanted = [success, independent_group_mixed(success, 4)] if independent else [law.success_rate, law.mixed]
+    for found, expected in zip([base.mean(axis=1), mixed, reset], [*wanted, law.reset], strict=True):
+        assert abs(found.mean() - expected) <= max(rare, 4 * found.std() / np.sqrt(trials))
+    if not independent:
+        chains = np.array([block.generated_chains for block in blocks])
+        assert abs(chains.mean() - law.rollouts) <= max(rare, 4 * chains.std() / np.sqrt(trials))
+
+
+def test_the_first_failure_is_the_seed_and_is_in_no_group() -> None:
+    policy = Scripted([True, False, False, True, True])
+    (block,) = blocks_of(policy)
+    assert outcomes_of(block, 0) == [True, False, True, True]
+    (seed,) = block.seeds
+    assert not any(row.chain is seed.chain for row in block.rows)
+    for row in block.rows[4:]:
+        assert row.chain.token_ids[:4] == seed.chain.token_ids[:4]
+        assert (row.group, row.prefix_length, row.position) == (1, 4, 0.75)
+    assert block.generated_chains == 9
+    assert block.generated_tokens == 5 * 8 + 4 * 4 + 5  # Prefixes are not generated, localization is.
+
+
+def test_the_independent_base_keeps_its_failures() -> None:
+    (block,) = blocks_of(Scripted([True, False, False, True]), independent_base=True)
+    assert outcomes_of(block, 0) == [True, False, False, True]
+    assert block.rows[1].chain is block.seeds[0].chain
+
+
+def test_without_a_failure_eight_fresh_chains_are_one_group() -> None:
+    (block,) = blocks_of(Scripted([True] * 12 + [False] * 4))
+    assert [row.group for row in block.rows] == [0] * 8
+    assert [row.prefix_length for row in block.rows] == [0] * 8
+    assert block.seeds == () and block.generated_chains == 16
+    rewards = torch.tensor([row.chain.reward for row in block.rows])
+    advantages = standardised_in_groups(rewards, torch.tensor([row.group for row in block.rows]))
+    assert advantages.tolist() == [1.0] * 4 + [-1.0] * 4
+
+
+def test_two_resets_of_four() -> None:
+    (block,) = blocks_of(Scripted([False, True, False]), split=TWO_BY_FOUR)
+    assert [row.group for row in block.rows] == [1] * 4 + [2] * 4
+    assert [seed.chain.correct for seed in block.seeds] == [False, False]
+    assert block.seeds[0].chain is not block.seeds[1].chain
+    assert block.generated_chains == 11
+
+
+@pytest.mark.parametrize(("keep", "wrong"), [(False, 0), (True, 1)])
+def test_too_few_failures_for_two_resets(keep: bool, wrong: int) -> None:
+    (block,) = blocks_of(Scripted([False] + [True] * 11), split=TWO_BY_FOUR, keep_failure=keep)
+    assert len(block.rows) == 8 and {row.group for row in block.rows} == {0}
+    assert sum(not row.chain.correct for row in block.rows) == wrong
+
+
+def test_one_reset_of_eight() -> None:
+    (block,) = blocks_of(Scripted([True, True, False]), split=ONE_BY_EIGHT)
+    assert [row.group for row in block.rows] == [1] * 8
+    (plain,) = blocks_of(Scripted([True] * 12), split=ONE_BY_EIGHT)
+    assert outcomes_of(plain, 0) == [True] * 8 and plain.generated_chains == 12
+
+
+def test_a_failed_continuation_is_replaced_by_a_fresh_chain_of_its_group() -> None:
+    (block,) = blocks_of(StubPolicy(0.0, fail_continuations=True))
+    assert [row.group for row in block.rows] == [0] * 4 + [1] * 4
+    assert [row.prefix_length for row in block.rows] == [0] * 8
+    assert block.generated_chains == 9
+
+
+def test_a_chain_without_steps_is_never_the_seed() -> None:
+    policy = StubPolicy(0.0)
+    empty = Chain((2,), (), 0.0, False)
+    chains = iter([empty])
+    sample = one_at_a_time(lambda prompt, prefix, steps: next(chains, None) or policy.chain(prefix))
+    (block,) = build_blocks([(1,)], sample, third_step, BufferSettings(), np.random.default_rng(0))
+    assert block.rows[0].chain is empty
+    assert block.seeds[0].chain.steps == STEPS
+
+
+@pytest.mark.parametrize(("own", "left"), [(False, 20 - 2), (True, 20)])
+def test_the_cap_on_steps_counts_the_prefix_unless_asked(own: bool, left: int) -> None:
+    policy = StubPolicy(0.0)
+    blocks_of(policy, suffix_allowance=own)
+    assert {one.steps for one in policy.requests if one.prefix_ids} == {left}
+    assert {one.steps for one in policy.requests if not one.prefix_ids} == {20}
+    assert len({one.draw for one in policy.requests}) == len(policy.requests) == 9
+
+
+def test_random_resets_are_uniform_and_the_first_step_has_no_prefix() -> None:
+    blocks = blocks_of(StubPolicy(0.0), 2000, rule=uniform_step)
+    steps = np.array([round(block.rows[-1].position * STEPS) for block in blocks])
+    lengths = np.array([block.rows[-1].prefix_length for block in blocks])
+    assert (lengths == 2 * (steps - 1)).all()
+    assert chisquare(np.bincount(steps, minlength=STEPS + 1)[1:]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("chosen", "kept"), [(0, 1), (-3, 1), (99, STEPS)])
+def test_a_step_outside_the_chain_is_clamped(chosen: int, kept: int) -> None:
+    (block,) = blocks_of(StubPolicy(0.0), rule=lambda seeds, generator: [ResetChoice(chosen)])
+    assert block.rows[-1].position == kept / STEPS
+
+
+def test_a_sampler_that_loses_its_prefix_is_refused() -> None:
+    def forgets(requests: Sequence[Request]) -> list[Chain]:
+        return [StubPolicy(0.0).chain() if not one.prefix_ids else Chain((99,) * 8, (8,), 0, False) for one in requests]
+
+    with pytest.raises(ValueError, match="prompt 0 does not begin with its prefix"):
+        build_blocks([(1,)], forgets, third_step, BufferSettings(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"fresh_limit": 4}, "below the 5 chains"), ({"split": Split(suffixes=0)}, "suffixes >= 1")],
+)
+def test_settings_that_cannot_fill_a_block_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BufferSettings(**settings)
+
+
+def test_chains_refuse_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="do not rise"):
+        Chain((1, 2), (1, 1), 0.0, False)
+    with pytest.raises(ValueError, match="entropies has 1 entries for 2 tokens"):
+        Chain((1, 2), (1,), 0.0, False, entropies=(0.5,))
+
+
+def test_environment_and_prefix_tokens_are_masked() -> None:
+    chain = Chain((5, 6, 7, 8), (2, 4), 0.0, False, from_policy=(True, False, True, True))
+    assert chain.policy_mask() == [1, 0, 1, 1]
+    assert chain.policy_mask(2) == [0, 0, 1, 1]
+
+
+def test_columns_add_up() -> None:
+    blocks = blocks_of(StubPolicy(0.3), 3)
+    columns = rollout_columns(blocks)
+    assert {len(values) for name, values in columns.items() if values is not None} == {24}
+    assert columns["logprobs"] is None
+    assert sum(columns["generated_tokens"]) == sum(block.generated_tokens for block in blocks)
+    assert columns["env_mask"][-1] == [0] * 4 + [1] * 4
+    assert rollout_columns(blocks, mask_prefix=False)["env_mask"][-1] == [1] * 8
+    assert columns["success"] == [row.chain.correct for block in blocks for row in block.rows]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from((0.0, 0.1, 0.5, 1.0))), min_size=1, max_size=16))
+def test_advantages_have_mean_zero_and_population_deviation_one_or_are_zero(pairs: list[tuple[int, float]]) -> None:
+    groups, rewards = (torch.tensor(values) for values in zip(*pairs, strict=True))
+    advantages = standardised_in_groups(rewards, groups).numpy()
+    for group in groups.unique():
+        inside = (groups == group).numpy()
+        own, given_rewards = advantages[inside], rewards.numpy()[inside]
+        if (given_rewards == given_rewards[0]).all():
+            assert (own == 0).all()
+        else:
+            assert own.mean() == pytest.approx(0, abs=1e-6)
+            assert own.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_an_unknown_reward_is_left_out() -> None:
+    found = standardised_in_groups(torch.tensor([0.0, float("nan"), 1.0]), torch.zeros(3, dtype=torch.long))
+    assert found.tolist() == [-1.0, 0.0, 1.0]
+
+
+# ---- on TRL
+
+WORDS = ["<pad>", "<eos>", "q0", "q1", *(f"w{number}" for number in range(8))]
+PROMPTS = ["q0", "q1"]
+PAPER = BufferSettings()
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    inner = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="<pad>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>")
+
+
+def tiny_model(seed: int = 0) -> Qwen3ForCausalLM:
+    torch.manual_seed(seed)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {"vocab_size": len(WORDS), "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64}
+    return Qwen3ForCausalLM(Qwen3Config(**shape, **sizes, pad_token_id=0, eos_token_id=1))
+
+
+class KeepsGradients(TrainerCallback):
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model, self.gradients = model, list[dict[str, torch.Tensor]]()
+
+    def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        self.gradients.append({name: value.grad.clone() for name, value in self.model.named_parameters()})
+
+
+class Recording(GRPOWithResets):
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        self.scored = inputs
+        return super()._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if found[0].requires_grad:
+            self.log_probabilities = found[0]
+            self.log_probabilities.retain_grad()
+        return found
+
+
+def deterministic_policy(requests: Sequence[Request]) -> list[Chain]:
+    """Chains that depend on the request alone, so that two trainers see the same."""
+    chains = []
+    for one in requests:
+        policy = StubPolicy(0.3, seed=1000 * one.prompt_ids[0] + one.draw)
+        chain = policy.chain(tuple(token - 3 for token in one.prefix_ids))
+        tokens = one.prefix_ids + tuple(token + 3 for token in chain.token_ids[len(one.prefix_ids) :])
+        # Unequal lengths: some chains end early.
+        longest = len(tokens) - (one.draw % 2)
+        ends = tuple(dict.fromkeys(min(end, longest) for end in chain.step_ends))
+        chains.append(Chain(tokens[:longest], ends, chain.reward, chain.correct))
+    return chains
+
+
+def trainer_of(
+    folder: Path,
+    settings: BufferSettings = PAPER,
+    rollout: Any = None,
+    kind: Any = Recording,
+    reward: Any = chain_reward,
+    method: dict[str, Any] | None = None,
+    **config: Any,
+) -> Any:
+    model, words = tiny_model(), tokenizer()
+    rollouts = rollout or ResetRollouts(deterministic_policy, third_step, lambda text: words(text).input_ids, settings)
+    usual = {"per_device_train_batch_size": 16, "loss_type": "grpo", "max_steps": 1, "num_generations": 8}
+    chosen = usual | {"learning_rate": 1e-2, "save_strategy": "no"} | config
+    arguments = GRPOConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        beta=0.0,
+        max_completion_length=16,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        shuffle_dataset=False,
+        **chosen,
+    )
+    made = kind(
+        model=model,
+        reward_funcs=reward,
+        args=arguments,
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS * 4]),
+        eval_dataset=Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS]),
+        processing_class=words,
+        rollout_func=rollouts,
+        **(method or {}),
+    )
+    kept = KeepsGradients(model)
+    made.add_callback(kept)
+    made.gradients = kept.gradients
+    return made
+
+
+def trained_by(folder: Path, **settings: Any) -> Any:
+    trainer = trainer_of(folder, **settings)
+    trainer.train()
+    return trainer
+
+
+def assert_same_gradients(one: Any, other: Any, atol: float = 1e-6) -> None:
+    assert len(one.gradients) == len(other.gradients) > 0
+    assert max(float(value.abs().max()) for value in one.gradients[0].values()) > 1e-4
+    for first, second in zip(one.gradients, other.gradients, strict=True):
+        for name, gradient in first.items():
+            torch.testing.assert_close(gradient, second[name], rtol=1e-4, atol=atol)
+
+
+def expected_gradient(blocks: Sequence[Block], mask_prefix: bool = True) -> dict[str, torch.Tensor]:
+    """The equation of the method, one sequence at a time."""
+    model = tiny_model()
+    rows = [row for block in blocks for row in block.rows]
+    advantages = np.concatenate(
+        [
+            standard(np.array([row.chain.reward for row in block.rows if row.group == group]))
+            for block in blocks
+            for group in sorted({row.group for row in block.rows})
+        ]
+    )
+    loss = torch.zeros(())
+    for row, advantage in zip(rows, advantages, strict=True):
+        ids = torch.tensor([[*row.prompt_ids, *row.chain.token_ids]])
+        start = len(row.prompt_ids) + (row.prefix_length if mask_prefix else 0)
+        written = model(ids).logits.log_softmax(-1)[0, :-1].gather(-1, ids[0, 1:, None])[start - 1 :, 0]
+        loss = loss - float(advantage) * written.mean() / len(rows)
+    loss.backward()
+    return {name: value.grad for name, value in model.named_parameters()}
+
+
+def standard(rewards: np.ndarray) -> np.ndarray:
+    deviation = rewards.std()
+    return np.zeros_like(rewards) if deviation < 1e-8 else (rewards - rewards.mean()) / deviation
+
+
+def reference_blocks() -> list[Block]:
+    prompts = [tokenizer()(text).input_ids for text in PROMPTS]
+    return build_blocks(prompts, deterministic_policy, third_step, BufferSettings(), np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return trained_by(tmp_path_factory.mktemp("resets"), max_grad_norm=0.0)
+
+
+def test_the_stub_gives_signal_in_both_halves() -> None:
+    for group in (0, 1):
+        assert any(0 < sum(outcomes_of(block, group)) < 4 for block in reference_blocks())
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_the_gradient_is_the_one_of_the_equation(tmp_path: Path, mask: bool) -> None:
+    trainer = trained_by(tmp_path, settings=BufferSettings(mask_prefix=mask), max_grad_norm=0.0)
+    expected = expected_gradient(reference_blocks(), mask)
+    assert max(float(value.abs().max()) for value in expected.values()) > 1e-4
+    for name, gradient in trainer.gradients[0].items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_prefix_gets_exactly_no_gradient(trained: Any) -> None:
+    mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"]).bool()
+    heard = trained.scored["advantages"].ne(0)[:, None]
+    # TRL's loss has seen the rows with an advantage alone; the widths of both are the longest chain.
+    gradient = trained.log_probabilities.grad
+    kept = mask[heard[:, 0]][:, : gradient.shape[1]]
+    assert (gradient[~kept] == 0).all() and (gradient[kept] != 0).all()
+    prefix = (trained.scored["completion_mask"].bool() & ~mask)[heard[:, 0]]
+    assert prefix.any()
+
+
+def test_per_token_gradient_is_the_advantage_over_the_length(trained: Any) -> None:
+    rows = trained.scored["advantages"].ne(0)
+    mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"])[rows].double()
+    weight = -trained.scored["advantages"][rows].double() / mask.sum(dim=1) / len(rows)
+    expected = mask * weight[:, None]
+    np.testing.assert_allclose(
+        trained.log_probabilities.grad.numpy(), expected[:, : trained.log_probabilities.shape[1]], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("batch", [4, 8])
+def test_micro_batches_change_nothing(tmp_path: Path, trained: Any, batch: int) -> None:
+    split = trained_by(
+        tmp_path, max_grad_norm=0.0, per_device_train_batch_size=batch, gradient_accumulation_steps=16 // batch
+    )
+    assert_same_gradients(trained, split)
+
+
+def test_a_prefix_in_the_prompt_gives_the_same_update(tmp_path: Path, trained: Any) -> None:
+    def in_prompt(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        columns = rollout_columns(reference_blocks())
+        starts = [row.prefix_length for block in reference_blocks() for row in block.rows]
+        for row, start in enumerate(starts):
+            columns["prompt_ids"][row] += columns["completion_ids"][row][:start]
+            for name in ("completion_ids", "env_mask"):
+                columns[name][row] = columns[name][row][start:]
+        return columns
+
+    assert_same_gradients(trained, trained_by(tmp_path, rollout=in_prompt, max_grad_norm=0.0))
+
+
+def test_what_is_logged(trained: Any) -> None:
+    entry = next(entry for entry in trained.state.log_history if "reward" in entry)
+    blocks = reference_blocks()
+    assert entry["resets/share"] == 1.0
+    assert entry["tokens/generated"] == sum(block.generated_tokens for block in blocks)
+    assert entry["chains/generated"] == sum(block.generated_chains for block in blocks)
+    assert entry["suffix/success"] == pytest.approx(np.mean([outcomes_of(block, 1) for block in blocks]))
+    silent = [len(set(outcomes_of(block, 0))) == 1 for block in blocks]
+    assert entry["base/zero_std"] == pytest.approx(np.mean(silent))
+    positions = [row.position for block in blocks for row in block.rows if row.group]
+    assert entry["resets/position"] == pytest.approx(np.mean(positions))
+    trained_tokens = sum(
+        sum(row.chain.policy_mask(row.prefix_length))
+        for block in blocks
+        for row in block.rows
+        if len(set(outcomes_of(block, row.group))) == 2
+    )
+    assert entry["tokens/trained"] == trained_tokens
+
+
+def test_without_the_clip_no_ratio_enters_later_updates(tmp_path: Path) -> None:
+    """The second update on one batch has the gradient of the first equation at the weights of that moment."""
+    found = {}
+    for clip in (False, True):
+        trainer = trainer_of(
+            tmp_path / str(clip),
+            method={"loss": ResetLoss(clip=clip)},
+            num_iterations=2,
+            max_steps=2,
+            learning_rate=0.1,
+        )
+        trainer.train()
+        advantages, log_probabilities = trainer.scored["advantages"], trainer.log_probabilities
+        rows = advantages.ne(0)
+        mask = (trainer.scored["completion_mask"] * trainer.scored["tool_mask"])[rows]
+        plain = -(mask * (advantages[rows] / mask.sum(dim=1) / len(rows))[:, None])
+        found[clip] = float((log_probabilities.grad - plain[:, : log_probabilities.shape[1]]).abs().max())
+    assert found[False] < 1e-7
+    assert found[True] > 1e-4
+
+
+def plain_rollouts(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+    """Chains without any column of resets, as a sampler for GRPO gives them."""
+    requests = [Request(0, row, (2 + int(prompt[1]),), (), 20) for row, prompt in enumerate(prompts)]
+    chains = deterministic_policy(requests)
+    return {
+        "prompt_ids": [list(one.prompt_ids) for one in requests],
+        "completion_ids": [list(chain.token_ids) for chain in chains],
+        "logprobs": None,
+        "chain_reward": [chain.reward for chain in chains],
+    }
+
+
+def test_without_resets_and_with_trls_deviation_it_is_grpo(tmp_path: Path) -> None:
+    ours = trained_by(
+        tmp_path / "ours", rollout=plain_rollouts, method={"loss": ResetLoss(clip=True, ddof=1, epsilon=1e-4)}
+    )
+    grpo = trained_by(tmp_path / "grpo", rollout=plain_rollouts, kind=GRPOWithGroupMetrics)
+    assert_same_gradients(ours, grpo, atol=1e-7)
+
+
+def test_published_grpo_is_a_token_mean(tmp_path: Path) -> None:
+    trainer = trained_by(tmp_path, rollout=plain_rollouts, method={"loss": PUBLISHED_GRPO}, loss_type="dapo")
+    mask = trainer.scored["completion_mask"]
+    expected = -(mask * trainer.scored["advantages"][:, None]) / mask.sum()
+    np.testing.assert_allclose(trainer.log_probabilities.grad.numpy(), expected.numpy(), rtol=1e-4, atol=1e-9)
+
+
+def test_evaluation_is_plain_and_has_its_own_group_size(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, num_generations_eval=2, per_device_eval_batch_size=4)
+    found = trainer.evaluate()
+    assert found["eval_resets/share"] == 0.0
+    assert found["eval_chains/generated"] == 4.0
+    assert trainer.model.training is False
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path, trained: Any) -> None:
+    again = trained_by(tmp_path, max_grad_norm=0.0)
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
+    words = tokenizer()
+
+    def rollouts() -> ResetRollouts:
+        return ResetRollouts(deterministic_policy, uniform_step, lambda text: words(text).input_ids)
+
+    config = {"max_steps": 3, "save_strategy": "steps", "save_steps": 2}
+    whole = trainer_of(tmp_path, rollout=rollouts(), **config)
+    whole.train()
+    resumed = trainer_of(tmp_path, rollout=rollouts(), **config)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"loss_type": "dapo"}, "needs loss_type='grpo'"),
+        ({"scale_rewards": "batch"}, "scale_rewards='group'"),
+    ],
+)
+def test_a_configuration_that_would_do_something_else_is_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainer_of(tmp_path, **config)
+
+
+def test_a_group_size_that_is_not_the_buffers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="num_generations is 4"):
+        trained_by(tmp_path, num_generations=4)
+
+
+def one_of_two_processes(rank: int, folder: str, port: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    trainer = trained_by(Path(folder), max_grad_norm=0.0, per_device_train_batch_size=8)
+    assert trainer.accelerator.num_processes == 2
+    with pytest.raises(ValueError, match="a process generates 4 rows, not whole groups of 8"):
+        trainer_of(Path(folder), per_device_train_batch_size=4)
+    entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    logged = {name: entry[name] for name in ("tokens/trained", "tokens/generated", "base/zero_std", "suffix/success")}
+    torch.save({"gradients": trainer.gradients, "logged": logged}, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_update_of_one(tmp_path: Path, trained: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two_processes, (str(tmp_path), port), nprocs=2)
+    entry = next(entry for entry in trained.state.log_history if "reward" in entry)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, value in found["logged"].items():
+            assert value == pytest.approx(entry[name])
+        for name, gradient in trained.gradients[0].items():
+            torch.testing.assert_close(found["gradients"][0][name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_relied_on_in_trl() -> None:
+    assert list(inspect.signature(trl.GRPOTrainer._compute_loss).parameters) == ["self", "model", "inputs"]
+    source = inspect.getsource(trl.GRPOTrainer._compute_loss)
+    assert 'inputs.get("old_per_token_logps")' in source
+    assert ONE_BY_FOUR.size == TWO_BY_FOUR.size == ONE_BY_EIGHT.size == 8
