@@ -306,7 +306,9 @@ class EchoTrainer(GRPOWithRolloutSignals):
         return loss + weight * self._echo(kept)
 
     def _keeps_every_row(self) -> bool:
-        every_row = self.beta != 0 or self._entropy_bonus_enabled or self.aux_loss_enabled
+        # TRL gathers one clip ratio a row, so processes must keep equally many.
+        every_row = self.accelerator.num_processes > 1
+        every_row = every_row or self.beta != 0 or self._entropy_bonus_enabled or self.aux_loss_enabled
         return every_row or self.top_entropy_quantile < 1 or self.loss_type != "grpo"
 
     def _rows_to_keep(self, inputs: dict[str, Any], weight: float) -> torch.Tensor:

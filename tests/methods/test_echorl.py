@@ -1,0 +1,599 @@
+"""EchoRL: clips against enumeration, the echo's gradient against a hand-written NLL, and GRPO at weight 0."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import trl
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import TrainerCallback
+from trl import GRPOConfig
+
+from methods.echo_clips import (
+    Clips,
+    RowCandidates,
+    best_steps,
+    choose_clips,
+    echoable_rows,
+    find_steps,
+    token_weights,
+    uniform_keys,
+)
+from methods.echorl import EchoConfig, EchoTrainer, newline_tokens
+from methods.grpo import GRPOWithGroupMetrics
+from reproduce.configuration import PolicyConfig
+from reproduce.policies import build_model, build_tokenizer
+
+WORDS = tuple("abcdefghij")
+TOKENIZER = build_tokenizer(("\n", *WORDS))
+NEWLINE = TOKENIZER.convert_tokens_to_ids("\n")
+PROMPTS = ("a b", "c", "d e f", "g")
+GROUP = 4
+ALL_RIGHT, MIXED = ("1111", "1111", "1111", "1111"), ("1111", "0101", "0000", "1110")
+
+
+# Clips against enumeration -----------------------------------------------------------------------------------------
+
+
+def steps_by_hand(newline: list[bool], policy: list[bool], entropies: list[float]) -> list[tuple[int, int, float]]:
+    """(first, last, mean entropy) of each step, in policy tokens, read token by token."""
+    steps: list[list[float]] = []
+    content, closed, before = False, False, False
+    for breaks, own, entropy in zip(newline, policy, entropies, strict=True):
+        if own:
+            if not before or (closed and not breaks):
+                steps.append([])
+                content = closed = False
+            steps[-1].append(entropy)
+            content = content or not breaks
+            closed = content and breaks
+        before = own
+    ends = np.cumsum([len(step) for step in steps]).tolist()
+    return [(end - len(step), end, sum(step) / len(step)) for end, step in zip(ends, steps, strict=True)]
+
+
+token_rows = st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0, 3, width=32)), min_size=9, max_size=9)
+
+
+@given(st.lists(token_rows, min_size=1, max_size=3))
+def test_steps_equal_those_read_token_by_token(rows: list[list[tuple[bool, bool, float]]]) -> None:
+    newline, policy, entropies = (torch.tensor([[token[part] for token in row] for row in rows]) for part in range(3))
+    found = find_steps(newline, policy, entropies)
+    for row, tokens in enumerate(rows):
+        expected = steps_by_hand(*(list(part) for part in zip(*tokens, strict=True)))
+        used = found.lengths[row] > 0
+        assert used.tolist() == [slot < len(expected) for slot in range(9)]
+        assert found.first[row][used].tolist() == [step[0] for step in expected]
+        assert found.last[row][used].tolist() == [step[1] for step in expected]
+        np.testing.assert_allclose(found.mean_entropy[row][used], [step[2] for step in expected], rtol=1e-12)
+
+
+def test_newlines_end_their_step_and_blank_steps_do_not_exist() -> None:
+    text = "\n a \n \n b c <environment> \n d \n <end>".split(" ")
+    newline = torch.tensor([[word == "\n" for word in text]])
+    policy = torch.tensor([[word != "<environment>" for word in text]])
+    steps = find_steps(newline, policy, torch.arange(len(text)).float()[None])
+    used = steps.lengths[0] > 0
+    assert steps.lengths[0][used].tolist() == [4, 2, 3, 1]
+    assert steps.mean_entropy[0][used].tolist() == [1.5, 4.5, 8.0, 10.0]
+    whole = find_steps(newline, policy, torch.zeros(1, len(text)), split="rollout")
+    assert whole.lengths[0][whole.lengths[0] > 0].tolist() == [len(text) - 1]
+
+
+def clips_of(
+    newline: torch.Tensor, entropies: torch.Tensor, success: torch.Tensor, config: EchoConfig, words: Any = (0,)
+) -> tuple[Clips, torch.Tensor]:
+    """The clips of groups of GROUP rows in which the policy wrote every token."""
+    rows = torch.arange(len(success))
+    policy = torch.ones_like(newline)
+    steps = find_steps(newline, policy, entropies, config.split)
+    found = best_steps(steps, uniform_keys(words, rows, newline.shape[1]), config)
+    found = RowCandidates.from_table(found.as_table())
+    groups = rows // GROUP
+    count = len(rows) // GROUP
+    clips = choose_clips(found, echoable_rows(success, groups, config.scope), rows, groups, config, count)
+    return clips, token_weights(clips, policy)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**20), st.sampled_from(["highest_entropy", "lowest_entropy"]), st.integers(1, 4), st.booleans())
+def test_clips_equal_those_found_by_enumeration(seed: int, selection: Any, minimum: int, degenerate: bool) -> None:
+    generator = np.random.default_rng(seed)
+    newline = generator.random((8, 7)) < 0.35
+    # Few values, so that ties are common.
+    entropies = generator.integers(0, 3, (8, 7)).astype(np.float32)
+    success = generator.random(8) < 0.7
+    config = EchoConfig(
+        selection=selection, minimum_step_tokens=minimum, scope="all_success" if degenerate else "any_success"
+    )
+    clips, weights = clips_of(*(torch.from_numpy(part) for part in (newline, entropies, success)), config)
+    expected = {}
+    for group in (0, 1):
+        members = range(group * GROUP, (group + 1) * GROUP)
+        if degenerate and not all(success[row] for row in members):
+            continue
+        pool = [
+            (mean if selection == "highest_entropy" else -mean, -row, -last)
+            for row in members
+            if success[row]
+            for first, last, mean in steps_by_hand(newline[row].tolist(), [True] * 7, entropies[row].tolist())
+            if last - first >= minimum
+        ]
+        if pool:
+            _, row, last = max(pool)
+            expected[-row] = -last
+    assert {row: int(clips.last[row]) for row in clips.chosen.nonzero()[:, 0].tolist()} == expected
+    for row in range(8):
+        length = expected.get(row, 0)
+        np.testing.assert_allclose(weights[row, :length], 1 / max(1, length) / max(1, len(expected)), rtol=1e-12)
+        assert (weights[row, length:] == 0).all()
+
+
+SUCCESS = torch.tensor([1, 1, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1]).bool()
+BREAKS = torch.zeros(12, 6).bool()
+BREAKS[:, [1, 3]] = True
+PEAKS = torch.zeros(12, 6)
+PEAKS[1, 2:4], PEAKS[9, 0:2], PEAKS[2] = 1.0, 2.0, 9.0
+
+
+@pytest.mark.parametrize(
+    ("extent", "expected"),
+    [("prefix", {1: (0, 4), 9: (0, 2)}), ("step", {1: (2, 4), 9: (0, 2)}), ("rollout", {1: (0, 6), 9: (0, 6)})],
+)
+def test_extents(extent: Any, expected: dict[int, tuple[int, int]]) -> None:
+    clips, weights = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(extent=extent))
+    rows = clips.chosen.nonzero()[:, 0].tolist()
+    assert {row: (int(clips.first[row]), int(clips.last[row])) for row in rows} == expected
+    assert float(weights.sum()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("reduction", "total"), [("groups_with_clip", 1.0), ("all_groups", 2 / 3), ("tokens", 1.0)])
+def test_reductions(reduction: Any, total: float) -> None:
+    _, weights = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(reduction=reduction))
+    assert float(weights.sum()) == pytest.approx(total)
+    shares = weights.sum(dim=1)[[1, 9]] / total
+    expected = [2 / 3, 1 / 3] if reduction == "tokens" else [0.5, 0.5]
+    np.testing.assert_allclose(shares, expected)
+
+
+def test_one_clip_a_success_shares_the_weight_of_one_clip() -> None:
+    clips, weights = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(unit="rollout"))
+    assert clips.chosen.tolist() == SUCCESS.tolist()
+    np.testing.assert_allclose(weights.sum(dim=1).view(3, GROUP).sum(dim=1), [0.5, 0.0, 0.5])
+
+
+def test_last_step_and_length_matched_controls() -> None:
+    last, _ = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(selection="last_step", extent="step"))
+    rows = last.chosen.nonzero()[:, 0]
+    assert (rows // GROUP).tolist() == [0, 2] and SUCCESS[rows].all()
+    assert last.first[rows].tolist() == [4, 4] and last.last[rows].tolist() == [6, 6]
+    drawn = set()
+    for seed in range(40):
+        config = EchoConfig(selection="length_matched_random")
+        clips, _ = clips_of(BREAKS, PEAKS, SUCCESS, config, words=(seed,))
+        rows = clips.chosen.nonzero()[:, 0].tolist()
+        assert clips.last[rows].tolist() == [4, 2]
+        drawn |= set(rows)
+    assert drawn == {0, 3, 8, 10, 11}  # Every other success, never the peak's own episode or a failure.
+
+
+def test_random_steps_are_uniform_over_the_pool() -> None:
+    groups = 4000
+    success = SUCCESS[:GROUP].repeat(groups)
+    breaks, peaks = BREAKS[:GROUP].repeat(groups, 1), PEAKS[:GROUP].repeat(groups, 1)
+    clips, _ = clips_of(breaks, peaks, success, EchoConfig(selection="random"), words=(3,))
+    rows = clips.chosen.nonzero()[:, 0]
+    assert len(rows) == groups
+    counts = torch.zeros(GROUP, 7).index_put_((rows % GROUP, clips.last[rows]), torch.tensor(1.0), accumulate=True)
+    picked = counts[[0, 1, 3]][:, [2, 4, 6]].flatten()
+    assert float(picked.sum()) == groups
+    assert float(((picked - groups / 9) ** 2 / (groups / 9)).sum()) < 26.1  # chi-squared, 8 degrees, p = 0.001
+
+
+def test_the_two_branch_toy() -> None:
+    """Closed form of section 3.2: the argmax pushes towards the uncertain branch, the argmin away, chance nowhere.
+
+    Rows are [branch, environment, second step]; branch A (probability 1/2) has a second step of entropy ln 8, B of
+    0.1. Only the branch token is read here, for the second token's score does not depend on the branch logit.
+    """
+    size, groups = 8, 40_000
+    uncertain = torch.rand(groups * size, generator=torch.Generator().manual_seed(0)) < 0.5
+    second = torch.where(uncertain, math.log(8), 0.1)
+    entropies = torch.stack([torch.full_like(second, math.log(2)), torch.full_like(second, 9.0), second], dim=1)
+    policy = torch.tensor([[True, False, True]]).expand(len(second), 3)
+    steps = find_steps(torch.zeros_like(policy), policy, entropies)
+    rows = torch.arange(len(uncertain))
+    score = torch.where(uncertain, 0.5, -0.5).double()
+
+    def direction(**choice: Any) -> tuple[float, float]:
+        config = EchoConfig(**choice)
+        found = best_steps(steps, uniform_keys((7,), rows, 3), config)
+        success = torch.ones(len(rows)).bool()
+        clips = choose_clips(found, success, rows, rows // size, config, groups)
+        weights = token_weights(clips, policy)[:, 0]
+        each = (weights * score).view(groups, size).sum(dim=1) * groups
+        return float(each.mean()), float(each.std() / math.sqrt(groups))
+
+    expected = {"highest_entropy": 253 / 1024, "lowest_entropy": -253 / 1024, "random": 0.0}
+    for selection, closed_form in expected.items():
+        mean, error = direction(selection=selection)
+        assert abs(mean - closed_form) < 4 * error, selection
+    mean, error = direction(selection="random", extent="rollout")
+    assert abs(mean) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"weight": -1.0}, "weight"),
+        ({"selection": "peak"}, "selection must be one of highest_entropy"),
+        ({"minimum_step_tokens": 0}, "minimum_step_tokens"),
+        ({"unit": "rollout", "selection": "length_matched_random"}, "one clip a group"),
+        ({"start_step": -1}, "start_step"),
+    ],
+)
+def test_bad_configurations_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EchoConfig(**wrong)
+
+
+def test_newlines_by_text_and_by_id() -> None:
+    assert newline_tokens(TOKENIZER, len(TOKENIZER), None).nonzero()[:, 0].tolist() == [NEWLINE]
+    assert newline_tokens(TOKENIZER, len(TOKENIZER), (3, 7)).nonzero()[:, 0].tolist() == [3, 7]
+    with pytest.raises(ValueError, match="198"):
+        newline_tokens(TOKENIZER, len(TOKENIZER), (198, 271))
+
+
+# The trainer -------------------------------------------------------------------------------------------------------
+
+
+class KeepsGradients(TrainerCallback):
+    """Copies the gradients of every optimiser step before they are used."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model, self.steps = model, []
+
+    def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        self.steps.append({name: value.grad.clone() for name, value in self.model.named_parameters()})
+
+
+def episode(prompt: str, member: int, success: str) -> dict[str, Any]:
+    """A fixed completion of one member of a group: words, newlines, and in some places what the environment wrote."""
+    generator = np.random.default_rng([PROMPTS.index(prompt), member])
+    length = int(generator.integers(5, 13))
+    ids = generator.choice([NEWLINE, *TOKENIZER.convert_tokens_to_ids(list(WORDS))], length).tolist()
+    written = (generator.random(length) < 0.8).astype(int).tolist()
+    return {
+        "prompt_ids": TOKENIZER(prompt)["input_ids"],
+        "completion_ids": [*ids, TOKENIZER.eos_token_id],
+        "env_mask": [*written, 1],
+        "success": success[member] == "1",
+    }
+
+
+def success_reward(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
+    return [float(value) for value in success]
+
+
+def trainer_of(
+    folder: Path,
+    success: tuple[str, ...] = MIXED,
+    kind: type[trl.GRPOTrainer] = EchoTrainer,
+    echo: EchoConfig | None = EchoConfig(weight=0.3),  # noqa: B008
+    entropies: Any = None,
+    **settings: Any,
+) -> Any:
+    config = PolicyConfig(layers=2, width=16, heads=2, feed_forward=32, initial_deviation=0.3)
+    model = build_model(config, TOKENIZER, seed=0).double()
+
+    def rollout(prompts: list[str], current: Any) -> dict[str, list[Any]]:
+        begin = current.accelerator.process_index * len(prompts)
+        group = success[: len(PROMPTS)]
+        rows = [
+            episode(prompt, (begin + place) % GROUP, group[PROMPTS.index(prompt)])
+            for place, prompt in enumerate(prompts)
+        ]
+        columns = {name: [row[name] for row in rows] for name in rows[0]} | {"logprobs": None}
+        return columns if entropies is None else columns | {"entropies": [entropies(row) for row in rows]}
+
+    arguments = GRPOConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        num_generations=GROUP,
+        beta=0.0,
+        max_grad_norm=0.0,
+        max_completion_length=64,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        shuffle_dataset=False,
+        dataloader_pin_memory=False,
+        **(
+            {"loss_type": "grpo", "save_strategy": "no", "max_steps": 1, "learning_rate": 1e-3}
+            | {"per_device_train_batch_size": 16}
+            | settings
+        ),
+    )
+    made = kind(
+        model=model,
+        reward_funcs=success_reward,
+        args=arguments,
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS]),
+        processing_class=TOKENIZER,
+        rollout_func=rollout,
+        **({"echo": echo} if issubclass(kind, EchoTrainer) else {}),
+    )
+    made.kept = KeepsGradients(model)
+    made.add_callback(made.kept)
+    return made
+
+
+def train(trainer: Any) -> Any:
+    trainer.train()
+    return trainer
+
+
+def token_log_probabilities(model: Any, row: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log-probabilities, entropies) of a completion by a forward pass of its own, without padding."""
+    prompt = len(row["prompt_ids"])
+    ids = torch.tensor([row["prompt_ids"] + row["completion_ids"]])
+    log_probabilities = model(ids).logits[0, prompt - 1 : -1].log_softmax(dim=-1)
+    entropies = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+    return log_probabilities.gather(1, ids[0, prompt:, None])[:, 0], entropies
+
+
+def echo_by_hand(model: Any, success: tuple[str, ...]) -> torch.Tensor:
+    """The mean over groups with a success of the clip's token-mean NLL, found without any of our code."""
+    clips = []
+    for prompt, right in zip(PROMPTS, success, strict=True):
+        pool = []
+        for member in (place for place in range(GROUP) if right[place] == "1"):
+            row = episode(prompt, member, right)
+            log_probabilities, entropies = token_log_probabilities(model, row)
+            breaks = [token == NEWLINE for token in row["completion_ids"]]
+            own = [bool(value) for value in row["env_mask"]]
+            for _, last, mean in steps_by_hand(breaks, own, entropies.tolist()):
+                pool.append((mean, -member, -last, log_probabilities[torch.tensor(own)][:last]))
+        if pool:
+            clips.append(-max(pool, key=lambda item: item[:3])[3].mean())
+    return torch.stack(clips).mean()
+
+
+def fresh_model() -> Any:
+    config = PolicyConfig(layers=2, width=16, heads=2, feed_forward=32, initial_deviation=0.3)
+    return build_model(config, TOKENIZER, seed=0).double()
+
+
+def gradient_by_hand(success: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    model = fresh_model()
+    echo_by_hand(model, success).backward()
+    return {name: value.grad for name, value in model.named_parameters()}
+
+
+def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], scale: float = 1.0) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        # The model's normalisation layers compute in single precision whatever its weights are.
+        torch.testing.assert_close(found[name], value * scale, rtol=1e-6, atol=1e-6)
+
+
+SPLITS = [
+    {"per_device_train_batch_size": 16},
+    {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8},
+    {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "loss_type": "dapo"},
+]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_with_all_groups_right_the_gradient_is_the_hand_written_nll(tmp_path: Path, split: dict[str, Any]) -> None:
+    trainer = train(trainer_of(tmp_path, success=ALL_RIGHT, **split))
+    assert_close(trainer.kept.steps[0], gradient_by_hand(ALL_RIGHT), 0.3)
+    entry = trainer.state.log_history[0]
+    assert entry["groups/all_right"] == entry["echo/groups_with_clip"] == 1.0
+    assert entry["echo/loss"] == pytest.approx(0.3 * echo_by_hand(fresh_model(), ALL_RIGHT).item(), rel=1e-6)
+    assert entry["grad_norm"] > 0
+
+
+@pytest.mark.parametrize("split", SPLITS[:3])
+def test_with_all_groups_right_grpo_has_exactly_no_gradient(tmp_path: Path, split: dict[str, Any]) -> None:
+    trainer = train(trainer_of(tmp_path, success=ALL_RIGHT, echo=EchoConfig(weight=0.0), **split))
+    assert all((value == 0).all() for value in trainer.kept.steps[0].values())
+    assert trainer.state.log_history[0]["echo/groups_with_clip"] == 1.0
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_echo_adds_to_the_policy_gradient_of_mixed_groups(tmp_path: Path, split: dict[str, Any]) -> None:
+    with_echo = train(trainer_of(tmp_path / "echo", **split)).kept.steps[0]
+    without = train(trainer_of(tmp_path / "grpo", kind=trl.GRPOTrainer, **split)).kept.steps[0]
+    added = {name: value - without[name] for name, value in with_echo.items()}
+    assert_close(added, gradient_by_hand(MIXED), 0.3)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"num_iterations": 2, "max_steps": 2},
+        {"per_device_train_batch_size": 4, "steps_per_generation": 4, "gradient_accumulation_steps": 1, "max_steps": 4},
+        {"per_device_train_batch_size": 4, "steps_per_generation": 4, "gradient_accumulation_steps": 2, "max_steps": 2},
+    ],
+)
+def test_several_updates_of_a_batch_average_to_the_same_echo(tmp_path: Path, plan: dict[str, Any]) -> None:
+    trainer = train(trainer_of(tmp_path, success=ALL_RIGHT, learning_rate=0.0, **plan))
+    steps = trainer.kept.steps
+    assert len(steps) == plan["max_steps"]
+    mean = {name: torch.stack([step[name] for step in steps]).mean(dim=0) for name in steps[0]}
+    assert_close(mean, gradient_by_hand(ALL_RIGHT), 0.3)
+
+
+def test_current_entropies_choose_the_same_clips_while_the_policy_has_not_moved(tmp_path: Path) -> None:
+    echo = EchoConfig(weight=0.3, entropy_policy="current")
+    for success in (ALL_RIGHT, MIXED):
+        current = train(trainer_of(tmp_path / "current", success=success, echo=echo)).kept.steps[0]
+        rollout = train(trainer_of(tmp_path / "rollout", success=success)).kept.steps[0]
+        assert_close(current, rollout)
+    with pytest.raises(ValueError, match="whole groups"):
+        trainer_of(tmp_path, echo=echo, per_device_train_batch_size=8, gradient_accumulation_steps=2)
+
+
+def test_entropies_of_the_sampler_are_used_without_a_pass(tmp_path: Path) -> None:
+    passes = []
+
+    class Counting(EchoTrainer):
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            passes.append(torch.is_grad_enabled())
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    model = fresh_model()
+
+    def sampled(row: dict[str, Any]) -> list[float]:
+        with torch.no_grad():
+            return token_log_probabilities(model, row)[1].tolist()
+
+    found = train(trainer_of(tmp_path / "own", kind=Counting, entropies=sampled)).kept.steps[0]
+    assert passes == [True]
+    assert_close(found, train(trainer_of(tmp_path / "pass")).kept.steps[0])
+    with pytest.raises(ValueError, match="entropies for"):
+        trainer_of(tmp_path, entropies=lambda row: [0.0]).train()
+
+
+def test_trls_pass_for_old_log_probabilities_also_gives_the_entropies(tmp_path: Path) -> None:
+    passes = []
+
+    class Counting(EchoTrainer):
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            passes.append(torch.is_grad_enabled())
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    train(trainer_of(tmp_path, kind=Counting, num_iterations=2, max_steps=2))
+    assert passes == [False, True, True]
+
+
+@pytest.mark.parametrize(("loss", "base"), [("grpo", GRPOWithGroupMetrics), ("dapo", trl.GRPOTrainer)])
+def test_weight_zero_is_grpo_bit_for_bit(tmp_path: Path, loss: str, base: type[trl.GRPOTrainer]) -> None:
+    plan = {"loss_type": loss, "max_steps": 20}
+    placebo = train(trainer_of(tmp_path / "echo", echo=EchoConfig(weight=0.0), **plan)).model.state_dict()
+    plain = train(trainer_of(tmp_path / "grpo", kind=base, **plan)).model.state_dict()
+    first = fresh_model().state_dict()
+    assert all(torch.equal(value, plain[name]) for name, value in placebo.items())
+    assert any(not torch.equal(value, first[name]) for name, value in placebo.items())
+
+
+def test_echoed_rows_without_advantage_stay_and_others_are_left_out(tmp_path: Path) -> None:
+    seen = []
+
+    class Watching(EchoTrainer):
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            if torch.is_grad_enabled():
+                seen.append(len(found[0]))
+            return found
+
+    trainer = train(trainer_of(tmp_path, kind=Watching))
+    assert seen == [9]  # Eight rows of the two mixed groups and one clip of the group that is all right.
+    entry = trainer.state.log_history[0]
+    assert entry["tokens/sampled"] > entry["tokens/trained"] > 0
+    assert entry["echo/groups_with_clip"] == 0.75
+
+
+def test_scope_start_step_and_demonstrations(tmp_path: Path) -> None:
+    only = train(trainer_of(tmp_path / "scope", echo=EchoConfig(weight=0.3, scope="all_success")))
+    assert only.state.log_history[0]["echo/groups_with_clip"] == 0.25
+    late = train(trainer_of(tmp_path / "late", ALL_RIGHT, echo=EchoConfig(weight=0.3, start_step=1), max_steps=2))
+    norms = [entry["grad_norm"] for entry in late.state.log_history if "grad_norm" in entry]
+    assert norms[0] == 0.0 < norms[1]
+    for include, share in ((False, 0.0), (True, 1.0)):
+        trainer = trainer_of(tmp_path / "shown", ALL_RIGHT, echo=EchoConfig(include_demonstrations=include))
+        trainer.train_dataset = trainer.train_dataset.add_column("demonstration", [True] * len(PROMPTS))
+        assert train(trainer).state.log_history[0]["echo/groups_with_clip"] == share
+
+
+def test_the_echo_does_not_depend_on_the_scale_of_the_rewards(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, ALL_RIGHT, echo=EchoConfig(weight=0.3, success_reward=2.0), reward_weights=[7.0])
+    assert_close(train(trainer).kept.steps[0], gradient_by_hand(ALL_RIGHT), 0.3)
+
+
+@pytest.mark.parametrize("selection", ["highest_entropy", "random", "length_matched_random"])
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path, selection: Any) -> None:
+    echo = EchoConfig(weight=0.3, selection=selection)
+    plan = {"echo": echo, "max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}
+    whole = train(trainer_of(tmp_path, **plan)).model.state_dict()
+    resumed = trainer_of(tmp_path, **plan)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert all(torch.equal(value, whole[name]) for name, value in resumed.model.state_dict().items())
+
+
+def test_in_a_plain_script_with_text_rewards(tmp_path: Path) -> None:
+    def always_right(completions: list[str], **columns: Any) -> list[float]:
+        return [1.0] * len(completions)
+
+    trainer = EchoTrainer(
+        model=fresh_model().float(),
+        reward_funcs=always_right,
+        args=GRPOConfig(
+            str(tmp_path),
+            max_steps=2,
+            use_cpu=True,
+            bf16=False,
+            num_generations=4,
+            max_completion_length=8,
+            logging_steps=1,
+            report_to="none",
+            save_strategy="no",
+        ),
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS]),
+        processing_class=TOKENIZER,
+        echo=EchoConfig(weight=0.1),
+    )
+    trainer.train()
+    entry = trainer.state.log_history[0]
+    assert entry["grad_norm"] > 0 and entry["echo/groups_with_clip"] == 1.0
+    assert entry["echo/clip_tokens"] >= 1
+
+
+# Several processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_groups_give_the_gradient_of_one(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    root = str(Path(__file__).parents[2])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": root}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(tmp_path)],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    # Six rows a process for groups of four: the second group is spread over both, the fourth prompt comes later.
+    expected = gradient_by_hand((*ALL_RIGHT[:3], "0000"))
+    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    assert_close({name.removeprefix("module."): value for name, value in found.items()}, expected, 0.3)
+
+
+def _train_in_one_of_two_processes(folder: Path) -> None:
+    trainer = trainer_of(folder, success=ALL_RIGHT, per_device_train_batch_size=6)
+    trainer.train()
+    if trainer.accelerator.is_main_process:
+        torch.save(trainer.kept.steps[0], folder / "gradients.pt")
+
+
+if __name__ == "__main__":
+    _train_in_one_of_two_processes(Path(sys.argv[1]))
