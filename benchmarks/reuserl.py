@@ -68,9 +68,9 @@ class Options:
     """Numbers of symbols."""
     small_corpora: int = 20
     """Corpora for each small alphabet, of 8 to 64 strings."""
-    repeats: int = 7
+    repeats: int = 15
     """Timed repeats; the fastest counts."""
-    steps: int = 8
+    steps: int = 16
     """RL steps; the first is not counted."""
     out: Path = Path("reports/benchmarks/reuserl.json")
     """Where the numbers go."""
@@ -176,6 +176,10 @@ def measure_gap(alphabet_size: int, cap: int, corpora: int) -> dict[str, Any]:
 class TimedReward(SkillReuseReward):
     """Notes the seconds of each call."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seconds: list[float] = []
+
     def __call__(self, *args: Any, **kwargs: Any) -> list[float]:
         start = time.perf_counter()
         found = super().__call__(*args, **kwargs)
@@ -201,7 +205,6 @@ def measure_step(options: Options) -> dict[str, Any]:
         return rollout_columns(batch) | {"skills": skills}
 
     reward = TimedReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(min_corpus=1))
-    reward.seconds = []
     episodes = config.questions_per_step * config.group_size
     with tempfile.TemporaryDirectory() as folder:
         arguments = GRPOConfig(
