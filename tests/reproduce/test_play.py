@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -93,16 +95,24 @@ def test_mistakes_get_one_line(arguments: list[str], message: str, capsys: pytes
     assert code == 2 and message in error and len(error.strip().splitlines()) == 1
 
 
-def test_a_missing_engine_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for environment, engine in (("countdown", "reasoning_gym"), ("cooking", "textworld"), ("household", "alfworld")):
-        for loaded in [name for name in sys.modules if name.startswith(f"reproduce.environments.{environment}")]:
-            monkeypatch.delitem(sys.modules, loaded)
-        monkeypatch.setitem(sys.modules, engine, None)
-        monkeypatch.setenv("RL_CLAIMS_CACHE", str(tmp_path))
-        code, _, error = run(capsys, environment, "--expert", "--seed", "77")
-        assert code == 2 and f"rl-claims[{environment}]" in error
+@pytest.mark.parametrize(
+    ("environment", "engine"), [("countdown", "reasoning_gym"), ("cooking", "textworld"), ("household", "alfworld")]
+)
+def test_a_missing_engine_is_named(environment: str, engine: str, tmp_path: Path) -> None:
+    """In a process of its own: what other tests have imported must not help."""
+    program = (
+        f"import sys; sys.modules[{engine!r}] = None; "
+        f"from reproduce.command_line import main; sys.exit(main(['play', {environment!r}, '--expert']))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"RL_CLAIMS_CACHE": str(tmp_path)},
+    )
+    assert finished.returncode == 2, finished.stderr
+    assert f"rl-claims[{environment}]" in finished.stderr and len(finished.stderr.strip().splitlines()) == 1
 
 
 def test_retrieval_explains_and_solves_every_question() -> None:
