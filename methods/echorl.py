@@ -180,11 +180,13 @@ class EchoTrainer(GRPOWithRolloutSignals):
     `echo/short_steps` (share of picked steps of 3 tokens or fewer), `echo/short_steps_of_pool` (the same for all steps
     that could have been picked) and `echo/first_steps` (share of clips whose step is the episode's first).
 
-    Rows without advantage that are echoed stay in the forward pass. Raises ValueError where `entropy_policy="current"`
-    meets batches that may split a group.
+    Rows without advantage that are echoed stay in the forward pass. Where each batch is used once, groups are whole and
+    every row is in the policy's forward pass anyway, its entropies choose the clips and no pass is added. Raises
+    ValueError where `entropy_policy="current"` meets batches that may split a group.
     """
 
     _name = "EchoRL"
+    _echo_batch_is_new = False
     _echo_batch: _EchoBatch  # Of the last generation batch, where clips are chosen at the update.
     _forward: tuple[torch.Tensor, torch.Tensor]  # Log-probabilities and entropies of the policy loss.
     _watching = False
@@ -192,11 +194,14 @@ class EchoTrainer(GRPOWithRolloutSignals):
     def __init__(self, *args: Any, echo: EchoConfig | None = None, **kwargs: Any) -> None:
         self.echo = echo or EchoConfig()
         super().__init__(*args, **kwargs)
+        whole_groups = self.args.steps_per_generation == 1
+        whole_groups = whole_groups and self.args.per_device_train_batch_size % self.num_generations == 0
         self._mines_at_update = self.echo.entropy_policy == "current" and self.echo.reads_entropies
+        # With one update a batch the policy being updated is the one that sampled.
+        once = whole_groups and self.args.steps_per_generation * self.num_iterations == 1
+        self._same_at_update = once and self.echo.reads_entropies and self._keeps_every_row()
         self._wants_entropies = self.echo.reads_entropies and not self._mines_at_update
-        whole = self.args.steps_per_generation == 1
-        whole = whole and self.args.per_device_train_batch_size % self.num_generations == 0
-        if self._mines_at_update and not whole:
+        if self._mines_at_update and not whole_groups:
             raise ValueError(
                 "entropy_policy='current' chooses clips within a micro-batch, so it needs steps_per_generation=1 and a "
                 f"per-device batch of whole groups; got {self.args.steps_per_generation} and "
@@ -212,21 +217,20 @@ class EchoTrainer(GRPOWithRolloutSignals):
         if not self.model.training:
             return output
         batch = self._new_batch(inputs)
-        local = self._local_slice(len(inputs))
-        echoed = batch.echoable[local]
-        if self._mines_at_update:
-            self._echo_batch = batch
-            output["echo_row"] = torch.arange(len(inputs), device=echoed.device)
+        rows = torch.arange(len(inputs), device=batch.echoable.device)
+        no_pass = "old_per_token_logps" not in output and any(row.get("entropies") is None for row in inputs)
+        if self._mines_at_update or (self._same_at_update and no_pass):
+            self._echo_batch, self._echo_batch_is_new = batch, True
+            output["echo_row"] = rows
+            return output
+        if self._wants_entropies:
+            entropies = self._rollout_entropies(inputs, output, batch.echoable[self._local_slice(len(inputs))])
         else:
-            if self._wants_entropies:
-                entropies = self._rollout_entropies(inputs, output, echoed)
-            else:
-                entropies = torch.zeros_like(output["completion_mask"], dtype=torch.float32)
-            clips = self._clips(batch, output, entropies, torch.arange(len(inputs), device=echoed.device))
-            output["echo_weights"] = token_weights(clips, policy_tokens(output)).float()
-            echoed = clips.chosen
+            entropies = torch.zeros_like(output["completion_mask"], dtype=torch.float32)
+        clips = self._clips(batch, output, entropies, rows)
+        output["echo_weights"] = token_weights(clips, policy_tokens(output)).float()
         if self._echo_weight > 0:
-            self._log_trained_tokens(output, _has_advantage(output) | echoed)
+            self._log_trained_tokens(output, _has_advantage(output) | clips.chosen)
         return output
 
     def _new_batch(self, inputs: list[dict[str, Any]]) -> _EchoBatch:
@@ -329,6 +333,9 @@ class EchoTrainer(GRPOWithRolloutSignals):
         else:
             clips = self._clips(self._echo_batch, kept, entropies, kept["echo_row"])
             weights = token_weights(clips, policy_tokens(kept)).to(log_probabilities.dtype)
+            if self._echo_batch_is_new and self._echo_weight > 0:
+                self._log_trained_tokens(kept, _has_advantage(kept) | clips.chosen)
+            self._echo_batch_is_new = False
         # The weights add up to one over the generation batch of all processes. Gradients are averaged over processes,
         # and a generation batch is spread over steps_per_generation / accumulation optimiser steps.
         nll = -(weights * log_probabilities).sum() * self.accelerator.num_processes * self.args.steps_per_generation

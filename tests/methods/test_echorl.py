@@ -482,6 +482,29 @@ def test_trls_pass_for_old_log_probabilities_also_gives_the_entropies(tmp_path: 
     assert passes == [False, True, True]
 
 
+def test_no_pass_is_added_where_every_row_is_scored_once_anyway(tmp_path: Path) -> None:
+    passes = []
+
+    class Counting(EchoTrainer):
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            passes.append(torch.is_grad_enabled())
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    trainer = train(trainer_of(tmp_path / "free", ALL_RIGHT, kind=Counting, loss_type="dapo"))
+    assert passes == [True]
+    assert_close(trainer.kept.steps[0], gradient_by_hand(ALL_RIGHT), 0.3)
+    passed = train(trainer_of(tmp_path / "pass", ALL_RIGHT))
+    logged = [each.state.log_history[0] for each in (trainer, passed)]
+    for name in ("tokens/trained", "echo/clip_tokens", "echo/loss", "echo/step_entropy"):
+        assert logged[0][name] == pytest.approx(logged[1][name], rel=1e-6)
+
+
+def test_an_entropy_bonus_gives_grpo_a_gradient_where_all_are_right(tmp_path: Path) -> None:
+    placebo = EchoConfig(weight=0.0)
+    bonus = train(trainer_of(tmp_path, ALL_RIGHT, echo=placebo, entropy_coef=0.001)).kept.steps[0]
+    assert any((value != 0).any() for value in bonus.values())
+
+
 @pytest.mark.parametrize(("loss", "base"), [("grpo", GRPOWithGroupMetrics), ("dapo", trl.GRPOTrainer)])
 def test_weight_zero_is_grpo_bit_for_bit(tmp_path: Path, loss: str, base: type[trl.GRPOTrainer]) -> None:
     plan = {"loss_type": loss, "max_steps": 20}
