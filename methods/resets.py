@@ -362,7 +362,8 @@ def chain_reward(completions: list[Any], chain_reward: list[float], **columns: A
 class ResetRollouts:
     """TRL's `rollout_func` for RRPO and SRPO: blocks with resets in training, plain rollouts in evaluation.
 
-    sample: gives chains of the model that is trained; it runs in eval mode and without gradients.
+    sample: gives chains of the model that is trained; it runs in eval mode and without gradients. rule: None for plain
+    rollouts in training too, the control without resets.
     encode: prompt, as it stands in the data set, to token ids. seed: of the reset steps; those of a step of training do
     not depend on the steps before it, so that a run continued from a checkpoint draws the same.
     """
@@ -370,7 +371,7 @@ class ResetRollouts:
     def __init__(
         self,
         sample: Sampler,
-        rule: ResetRule,
+        rule: ResetRule | None,
         encode: Callable[[Any], Sequence[int]],
         settings: BufferSettings = BufferSettings(),
         seed: int = 0,
@@ -385,12 +386,12 @@ class ResetRollouts:
         with torch.no_grad(), unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             model.eval()
             try:
-                blocks = self._blocks(prompts, trainer) if training else self._plain(prompts)
+                blocks = self._blocks(prompts, trainer, self.rule) if training and self.rule else self._plain(prompts)
             finally:
                 model.train(training)
         return rollout_columns(blocks, self.settings.mask_prefix)
 
-    def _blocks(self, prompts: list[Any], trainer: Any) -> list[Block]:
+    def _blocks(self, prompts: list[Any], trainer: Any, rule: ResetRule) -> list[Block]:
         size = self.settings.split.size
         if trainer.num_generations != size:
             raise ValueError(f"num_generations is {trainer.num_generations}, but {self.settings.split} makes {size}")
@@ -401,7 +402,7 @@ class ResetRollouts:
         entropy = (self.seed, trainer.accelerator.process_index, *self._address)
         generator = np.random.default_rng(entropy)
         ids = [self.encode(prompt) for prompt in prompts[::size]]
-        return build_blocks(ids, self.sample, self.rule, self.settings, generator, self.first_error)
+        return build_blocks(ids, self.sample, rule, self.settings, generator, self.first_error)
 
     def _plain(self, prompts: list[Any]) -> list[Block]:
         work = [_Prompt(place, tuple(self.encode(prompt)), self.settings) for place, prompt in enumerate(prompts)]

@@ -525,6 +525,27 @@ def test_without_resets_and_with_trls_deviation_it_is_grpo(tmp_path: Path) -> No
     assert_same_gradients(ours, grpo, atol=1e-7)
 
 
+def test_without_a_rule_every_block_is_one_group_of_fresh_chains(tmp_path: Path) -> None:
+    words = tokenizer()
+    control = ResetRollouts(deterministic_policy, None, lambda text: words(text).input_ids)
+    trainer = trained_by(tmp_path, rollout=control)
+    entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    assert entry["resets/share"] == 0.0 and entry["chains/generated"] == 16.0
+    assert trainer.scored["tool_mask"][trainer.scored["completion_mask"].bool()].all()
+
+
+@pytest.mark.parametrize(("truth", "exact", "clean"), [(2, 0.0, 0.0), (3, 1.0, 1.0), (4, 0.0, 1.0)])
+def test_localization_is_logged_against_the_truth(tmp_path: Path, truth: int, exact: float, clean: float) -> None:
+    words = tokenizer()
+    rollouts = ResetRollouts(
+        deterministic_policy, third_step, lambda text: words(text).input_ids, first_error=lambda seed: truth
+    )
+    trainer = trained_by(tmp_path, rollout=rollouts)
+    entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    found = [entry[f"localization/{name}"] for name in ("exact", "clean", "deviation")]
+    assert found == [exact, clean, 3 - truth]
+
+
 def test_published_grpo_is_a_token_mean(tmp_path: Path) -> None:
     trainer = trained_by(tmp_path, rollout=plain_rollouts, method={"loss": PUBLISHED_GRPO}, loss_type="dapo")
     mask = trainer.scored["completion_mask"]
