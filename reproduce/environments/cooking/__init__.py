@@ -2,6 +2,10 @@
 
 A random policy (`random_action`, uniform over the plausible commands of a game) wins about 0.5 % of its episodes on the
 default levels; 61 % time out, 23 % are lost and 16 % burned (`benchmarks/cooking.py` measures it).
+
+Experiments on the trap must watch a second way to learn the kind of game, besides inspecting the food: `prepare meal`
+before cooking is refused without loss where the food is raw, so it is a probe without risk, and in cook-off games it
+makes the meal, one action shorter than the expert.
 """
 
 import random

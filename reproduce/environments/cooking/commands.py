@@ -1,11 +1,12 @@
 """What a policy may say: a small grammar over plain words. Nothing else reaches the interpreter.
 
 The interpreter of a compiled game knows more than a player needs: saving to a named file, undoing, restarting, several
-commands in one line, commands that print the whole state. A text is a command only if it has one of the forms below,
-in letters, hyphens and spaces alone; everything else is invalid.
+commands in one line, things by number, by pronoun or by state, commands that print the whole state. A text is a command
+only if it has one of the forms below and every object in it is a name of the game's own world or one of `EVERYWHERE`,
+or the last words of a name (`onion`), with one of `ARTICLES` before it or none; everything else is invalid.
 
 The skill of a command is its verb's class (`SKILLS`); it is `invalid` for any other text and where the game did not
-carry the command out and gives no reason either (see `terse.nothing_happened`).
+carry the command out and gives no reason either (see `terse.is_refused`). An invalid action changes nothing.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ _SKILL_OF_VERB = {
     "eat": "eat",
     "drink": "eat",
 }
-_SEVERAL = "then|and|all|both|each|every|everyth[a-z]*|but|except|them"
-"""Words with which a command would do several things; the interpreter reads nine letters of a word."""
-_WORD = rf"(?!(?:{_SEVERAL})\b)[a-z-]+"
-_NOUN = f"{_WORD}(?: {_WORD}){{0,4}}"
+ARTICLES = ("the", "a", "an")
+"""May stand before a name; the interpreter does not get to see them."""
+EVERYWHERE = ("meal", "cookbook", "knife", *APPLIANCE.values())
+"""May be named in every game, whether it has them or not."""
+_NOUN = "([a-z-]+(?: [a-z-]+){0,5})"
 _FORMS = re.compile(
     "|".join(
         (
@@ -47,8 +49,7 @@ _FORMS = re.compile(
             "inventory",
             "prepare meal",
             f"(?:go )?(?:{'|'.join(DIRECTIONS)})",
-            f"(?:examine|read|open|close|get|pick up|drop|eat|drink) {_NOUN}",
-            f"take {_NOUN}",
+            f"(?:examine|read|open|close|get|pick up|drop|eat|drink|take) {_NOUN}",
             f"put {_NOUN} on {_NOUN}",
             f"insert {_NOUN} into {_NOUN}",
             f"cook {_NOUN} (?:with|on|in|using) {_NOUN}",
@@ -56,17 +57,35 @@ _FORMS = re.compile(
         )
     )
 )
+_ARTICLE = re.compile(rf"(?<![^ ])(?:{'|'.join(ARTICLES)}) ")
 
 
-def parse(action: str) -> str | None:
-    """The command in its normal form: lower case, single spaces. None if the text is no command."""
-    return _parse(action) if len(action) <= LONGEST_ACTION else None
+def parse(world: World, action: str) -> str | None:
+    """The command in its normal form: lower case, single spaces, no articles. None if the text is no command."""
+    if len(action) > LONGEST_ACTION:
+        return None
+    command, objects = _parse(action)
+    return command if not objects or _names(world).issuperset(objects) else None
 
 
 @lru_cache(maxsize=65_536)
-def _parse(action: str) -> str | None:
+def _parse(action: str) -> tuple[str | None, tuple[str, ...]]:
+    """The normal form of a text that has the form of a command, and its objects."""
     command = " ".join(action.lower().split())
-    return command if _FORMS.fullmatch(command) else None
+    found = _FORMS.fullmatch(command)
+    if found is None:
+        return None, ()
+    objects = [found[place] for place in range(1, _FORMS.groups + 1) if found[place] is not None]
+    return _ARTICLE.sub("", command), tuple(_ARTICLE.sub("", one, count=1) for one in objects)
+
+
+@lru_cache(maxsize=1024)
+def _names(world: World) -> frozenset[str]:
+    """What a command may call the things, holders and doors of a game."""
+    ways = [way.door for room in world.rooms for way in room.exits if way.door]
+    holders = [holder for room in world.rooms for holder in room.holders]
+    words = [name.split() for name in (*(thing.name for thing in world.things), *holders, *ways, *EVERYWHERE)]
+    return frozenset(" ".join(name[place:]) for name in words for place in range(len(name)) if name[place] != "of")
 
 
 def skill_of(command: str) -> str:

@@ -14,7 +14,7 @@ import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ SEED = 1
 """Of the interpreter's random numbers, which the games do not use. Jericho takes 0 for the time of day."""
 POSITIONS, INTERPRETERS = 16_384, 128
 """Bounds of the caches: about 4 kB each, and 2 MB each."""
+
+IsRefused = Callable[[str, str], bool]
+"""Of a command and the game's answer."""
 
 _PROMPT = re.compile(r"\n>[^\n]*\Z")
 _BANNER = re.compile(r"\A[\s$|/\\_<>]*(?=You are hungry)")
@@ -47,6 +50,11 @@ class Position:
     @property
     def over(self) -> bool:
         return self.won or self.lost
+
+
+def never(command: str, answer: str) -> bool:
+    """No command is refused."""
+    return False
 
 
 def clean(written: str) -> str:
@@ -75,8 +83,11 @@ class Interpreter:
         """The game before the first command."""
         self._here = self.start
 
-    def play(self, position: Position, command: str) -> Position:
-        """The position after one more command. Raises ValueError if the game is over."""
+    def play(self, position: Position, command: str, is_refused: IsRefused = never) -> Position:
+        """The position after one more command: one refused leaves the state as it was, and only its answer is new.
+
+        Raises ValueError if the game is over.
+        """
         if position.memory is None:
             raise ValueError("the game is over")
         if position is not self._here:
@@ -84,6 +95,8 @@ class Interpreter:
             self._frotz.set_state((ram.applied_to(self._ram), stack.applied_to(self._stack), *rest))
         written, *_ = self._frotz.step(command)
         self._here = self._position(written, self._frotz.get_state())
+        if not self._here.over and is_refused(command, self._here.text):
+            return replace(self._here, memory=position.memory)
         return self._here
 
     def _position(self, written: str, state: tuple[Any, ...]) -> Position:
@@ -122,10 +135,13 @@ class Engine:
         self._interpreters: OrderedDict[str, Interpreter] = OrderedDict()
         self._most_positions, self._most_interpreters = positions, interpreters
 
-    def position(self, game: str, find_story: Callable[[], Path], commands: tuple[str, ...]) -> Position:
+    def position(
+        self, game: str, find_story: Callable[[], Path], commands: tuple[str, ...], is_refused: IsRefused = never
+    ) -> Position:
         """The position after `commands`, none of which may come after the end of the game.
 
         game: identifies the game. find_story: gives its file; called only where the game has no interpreter.
+        is_refused: whether a command with its answer leaves the state as it was; always the same for a game.
         """
         known = len(commands)
         while known and (game, commands[:known]) not in self._positions:
@@ -137,7 +153,7 @@ class Engine:
             position = self._interpreter(game, find_story).start
             self._keep((game, ()), position)
         for place in range(known, len(commands)):
-            position = self._interpreter(game, find_story).play(position, commands[place])
+            position = self._interpreter(game, find_story).play(position, commands[place], is_refused)
             self._keep((game, commands[: place + 1]), position)
         return position
 

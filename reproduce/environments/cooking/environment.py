@@ -8,6 +8,7 @@ episode that uses up its rounds ends as a timeout, which the rollouts say.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from reproduce.environments.cooking.commands import parse, skill_of
 from reproduce.environments.cooking.engine import Engine, Position, shared_engine
 from reproduce.environments.cooking.generation import STORY, obtain_game, read_task, request_of
 from reproduce.environments.cooking.tasks import CookingTask
-from reproduce.environments.cooking.terse import INVALID, nothing_happened, terse_answer, terse_opening
+from reproduce.environments.cooking.terse import INVALID, is_refused, terse_answer, terse_opening
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 
 BURNED, LOST = "burned", "lost"
@@ -41,14 +42,19 @@ class CookingEnvironment(NoForcedAnswer):
         return terse_opening(task.world, text) if self.observations == "terse" else text
 
     def step(self, task: CookingTask, history: tuple[str, ...], action: str) -> Observation:
-        """Carry out an action. A text that is no command changes nothing. Raises ValueError after the game's end."""
-        commands = tuple(known for known in map(parse, history) if known is not None)
-        command = parse(action)
+        """Carry out an action; an invalid one changes nothing. Raises ValueError after the game's end.
+
+        An invalid action is one that is no command or that the game does not carry out for no reason of its own, be it
+        with a question ("Which do you mean ...?"). It leaves the game as it was.
+        """
+        parsed = (parse(task.world, earlier) for earlier in history)
+        commands = tuple(known for known in parsed if known is not None)
+        command = parse(task.world, action)
         if command is None:
             return Observation(INVALID, done=False, success=False, skill="invalid")
         position = self._position(task, (*commands, command))
         answer = terse_answer(task.world, command, position.text)
-        skill = "invalid" if nothing_happened(answer) else skill_of(command)
+        skill = "invalid" if is_refused(task.world, command, position.text) else skill_of(command)
         if position.over:
             failure = "" if position.won else BURNED if "You burned" in position.text else LOST
             return Observation("", done=True, success=position.won, skill=skill, failure=failure)
@@ -62,4 +68,6 @@ class CookingEnvironment(NoForcedAnswer):
             read_task(request, folder)
             return folder / STORY
 
-        return (self.engine or shared_engine()).position(task.identifier, find_story, commands)
+        return (self.engine or shared_engine()).position(
+            task.identifier, find_story, commands, partial(is_refused, task.world)
+        )

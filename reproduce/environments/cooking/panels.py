@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from reproduce.environments.cooking.generation import Request, make_missing, obtain_game, read_task
@@ -32,7 +33,8 @@ def build_panels(
     preparations no other panel has. Every other task is of kind `cook-off`, and every pair of tasks of the next level,
     so that kinds and levels are balanced. A panel is part of any larger one with the same seed and levels.
 
-    skip_broken: leave out games that cannot be made or do not load, instead of raising UserError with their name.
+    skip_broken: leave out games that cannot be made or do not load, with a warning that names each, instead of
+    raising UserError with their name.
     Raises ValueError without levels.
     """
     if not levels:
@@ -59,7 +61,8 @@ def _tasks(requests: Sequence[Request], skip_broken: bool) -> tuple[CookingTask,
     for request in requests:
         try:
             tasks.append(read_task(request, obtain_game(request)))
-        except UserError:
+        except UserError as error:
             if not skip_broken:
                 raise
+            warnings.warn(f"left out: {error}", stacklevel=3)
     return tuple(tasks)

@@ -67,6 +67,8 @@ _DEEDS = tuple(
 )
 _OPENED = re.compile(r"You open the ([\w -]+?)(?:, revealing ([^.]+))?\.")
 _ROOM = re.compile(r"-= ([\w -]+) =-")
+_QUESTION = re.compile(r"(?:\([^)]*\)\s*)*(?:Which|Who|Whom|What) do you (?:mean|want)\b")
+"""The interpreter reads the next command as the answer, unless it is put back to where it was."""
 _OPENNESS = re.compile(r"\b(open|opened|closed)\b[^.!?]*\Z")
 _MESSAGES = ("ingredients", "directions", "carrying", "nothing", "special", "exits", "meal ready", *": ; ,".split())
 
@@ -91,9 +93,9 @@ def terse_answer(world: World, command: str, text: str) -> str:
     return deed or _refusal(text)
 
 
-def nothing_happened(answer: str) -> bool:
-    """Whether a terse answer says that the command was not carried out and gives no reason that lies in the game."""
-    return answer in (NOTHING_HAPPENS, NOT_HERE)
+def is_refused(world: World, command: str, text: str) -> bool:
+    """Whether the game did not carry the command out and gives no reason that lies in the game, or asks back."""
+    return _QUESTION.match(text) is not None or terse_answer(world, command, text) in (NOTHING_HAPPENS, NOT_HERE)
 
 
 def _deed(world: World, text: str) -> str | None:
