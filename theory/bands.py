@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from theory.paired import check_confidence
-from theory.resampling import FloatArray, block_sizes, multinomial_counts
+from theory.resampling import FloatArray, block_sizes, multinomial_counts, small_sample_factor
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,11 @@ def question_bands(
     """Band for means over questions, from per-question unbiased values or their paired differences.
 
     values: shape (questions, ...cells), at least two questions. A cell with a NaN stays NaN and takes no part.
-    Pointwise bands are bootstrap percentiles; simultaneous bands are estimate +- critical * standard error, where
-    `critical` is the bootstrap quantile of the largest studentised deviation over all cells (sup-t), so that the whole
-    set of cells is covered at once.
+    Pointwise bands are bootstrap percentiles, widened for few questions (`small_sample_factor`); simultaneous bands
+    are estimate +- critical * standard error, where `critical` is the bootstrap quantile of the largest studentised
+    deviation over all cells (sup-t, widened likewise), so that the whole set of cells is covered at once.
+    Coverage at nominal 95 % of PASS@k differences, measured by tests/theory/test_simulations.py: .93 to .955 from 50
+    questions on; with 20 questions .93 at small k and .87 at k = 64 (.90 simultaneously), where few questions tell.
     Raises ValueError for too few questions, infinite values or a bad confidence.
     Source: percentile bootstrap; sup-t after Montiel Olea and Plagborg-Moller 2019.
     """
@@ -78,15 +80,16 @@ def question_bands(
     known = ~np.isnan(flat).any(axis=0)
     estimate = flat.mean(axis=0)
     low, high, error = (np.full(flat.shape[1], np.nan) for _ in range(3))
-    critical = None
+    critical, factor = None, small_sample_factor(questions, confidence)
     if known.any():
         draws = bootstrap_means(np.ascontiguousarray(flat[:, known]), generator, resamples)
         error[known] = draws.std(axis=0)
         if simultaneous:
-            critical = _sup_t_quantile(draws, estimate[known], error[known], confidence)
+            critical = factor * _sup_t_quantile(draws, estimate[known], error[known], confidence)
             low, high = estimate - critical * error, estimate + critical * error
         else:
-            low[known], high[known] = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+            quantiles = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+            low[known], high[known] = estimate[known] + factor * (quantiles - estimate[known])
     return Bands(
         estimate=estimate.reshape(cell_shape),
         low=low.reshape(cell_shape),
@@ -96,7 +99,7 @@ def question_bands(
         simultaneous=simultaneous,
         critical=critical,
         unit="question",
-        method="question bootstrap, " + ("sup-t" if simultaneous else "percentile"),
+        method="question bootstrap, " + ("sup-t" if simultaneous else "expanded percentile"),
         questions=questions,
         resamples=resamples,
     )

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t, trim_mean
 
 from theory.paired import check_confidence
-from theory.resampling import FloatArray, block_sizes, multinomial_counts
+from theory.resampling import FloatArray, block_sizes, multinomial_counts, small_sample_factor
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def hierarchical_bootstrap(
     nested: bool = False,
     keep_draws: bool = False,
 ) -> SeedQuestionInterval:
-    """Percentile bootstrap of the mean over seeds and questions: resample seeds, then questions.
+    """Bootstrap of the mean over seeds and questions: resample seeds, then questions.
 
     values: shape (seeds, questions) or (seeds, questions, ...cells); results have the shape of the cells. By default
     the design is crossed: every seed answers the same frozen panel, so one draw of questions serves all seeds of a
@@ -64,10 +64,10 @@ def hierarchical_bootstrap(
     their own questions: each drawn copy of a seed then draws its own. `draws` has shape (resamples, ...cells) if
     `keep_draws`.
 
-    With few seeds prefer `crossed_t_interval`. Coverage at nominal 95 %, measured by tests/theory/test_simulations.py
-    on 200 questions with 5 / 8 / 10 seeds: .88 / .91 / .92 where seeds dominate, .93 / .94 / .94 where seeds and
-    questions balance, .97 / .96 / .96 where questions dominate, .998 without variation of either (the crossed
-    bootstrap counts the residual three times).
+    The interval is the percentile one, widened around the estimate for few seeds (`small_sample_factor`), and is
+    conservative; `crossed_t_interval` is closer to nominal. Coverage at nominal 95 %, measured by
+    tests/theory/test_simulations.py on 200 questions with 5 / 8 / 10 seeds: .975 / .969 / .964 where seeds dominate,
+    .996 / .985 / .980 where seeds and questions balance, .99 and more where questions dominate or neither varies.
 
     Raises ValueError for fewer than two axes, an empty axis, NaN or infinite values, resamples < 1 or a bad confidence.
     Source: Davison and Hinkley 1997, section 3.8 (nested); Owen 2007, "The pigeonhole bootstrap" (crossed).
@@ -92,15 +92,17 @@ def hierarchical_bootstrap(
             block = np.einsum("bs,bsc->bc", seed_counts, per_seed)
         draws[start : start + size] = block / (seeds * questions)
         start += size
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    mean = panel.mean(axis=(0, 1))
+    quantiles = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    low, high = mean + small_sample_factor(seeds, confidence) * (quantiles - mean)
     return SeedQuestionInterval(
-        estimate=panel.mean(axis=(0, 1)).reshape(cell_shape),
+        estimate=mean.reshape(cell_shape),
         low=low.reshape(cell_shape),
         high=high.reshape(cell_shape),
         standard_error=draws.std(axis=0).reshape(cell_shape),
         confidence=confidence,
         unit="seed and question",
-        method=f"{'nested' if nested else 'crossed'} percentile bootstrap",
+        method=f"{'nested' if nested else 'crossed'} expanded percentile bootstrap",
         n_seeds=seeds,
         n_questions=questions,
         draws=draws.reshape(resamples, *cell_shape) if keep_draws else None,
@@ -191,7 +193,11 @@ def stratified_bootstrap(
     confidence: float = 0.95,
     keep_draws: bool = False,
 ) -> ScoreInterval:
-    """Percentile interval of the interquartile mean: runs are resampled independently within every task.
+    """Interval of the interquartile mean: runs are resampled independently within every task.
+
+    The percentile interval, widened around the estimate for few runs (`small_sample_factor`). Coverage at nominal 95 %
+    on normal scores, measured by tests/theory/test_simulations.py: .96 to .97 with one task or 10 runs, .99 and more
+    with 3 to 5 runs of ten tasks (conservative).
 
     scores: shape (runs, tasks), finite. Raises ValueError for another shape, NaN, or a bad confidence.
     Source: Agarwal et al. 2021, section 4.1 and appendix A.5 (rliable's StratifiedBootstrap), on a numpy Generator.
@@ -207,15 +213,17 @@ def stratified_bootstrap(
         drawn = table[index, np.arange(tasks)].reshape(size, -1)
         blocks.append(np.asarray(trim_mean(drawn, 0.25, axis=1)))
     draws = np.concatenate(blocks)
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    estimate = interquartile_mean(table)
+    quantiles = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = estimate + small_sample_factor(runs, confidence) * (quantiles - estimate)
     return ScoreInterval(
-        estimate=interquartile_mean(table),
+        estimate=estimate,
         low=float(low),
         high=float(high),
         standard_error=float(draws.std()),
         confidence=confidence,
         unit="run within task",
-        method="stratified percentile bootstrap of the interquartile mean",
+        method="stratified expanded percentile bootstrap of the interquartile mean",
         n_runs=runs,
         n_tasks=tasks,
         draws=draws if keep_draws else None,

@@ -46,8 +46,10 @@ def extrapolate_pass_at_k(
 
     n, c: broadcast to (questions,); k: whole numbers of any shape. The interval holds the sampling of questions and
     episodes, not the error of the parametric form, which dominates far beyond n: compare with and without
-    `zero_inflated`. Raises ValueError as `fit_beta_binomial`, for k < 1 or a bad confidence. Source: Kazdan et al.
-    2025, arXiv 2510.05197 (likelihood instead of a log-log regression); bootstrap own.
+    `zero_inflated`. At M = 100 questions and n = 64 episodes of a true Beta-binomial, a nominal 95 % interval covered
+    .94 beyond n, and with `zero_inflated` .85 to .89 (about 110 runs of 100 resamples): it is too narrow there.
+    Raises ValueError as `fit_beta_binomial`, for k < 1 or a bad confidence. Source: Kazdan et al. 2025, arXiv
+    2510.05197 (likelihood instead of a log-log regression); bootstrap own.
     """
     draws = as_integers(k, "k")
     if draws.size == 0 or draws.min() < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,14 @@ def parse_log_files(arguments: Sequence[str]) -> list[LogFile]:
     files = [_parse(argument) for argument in arguments]
     if not files:
         raise UserError("name at least one FILE of episodes: CSV, JSONL, Parquet, or a log of an evaluation program")
-    seen: set[Path] = set()
+    seen: dict[tuple[str | None, float | None, str], Path] = {}
     for file in files:
-        resolved = file.path.resolve()
-        if resolved in seen:
-            raise UserError(f"{file.path}: named twice; its episodes would count double")
-        seen.add(resolved)
+        with file.path.open("rb") as content:
+            key = (file.policy, file.depth, hashlib.file_digest(content, "sha256").hexdigest())
+        if key in seen:
+            same = "named twice" if seen[key].resolve() == file.path.resolve() else f"the same content as {seen[key]}"
+            raise UserError(f"{file.path}: {same}; its episodes would count double")
+        seen[key] = file.path
     return files
 
 

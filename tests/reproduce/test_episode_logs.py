@@ -168,8 +168,11 @@ def test_mistakes_across_files(tmp_path):
     with_policy = write(tmp_path, "with_policy.csv", "policy,question,success\np,q,1\n")
     assert "has a column policy of its own" in complaint(f"m={with_policy}")
     (tmp_path / "other").mkdir()
-    other = write(tmp_path / "other", "first.csv", "question,success\nq,1\n")
+    other = write(tmp_path / "other", "first.csv", "question,success\nq,0\n")
     assert "would both be policy 'first'" in complaint(first, other)
+    again = write(tmp_path, "again.csv", first.read_text())
+    assert "the same content as" in complaint(first, again)
+    assert "the same content as" not in complaint(f"a={first}", f"b@1={again}")
     counted = write(tmp_path, "counted.csv", "question,n,c\nq,2,1\n")
     for order in ((f"m={first}", f"m={counted}"), (f"m={counted}", f"m={first}")):
         assert "duplicate counts" in complaint(*order)

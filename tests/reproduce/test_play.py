@@ -48,7 +48,7 @@ def test_the_rounds_run_out_and_input_ends(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(sys, "stdin", io.StringIO("reset\nreset\nreset\n"))
     assert "failure (timeout) after 2 actions" in run(capsys, "countdown", "--rounds", "2")[1]
     monkeypatch.setattr(sys, "stdin", io.StringIO("reset\n"))
-    assert "stopped after 1 actions" in run(capsys, "countdown")[1]
+    assert "stopped after 1 action" in run(capsys, "countdown")[1]
 
 
 def test_an_answer_of_several_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +56,11 @@ def test_an_answer_of_several_lines(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     steps = [line.strip() for line in solution.strip().splitlines()]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(steps) + "\n\n"))
     assert len(steps) > 2 and "success after 1 action" in run(capsys, "reasoning")[1]
+
+
+def test_a_later_task_of_a_category(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {run(capsys, "countdown", "--category", "numbers-3", "--number", str(n), "--explain")[1] for n in range(4)}
+    assert len(shown) == 4 and all(shown)
 
 
 def test_the_explanation_holds_a_solution(capsys: pytest.CaptureFixture[str]) -> None:

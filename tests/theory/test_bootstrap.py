@@ -40,7 +40,7 @@ def test_nested_bootstrap_error_equals_its_exact_conditional_variance():
     exact = v.mean(axis=1).var() / s + v.var(axis=1).mean() / (s * q)
     result = hierarchical_bootstrap(v, np.random.default_rng(1), resamples=20_000, nested=True)
     assert result.standard_error == pytest.approx(np.sqrt(exact), rel=0.02)
-    assert result.method == "nested percentile bootstrap"
+    assert result.method == "nested expanded percentile bootstrap"
 
 
 def test_shared_questions_stay_in_the_crossed_error_only():
@@ -61,7 +61,9 @@ def test_cells_are_resampled_together(nested):
     np.testing.assert_allclose(result.draws[:, 1], 2 * result.draws[:, 0], atol=1e-12)
     np.testing.assert_allclose(result.draws[:, 2], result.draws[:, 0] + 1, atol=1e-12)
     np.testing.assert_allclose(result.estimate, [v.mean(), 2 * v.mean(), v.mean() + 1])
-    low, high = np.quantile(result.draws, [0.025, 0.975], axis=0)
+    # t(4) over normal quantile, and sqrt(5 / 4) for five seeds.
+    factor = 2.7764451 / 1.9599640 * np.sqrt(5 / 4)
+    low, high = result.estimate + factor * (np.quantile(result.draws, [0.025, 0.975], axis=0) - result.estimate)
     np.testing.assert_allclose((result.low, result.high), (low, high))
 
 
@@ -150,7 +152,9 @@ def test_stratified_bootstrap_resamples_runs_within_tasks():
         for _ in range(4000)
     ]
     assert result.standard_error == pytest.approx(np.std(by_hand), rel=0.06)
-    assert (result.low, result.high) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])), abs=0.05)
+    factor = 2.5705818 / 1.9599640 * np.sqrt(6 / 5)
+    expected = result.estimate + factor * (np.quantile(by_hand, [0.025, 0.975]) - result.estimate)
+    assert (result.low, result.high) == pytest.approx(tuple(expected), abs=0.08)
     constant = stratified_bootstrap(np.tile([0.0, 5.0], (6, 1)), np.random.default_rng(0), resamples=50)
     assert constant.standard_error == 0
     with pytest.raises(ValueError, match="shape"):

@@ -12,6 +12,7 @@ from theory.inference import (
     mcnemar_mid_p,
     paired_tost,
     sign_flip_test,
+    stratified_bootstrap,
     westfall_young_maxt,
 )
 from theory.pass_kt import beta_from_pass_values, beta_pass_at_k, fit_beta_binomial, pass_at_k, question_bands
@@ -30,11 +31,11 @@ DESIGNS = {
 # Percentile bootstrap coverage at nominal 95 % with 5, 8 and 10 seeds, quoted by the docstring of
 # `hierarchical_bootstrap`.
 PERCENTILE_COVERAGE = {
-    "seeds dominate": (0.88, 0.91, 0.92),
-    "seeds and noise": (0.91, 0.93, 0.94),
-    "balanced": (0.93, 0.94, 0.94),
-    "questions dominate": (0.97, 0.96, 0.96),
-    "noise alone": (0.998, 0.998, 0.998),
+    "seeds dominate": (0.975, 0.969, 0.964),
+    "seeds and noise": (0.985, 0.978, 0.972),
+    "balanced": (0.996, 0.985, 0.980),
+    "questions dominate": (0.999, 0.992, 0.991),
+    "noise alone": (1.0, 1.0, 1.0),
 }
 
 
@@ -153,7 +154,7 @@ def test_size_of_cell_tests_and_of_maxt_on_equal_policies():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("questions", [100, 300])
+@pytest.mark.parametrize("questions", [20, 50, 100, 300])
 def test_coverage_of_question_bands(questions):
     """Of the paired difference curve, pointwise for every k and simultaneously over all k; n = 128."""
     rng = np.random.default_rng(questions)
@@ -168,8 +169,22 @@ def test_coverage_of_question_bands(questions):
         band = question_bands(values, rng, resamples=1000, simultaneous=True)
         together.append(np.all((band.low <= truth) & (truth <= band.high)))
     print(f"\nM = {questions}: pointwise {np.mean(pointwise, axis=0).round(3)}, simultaneous {np.mean(together):.3f}")
-    assert np.all((np.mean(pointwise, axis=0) >= 0.92) & (np.mean(pointwise, axis=0) <= 0.97))
-    assert 0.92 <= np.mean(together) <= 0.975
+    # Within 2 points of nominal from 50 questions on; 20 are too few, above all for rare successes at a large k.
+    least = (0.85, 0.88) if questions < 50 else (0.925, 0.925)
+    assert np.all((np.mean(pointwise, axis=0) >= least[0]) & (np.mean(pointwise, axis=0) <= 0.97))
+    assert least[1] <= np.mean(together) <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", [3, 5, 10])
+@pytest.mark.parametrize("tasks", [1, 10])
+def test_the_stratified_bootstrap_is_conservative(runs, tasks):
+    """Coverage of the interquartile mean of normal scores; the expansion for few runs overcovers with many tasks."""
+    rng = np.random.default_rng(10 * runs + tasks)
+    intervals = [stratified_bootstrap(rng.normal(size=(runs, tasks)), rng, 500) for _ in range(1000)]
+    covered = np.mean([interval.low <= 0 <= interval.high for interval in intervals])
+    print(f"\n{runs} runs, {tasks} tasks: {covered:.3f}")
+    assert covered >= 0.935
 
 
 @pytest.mark.slow
