@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from reproduce.storage import digest
+from reproduce.storage import UserError, digest
 
 MANIFEST = "manifest.json"
 """Lists every other file of an entry with its sha256."""
@@ -41,11 +41,14 @@ def obtain(folder: Path, recipe: Mapping[str, Any], build: Callable[[Path], None
     entry = folder / digest(dict(recipe))
     if is_intact(entry):
         return entry
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no folder can be made there; RL_CLAIMS_CACHE names another") from None
     with FileLock(folder / f".{entry.name}.lock"):
         if is_intact(entry):
             return entry
-        shutil.rmtree(entry, ignore_errors=True)
+        _remove(entry)
         beside = Path(tempfile.mkdtemp(prefix=f".{entry.name[:16]}.", dir=folder))
         try:
             build(beside)
@@ -58,12 +61,23 @@ def obtain(folder: Path, recipe: Mapping[str, Any], build: Callable[[Path], None
 
 
 def is_intact(entry: Path) -> bool:
-    """Whether the entry is there and every file has the digest it was written with."""
+    """Whether the entry is there, with the files it was written with and no others, each with its digest."""
     try:
         manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-        return bool(manifest) and all(_sha256(entry / name) == expected for name, expected in manifest.items())
-    except (OSError, ValueError, AttributeError):
+        files = {file.name for file in entry.iterdir()} - {MANIFEST}
+        return (
+            bool(manifest) and set(manifest) == files and all(_sha256(entry / name) == manifest[name] for name in files)
+        )
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return False
+
+
+def _remove(entry: Path) -> None:
+    """Whatever stands in an entry's place: a folder, or a file or link that does not belong there."""
+    if entry.is_symlink() or entry.is_file():
+        entry.unlink()
+    else:
+        shutil.rmtree(entry, ignore_errors=True)
 
 
 def _sha256(file: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import shutil
 import time
 from pathlib import Path
 
@@ -32,7 +34,10 @@ def test_an_entry_is_built_once_and_found_again(tmp_path: Path) -> None:
     assert builds(tmp_path) == 2
 
 
-@pytest.mark.parametrize("damage", ["change", "remove", "manifest", "no manifest", "empty manifest", "list"])
+@pytest.mark.parametrize(
+    "damage",
+    ["change", "remove", "manifest", "no manifest", "empty manifest", "list", "deep", "partial", "file", "link"],
+)
 def test_a_damaged_entry_is_rebuilt(tmp_path: Path, damage: str) -> None:
     entry = obtain(tmp_path, RECIPE, build_slowly)
     match damage:
@@ -48,6 +53,17 @@ def test_a_damaged_entry_is_rebuilt(tmp_path: Path, damage: str) -> None:
             (entry / MANIFEST).write_text("{}")
         case "list":
             (entry / MANIFEST).write_text("[1]")
+        case "deep":
+            (entry / MANIFEST).write_text("[" * 100_000)
+        case "partial":
+            manifest = json.loads((entry / MANIFEST).read_text())
+            (entry / MANIFEST).write_text(json.dumps({"game.txt": manifest["game.txt"]}))
+        case "file":
+            shutil.rmtree(entry)
+            entry.write_text("no folder")
+        case "link":
+            shutil.rmtree(entry)
+            entry.symlink_to(tmp_path / "nowhere")
     assert not is_intact(entry)
     assert obtain(tmp_path, RECIPE, build_slowly) == entry
     assert is_intact(entry) and (entry / "game.txt").read_text() == "a game" and builds(tmp_path) == 2
