@@ -41,7 +41,7 @@ from reproduce.environments.household import (
 from reproduce.environments.household.environment import LONGEST_ACTION, loaded_game, skill_of
 from reproduce.environments.household.layouts import layouts
 from reproduce.environments.household.problem import contents_of, problem_of
-from reproduce.environments.household.tasks import CATEGORIES, LAMP, draw_task, is_held_out
+from reproduce.environments.household.tasks import CATEGORIES, LAMP, TWO, draw_task, is_held_out
 from reproduce.environments.household.terse import NOTHING, terse
 from reproduce.environments.protocol import Panel, check_disjoint
 from reproduce.storage import UserError
@@ -361,6 +361,27 @@ def test_nothing_asked_for_is_in_its_place_at_the_start() -> None:
         assert task.category == LAMP or task.target not in holding
 
 
+def test_numbers_do_not_tell_where_things_lie() -> None:
+    ordered = []
+    for seed in range(300):
+        task = draw_task("x", "train", TWO, random.Random(seed))
+        kind = re.escape(f"{task.item}Type")
+        things = re.findall(rf"\(objectType (\S+) {kind}\)", task.problem)
+        places = [
+            task.problem.index(f"(receptacleType {place} ")
+            for thing in sorted(things)
+            for place in re.findall(rf"\(inReceptacle {thing} (\S+)\)", task.problem)
+        ]
+        assert len(places) == 2
+        ordered += [places[0] < places[1]] if places[0] != places[1] else []
+    assert len(ordered) > 100 and 0.35 < sum(ordered) / len(ordered) < 0.65
+
+
+def test_no_two_tasks_of_a_panel_differ_in_numbers_alone() -> None:
+    tasks = [task for task in build_panels(12, 6, 6)["train"].tasks if task.category == TWO]
+    assert len({(task.layout, task.item, task.target, contents_of(task.problem)) for task in tasks}) == 12
+
+
 def test_sizes_too_small_are_refused() -> None:
     with pytest.raises(ValueError, match="with 5 receptacles"):
         draw_task("x", "train", CATEGORIES[0], random.Random(0), SceneSize(receptacles=5))
@@ -593,7 +614,8 @@ def test_other_games_are_refused_by_name(tmp_path: Path, changes: dict[str, str]
     file = write_game(tmp_path / "train" / "bad", TASKS[0], **changes)
     with pytest.raises(UserError, match=re.escape(f"{file}: {reason}")):
         load_official_games(tmp_path)
-    assert len(load_official_games(tmp_path, skip_broken=True)["train"].tasks) == 1
+    with pytest.warns(UserWarning, match=re.escape(f"left out: {file}: {reason}")):
+        assert len(load_official_games(tmp_path, skip_broken=True)["train"].tasks) == 1
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"grammar": 1}', "\x00"])
@@ -602,8 +624,75 @@ def test_damaged_official_games_are_named(tmp_path: Path, damage: str) -> None:
     file.write_text(damage)
     with pytest.raises(UserError, match=re.escape(str(file))):
         load_official_games(tmp_path)
-    with pytest.raises(UserError, match=re.escape(f"{tmp_path}: no game.tw-pddl that can be played")):
+    with (
+        pytest.warns(UserWarning, match=re.escape(f"left out: {file}")),
+        pytest.raises(UserError, match=re.escape(f"{tmp_path}: no game.tw-pddl that can be played")),
+    ):
         load_official_games(tmp_path, skip_broken=True)
+
+
+THING = str(re.search(rf"\(objectType (\S+) {TASKS[0].item}Type\)", TASKS[0].problem)[1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["1.0=?x", "?o", "__class__", "a" * 101, "a.b", "a-b", "_a", "1a"])
+def test_objects_without_plain_names_are_refused(tmp_path: Path, name: str) -> None:
+    file = write_game(tmp_path / "train" / "odd", TASKS[0], pddl_problem=TASKS[0].problem.replace(THING, name))
+    with pytest.raises(UserError, match=re.escape(f"{file}: its problem has objects without plain names")):
+        load_official_games(tmp_path)
+
+
+def test_official_names_are_taken(tmp_path: Path) -> None:
+    name = f"{TASKS[0].item}_bar__minus_00_dot_52_bar__plus_00_dot_94_bar__minus_01_dot_40"
+    write_game(tmp_path / "train" / "good", TASKS[0], pddl_problem=TASKS[0].problem.replace(THING, name))
+    task = load_official_games(tmp_path)["train"].tasks[0]
+    assert play(ENVIRONMENT, task, solve(task))[-1].success
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (rf"\((inReceptacle|objectAtLocation) {THING} \S+\)", "", "its goal is out of reach"),
+        (r"\(:goal.*", "(:goal (and)))", "its goal is true already"),
+        (r"\(atLocation agent1 loc_bar_00\)", "", "its problem needs one agent in one location"),
+        (r"agent1 - agent", "agent1 - object", "its problem needs one agent in one location"),
+        (r"agent1 - agent|\(atLocation agent1 loc_bar_00\)", "", "its problem needs one agent in one location"),
+        (r"\(:init", "(:init (openable ghost)", "its problem does not declare 'ghost'"),
+        (rf"\b{THING}\b", "thing", "its problem has a thing 'thing'"),
+        (rf"\b{THING}\b", "a1_bar_1", "its problem has a thing 'a1_bar_1'"),
+        (r"\(:init", "(:init (openable)", "no problem of the household's domain"),
+    ],
+)
+def test_games_that_cannot_be_played_are_named(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    problem = re.sub(old, new, TASKS[0].problem, flags=re.DOTALL)
+    assert problem != TASKS[0].problem
+    write_game(tmp_path / "train" / "the game", TASKS[0], pddl_problem=problem)
+    task = load_official_games(tmp_path)["train"].tasks[0]
+    for start in (solve, ENVIRONMENT.reset, explain):
+        with pytest.raises(UserError, match=re.escape(f"train/the game: {reason}")):
+            start(task)
+
+
+def test_line_ends_of_another_system_change_nothing(tmp_path: Path) -> None:
+    grammar = tables.grammar().replace(tables.UNKNOWN_GOAL, TASKS[0].instruction)
+    written = {"pddl_domain": tables.domain(), "grammar": grammar, "pddl_problem": TASKS[0].problem}
+    write_game(tmp_path / "a" / "train" / "x", TASKS[0], **written)
+    write_game(
+        tmp_path / "b" / "train" / "x", TASKS[0], **{key: text.replace("\n", "\r\n") for key, text in written.items()}
+    )
+    first, second = (load_official_games(tmp_path / name)["train"].tasks for name in "ab")
+    assert first == second
+
+
+def test_only_names_below_the_given_folder_leave_a_game_out(tmp_path: Path) -> None:
+    folder = tmp_path / "movable disk" / "Sliced"
+    write_game(folder / "train" / "good", TASKS[0])
+    write_game(folder / "train" / "pick-movable", TASKS[0])
+    assert len(load_official_games(folder)["train"].tasks) == 1
+
+
+def test_a_missing_folder_of_games_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'none'}: the folder does not exist")):
+        load_official_games(tmp_path / "none")
 
 
 @pytest.mark.slow

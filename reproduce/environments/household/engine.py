@@ -9,6 +9,7 @@ time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ Applied = tuple[int, int]
 """Number of an operator and of its effects."""
 LONGEST_PATH = 400
 """Operators of one position; a longer game is not played."""
+_SHOWN = re.compile(r"[a-z]+ \d+")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ class Game:
     def __init__(self, problem: str, instruction: str) -> None:
         """problem: PDDL, in the package's domain. instruction: shown in the prompt.
 
-        Raises ValueError for a problem that the engine cannot translate.
+        Raises ValueError for a problem that the engine cannot translate, and for one that cannot be played: without
+        its one agent in one place, with a goal that is true already or out of reach, or with names that are not shown
+        as a word and a number.
         """
         translation = translate(problem)
         self.sas, self.plan_sas = translation["sas"].encode(), translation["plan_sas"].encode()
@@ -82,10 +86,22 @@ class Game:
         self._operators: dict[int, Operator] = {}
         self._fact_of_atom: dict[str, Proposition] = {}
         given = [self._proposition(name, arguments) for name, arguments in translation["facts"]]
+        agents = [name for name, kind in self.type_of.items() if kind == "agent"]
+        if len(agents) != 1 or [fact.names[0] for fact in given if fact.name == "atlocation"] != agents:
+            raise ValueError("its problem needs one agent in one location")
         _library().take_to(self, ())
-        derived = [fact for fact in map(self._fact, _library().state()) if not fact.is_negation]
+        try:
+            derived = [fact for fact in map(self._fact, _library().state()) if not fact.is_negation]
+        except KeyError:
+            # The translator writes a task of its own, about things of its own, where no action can help.
+            raise ValueError("its goal is out of reach") from None
+        if _library().library.check_goal():
+            raise ValueError("its goal is true already")
         self.start_facts = Facts({}, self.types).changed(given + derived)
         names = display_names({name for fact in given + derived for name in fact.names})
+        for name, shown in names.items():
+            if self.type_of[name] in ("object", "receptacle") and not _SHOWN.fullmatch(shown):
+                raise ValueError(f"its problem has a thing {name[:40]!r}, which has no name such as apple_bar_01")
         self.entities = {name: _entity(name, self.type_of[name], shown) for name, shown in names.items()}
 
     def start(self) -> Position:
@@ -162,6 +178,9 @@ class Game:
         return fact
 
     def _proposition(self, name: str, arguments: list[str]) -> Proposition:
+        undeclared = next((argument for argument in arguments if argument not in self.type_of), None)
+        if undeclared is not None:
+            raise ValueError(f"its problem does not declare {undeclared[:40]!r}")
         return Proposition(name, [Variable(argument, self.type_of[argument]) for argument in arguments])
 
 

@@ -51,7 +51,7 @@ def skill_of(command: str, accepted: bool, carrying: bool) -> str:
 def loaded_game(task: HouseholdTask) -> Game:
     """The task's game in the engine, shared by all environments of a process.
 
-    Raises UserError where the engine is not installed or the game does not load.
+    Raises UserError where the engine is not installed, and one that names the game where that does not load.
     """
     package_folder()
     try:
@@ -62,6 +62,9 @@ def loaded_game(task: HouseholdTask) -> Game:
         return Game(task.problem, task.instruction)
     except ValueError as error:
         raise UserError(f"{task.identifier}: {error}") from None
+    except (LookupError, AttributeError, TypeError, StopIteration) as error:
+        # What TextWorld raises where a problem lacks something it takes for granted.
+        raise UserError(f"{task.identifier}: the engine cannot load it ({type(error).__name__}: {error})") from error
 
 
 class HouseholdEnvironment(NoForcedAnswer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,20 @@ _INSTRUCTION = re.compile(r"[A-Za-z0-9 ,.'\-]{1,300}")
 _DISTANCE = re.compile(r"\(=\s+\(distance\s[^()]*\)\s*\d+\s*\)\s*")
 # The engine keeps names in arrays of fixed length, without checking.
 _TOKEN = re.compile(r"[\w?:=.\-]{1,150}", re.ASCII)
+_OBJECTS = re.compile(r"\(\s*:objects\b([^()]*)\)", re.IGNORECASE)
+_OBJECT = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
 
 
 def load_official_games(directory: Path, skip_broken: bool = False) -> dict[str, Panel[HouseholdTask]]:
     """The panels whose official folders (`train`, `valid_seen`, `valid_unseen`) lie in or below a directory.
 
-    skip_broken: leave out games that do not load instead of raising. Tasks that the official loader leaves out
-    (movable receptacles, slices, games marked as not solvable) are left out in any case. Raises UserError naming the
-    file and what is wrong with it, and where there is no game at all.
+    skip_broken: leave out games that are refused, with a warning that names them, instead of raising. What only the
+    engine's translation shows, such as a goal out of reach, is said when a game is first played. Tasks that the
+    official loader leaves out (movable receptacles, slices, games marked as not solvable) are left out in any case.
+    Raises UserError naming the file and what is wrong with it, and where there is no folder or no game at all.
     """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: the folder does not exist")
     panels: dict[str, Panel[HouseholdTask]] = {}
     for folder, split in FOLDERS.items():
         files = sorted(file for root in _named(directory, folder) for file in root.rglob(GAME))
@@ -53,20 +59,24 @@ def _named(directory: Path, folder: str) -> list[Path]:
 
 def _read(file: Path, directory: Path, skip_broken: bool) -> HouseholdTask | None:
     """One game as a task; None for one that is left out."""
-    if "movable" in str(file.parent) or "Sliced" in str(file.parent):
+    identifier = str(file.parent.relative_to(directory))
+    if "movable" in identifier or "Sliced" in identifier:
         return None
     try:
-        return _task(file, str(file.parent.relative_to(directory)))
-    except UserError:
-        if skip_broken:
-            return None
-        raise
+        return _task(file, identifier)
+    except UserError as error:
+        if not skip_broken:
+            raise
+        warnings.warn(f"left out: {error}", stacklevel=3)
+        return None
 
 
 def _task(file: Path, identifier: str) -> HouseholdTask | None:
     game, trajectory = _json(file), _json(file.parent / TRAJECTORY)
     try:
-        domain, grammar, problem = (str(game[key]) for key in ("pddl_domain", "grammar", "pddl_problem"))
+        domain, grammar, problem = (
+            str(game[key]).replace("\r\n", "\n") for key in ("pddl_domain", "grammar", "pddl_problem")
+        )
         category, asked = str(trajectory["task_type"]), trajectory["pddl_params"]
         target = str(asked["toggle_target" if category == "look_at_obj_in_light" else "parent_target"])
         item, layout = str(asked["object_target"]), str(trajectory["scene"]["floor_plan"])
@@ -93,11 +103,15 @@ def _checked(file: Path, domain: str, grammar: str, problem: str) -> str:
         part in problem for part in ("(:objects", "(:init", "(:goal")
     ):
         raise UserError(f"{file}: its problem is damaged")
+    declared = _OBJECTS.findall(problem)
+    names = [name for name in " ".join(declared).split() if name != "-"]
+    if len(declared) != 1 or not all(map(_OBJECT.fullmatch, names)):
+        raise UserError(f"{file}: its problem has objects without plain names; refused")
     return instruction
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _json(file: Path) -> dict[str, Any]:

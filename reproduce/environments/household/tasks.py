@@ -130,7 +130,11 @@ def draw_task(
 def _placements(
     layout: Layout, category: str, item: str, target: str, generator: random.Random, count: int
 ) -> list[Placement]:
-    """What lies where: the things asked for, never in their target; the lamps; others at random."""
+    """What lies where: the things asked for, never in their target; the lamps; others at random.
+
+    Sorted by kind, and within a kind in random order: that is the order in which things get their numbers, which must
+    not tell where they lie.
+    """
     wanted = [item] * (2 if category == TWO else 1)
     lamps = list(layout.lamps) if category == LAMP else []
     rest = [thing for thing in layout.objects if thing != item]
@@ -139,7 +143,8 @@ def _placements(
     for thing in wanted + lamps + others:
         places = [place for place in layout.places_of(thing) if thing != item or layout.receptacles[place] != target]
         placements.append((thing, generator.choice(places)))
-    return sorted(placements)
+    generator.shuffle(placements)
+    return sorted(placements, key=lambda placement: placement[0])
 
 
 def canonical_forms(panel: Panel[HouseholdTask]) -> set[str]:
@@ -190,13 +195,15 @@ def build_panels(
 def _many(split: Split, category: str, count: int, seed: int, size: SceneSize) -> list[HouseholdTask]:
     """`count` different tasks, each a function of (seed, split, category, size) and those before it."""
     tasks: list[HouseholdTask] = []
-    seen: set[str] = set()
+    seen: set[tuple[object, ...]] = set()
     for place in range(count):
         for attempt in itertools.count():
             label = f"household {seed} {split} {category} {size.receptacles} {size.objects} {place} {attempt}"
             task = draw_task(f"{split}-{category}-{place:04d}", split, category, random.Random(label), size)
-            if task.problem not in seen:
+            # Two tasks that differ in numbers alone would be one task.
+            form = (task.layout, task.item, task.target, contents_of(task.problem))
+            if form not in seen:
                 break
-        seen.add(task.problem)
+        seen.add(form)
         tasks.append(task)
     return tasks
