@@ -61,11 +61,11 @@ _DEEDS = tuple(
         (r"You pick up the ([\w -]+) from the ground", "taken"),
         (r"You drop the ([\w -]+) on the ground", "dropped"),
         (r"You put the ([\w -]+) (?:on|into) the", "put"),
-        (r"You close the ([\w -]+)\.", "closed"),
+        (r"You close (?:the )?([\w -]+)\.", "closed"),
         (r"You (?:eat|drink) the ([\w -]+)\.", "eaten"),
     )
 )
-_OPENED = re.compile(r"You open the ([\w -]+?)(?:, revealing ([^.]+))?\.")
+_OPENED = re.compile(r"You open (?:the )?([\w -]+?)(?:, revealing ([^.]+))?\.")
 _ROOM = re.compile(r"-= ([\w -]+) =-")
 _QUESTION = re.compile(r"(?:\([^)]*\)\s*)*(?:Which|Who|Whom|What) do you (?:mean|want)\b")
 """The interpreter reads the next command as the answer, unless it is put back to where it was."""
