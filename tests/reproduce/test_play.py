@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,3 +134,12 @@ def test_retrieval_explains_and_solves_every_question() -> None:
         assert task.question in explain(task) and task.answer in explain(task)
         assert environment.step(task, (), random_action(task, (), generator)).skill in SKILLS[:-1]
     assert 5 <= len(SKILLS) <= 26
+
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^\$ python -m reproduce play (.*--expert)$", README, re.MULTILINE))
+def test_the_transcripts_of_the_readme_are_what_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, *command.split())
+    assert code == 0 and f"$ python -m reproduce play {command}\n{out.strip()}\n" in README
