@@ -647,9 +647,9 @@ def test_the_words_make_a_tokenizer_that_loses_nothing(tasks: list[CookingTask])
         assert tokenizer.decode(ids).split() == text.split()
 
 
-@pytest.mark.slow
-def test_large_kitchens_are_solved_and_read_correctly() -> None:
-    larger = build_panels(16, 8, 16, levels=LARGE)
+@pytest.mark.parametrize("sizes", [(2, 0, 2), pytest.param((16, 8, 16), marks=pytest.mark.slow)])
+def test_large_kitchens_are_solved_and_read_correctly(sizes: tuple[int, int, int]) -> None:
+    larger = build_panels(*sizes, levels=LARGE)
     for task in (task for panel in larger.values() for task in panel.tasks):
         check_solved_and_trapped(task)
         route = solve(task)
