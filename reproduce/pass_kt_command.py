@@ -203,7 +203,7 @@ def _print_boundaries(console: Console, analysis: Analysis) -> None:
         f"Expected counts at n episodes. self: gained, and as many lost, when {baseline} is compared with itself; "
         f"excess: gained less self, with its {_level(analysis)} t interval over questions. p: that questions are "
         "gained, one-sided. Without any change the excess is skewed: the test is conservative for gains, and an "
-        "interval below 0 is found up to twice as often as it should.",
+        "interval below 0 is found two to three times as often as it should be.",
     )
 
 

@@ -156,8 +156,9 @@ def excess_gain(
 
     Unbiased for (1-r)^m ((1-r)^m - (1-p)^m), with p the new and r the reference rate and m = sample_size; its mean
     over questions is 0 if no rate changed, and is to be tested with the questions as units, for gains. Its law is
-    then skewed: at 30 to 100 questions a one-sided 5 % t-test for gains rejects in .3 to 3 % (conservative), one for
-    losses in 5 to 8 %. Shapes broadcast to (questions,). Raises ValueError where n_new < m or n_reference < 2 m.
+    then skewed: at 30 to 100 questions a one-sided 5 % t-test for gains rejects in 1.4 to 3 % (conservative), one for
+    losses in 10 to 13 % (tests/theory/test_simulations.py). Shapes broadcast to (questions,). Raises ValueError where
+    n_new < m or n_reference < 2 m.
     Source: own derivation, for the claim pass_kt.beyond-self-null.
     """
     solved_by_new = pass_at_k(n_new, c_new, sample_size)

@@ -15,7 +15,14 @@ from theory.inference import (
     stratified_bootstrap,
     westfall_young_maxt,
 )
-from theory.pass_kt import beta_from_pass_values, beta_pass_at_k, fit_beta_binomial, pass_at_k, question_bands
+from theory.pass_kt import (
+    beta_from_pass_values,
+    beta_pass_at_k,
+    excess_gain,
+    fit_beta_binomial,
+    pass_at_k,
+    question_bands,
+)
 
 BASE = beta_from_pass_values(0.363, 0.770, 64)
 TRAINED = beta_from_pass_values(0.335, 0.810, 64)
@@ -193,3 +200,20 @@ def test_beta_binomial_fit_is_nearly_unbiased_at_the_sizes_used():
     counts = rng.binomial(64, rng.beta(*BASE, (200, 300)))
     fits = np.array([(fit.alpha, fit.beta) for fit in (fit_beta_binomial(64, c) for c in counts)])
     np.testing.assert_allclose(fits.mean(axis=0), BASE, rtol=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("questions", "n"), [(30, 32), (50, 64), (100, 128)])
+def test_the_excess_over_the_self_null_is_conservative_for_gains(questions, n):
+    """One-sided 5 % t-tests without any change: rare for gains, two to three times nominal for losses."""
+    rng = np.random.default_rng(n)
+    rates = rng.beta(*BASE, (3000, questions))
+    trained, base = rng.binomial(n, rates), rng.binomial(n, rates)
+    excess = np.array([excess_gain(n, new, n, old, n // 2) for new, old in zip(trained, base, strict=True)])
+    error = excess.std(axis=1, ddof=1) / np.sqrt(questions)
+    statistic = np.divide(excess.mean(axis=1), error, out=np.zeros(3000), where=error > 0)
+    critical = t.ppf(0.95, questions - 1)
+    gains, losses = np.mean(statistic > critical), np.mean(statistic < -critical)
+    print(f"\nM = {questions}, n = {n}: gains {gains:.3f}, losses {losses:.3f}")
+    assert gains <= 0.04
+    assert 0.05 < losses <= 0.15
