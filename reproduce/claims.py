@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from reproduce.records import Records
 from theory.inference import holm
 
 Decision = Literal["supported", "refuted", "inconclusive", "withheld"]
@@ -55,9 +54,38 @@ class Claim:
     test: str
     """Statistic and test."""
     refuted_if: str
-    examine: Callable[[Records], Evidence]
+    examine: Callable[[Any], Evidence]
+    """From the paper's records to evidence."""
     figures: tuple[str, ...] = ()
     """Names of the figures that show it."""
+    full_only: str = ""
+    """Why the profile `laptop` does not test it; empty for a claim that every profile tests."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of trying an exact identity."""
+
+    cases: int
+    """Cases tried."""
+    failures: int
+    """Cases in which it does not hold."""
+    details: tuple[tuple[str, str], ...] = ()
+    """Further rows for the report: label and value."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A claim that is exact: it holds in every case or fails. Not part of the family of tests."""
+
+    identifier: str
+    statement: str
+    published: str
+    provenance: str
+    test: str
+    """How it is tried."""
+    examine: Callable[[], Check]
+    """Tries it anew; needs no records."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +98,15 @@ class Verdict:
     decision: Decision
 
 
-def decide(claims: Sequence[Claim], records: Records, alpha: float = 0.05) -> tuple[Verdict, ...]:
-    """Examine every claim and correct the family's p-values by Holm. The smoke profile's verdicts are withheld."""
+def tested_claims(claims: Sequence[Claim], profile: str) -> tuple[Claim, ...]:
+    """The claims that this profile tests: the family that is corrected."""
+    return tuple(claim for claim in claims if profile != "laptop" or not claim.full_only)
+
+
+def decide(claims: Sequence[Claim], records: Any, alpha: float = 0.05) -> tuple[Verdict, ...]:
+    """Examine every claim that the records' profile tests and correct the family's p-values by Holm. The smoke
+    profile's verdicts are withheld."""
+    claims = tested_claims(claims, records.experiment["profile"])
     evidence = [claim.examine(records) for claim in claims]
     tested = {place: found.p_value for place, found in enumerate(evidence) if found.p_value is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True)) if tested else {}

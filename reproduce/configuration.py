@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from reproduce.storage import digest
 
@@ -129,6 +130,61 @@ class PanelConfig:
 
 
 @dataclass(frozen=True)
+class PanelSizes:
+    """Tasks of each panel of an environment other than `retrieval`: in all, or of each category where tasks are drawn
+    by category (household, reasoning)."""
+
+    train: int = 64
+    """Training tasks."""
+    test: int = 64
+    """Test tasks, in distribution."""
+    ood: int = 48
+    """Out-of-distribution test tasks."""
+    train_seed: int = 0
+    """Seed of the training tasks."""
+    test_seed: int = 0
+    """Seed of the test and out-of-distribution tasks."""
+
+
+@dataclass(frozen=True)
+class DemonstrationConfig:
+    """How a base policy is made from demonstrations of an environment; who demonstrates is a constant of the bed."""
+
+    steps: int = 400
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Demonstrations a step."""
+    demonstrations: int = 4000
+    """Different demonstrations, drawn once a seed and shown again in each epoch in another order."""
+    learning_rate: float = 3e-3
+    """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
+
+
+@dataclass(frozen=True)
+class HorizonEvaluation:
+    """Evaluation of a method's arms: every task at its horizon, each with several episodes."""
+
+    samples: int = 8
+    """Episodes for each policy and test task."""
+    ood_samples: int = 8
+    """Episodes for each policy and out-of-distribution task."""
+    tasks_at_once: int = 32
+    """Tasks sampled in one batch; changes speed and memory, not the episodes."""
+
+
+@dataclass(frozen=True)
+class BedConfig:
+    """What the arms of one environment share: tasks, base, budget of training, sampling and evaluation."""
+
+    panels: PanelSizes = field(default_factory=PanelSizes)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    warm_start: DemonstrationConfig = field(default_factory=DemonstrationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    evaluation: HorizonEvaluation = field(default_factory=HorizonEvaluation)
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a run's result."""
 
@@ -137,13 +193,15 @@ class RunConfig:
     environment: str
     arm: str
     seed: int
-    panels: PanelConfig
+    panels: PanelConfig | PanelSizes
     policy: PolicyConfig
-    warm_start: WarmStartConfig
+    warm_start: WarmStartConfig | DemonstrationConfig
     training: TrainingConfig | None
     """None for an arm that is only evaluated."""
     sampling: SamplingConfig
-    evaluation: EvaluationConfig
+    evaluation: EvaluationConfig | HorizonEvaluation
+    method: Any = None
+    """Settings of the arm's method, a frozen dataclass of its paper; None for GRPO alone."""
 
     @property
     def name(self) -> str:
