@@ -1,7 +1,17 @@
 """Batched multi-turn sampling, the same for training and evaluation."""
 
 from reproduce.configuration import SamplingConfig
+from reproduce.rollouts.columns import rollout_columns
 from reproduce.rollouts.episodes import EpisodeBatch, Trajectory
-from reproduce.rollouts.sampler import EpisodeSampler, UniformStreams, rollout_columns
+from reproduce.rollouts.sampler import EpisodeSampler
+from reproduce.rollouts.streams import UniformStreams, stream_length
 
-__all__ = ["EpisodeBatch", "EpisodeSampler", "SamplingConfig", "Trajectory", "UniformStreams", "rollout_columns"]
+__all__ = [
+    "EpisodeBatch",
+    "EpisodeSampler",
+    "SamplingConfig",
+    "Trajectory",
+    "UniformStreams",
+    "rollout_columns",
+    "stream_length",
+]

@@ -13,10 +13,8 @@ until their caps: this is the prefix-fork estimator, and forks cost only their f
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -27,43 +25,10 @@ from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.policies import TURN
 from reproduce.rollouts.episodes import EpisodeBatch, Trajectory
 from reproduce.rollouts.rows import HistoryRows
+from reproduce.rollouts.streams import STREAM_LENGTH as STREAM_LENGTH
+from reproduce.rollouts.streams import UniformStreams, stream_length
 
 TaskType = TypeVar("TaskType", bound=Task)
-STREAM_LENGTH = 128
-
-
-@dataclass(frozen=True)
-class UniformStreams:
-    """Uniform numbers, addressable by name and sample: what a stream holds never depends on which others are drawn.
-
-    Stream number `name * samples + sample` belongs to sample `sample` of name `names[name]`.
-    """
-
-    names: tuple[str, ...]
-    samples: int
-    length: int = STREAM_LENGTH
-    """Numbers in a stream: the most tokens an episode may sample."""
-
-    def draw(self) -> np.ndarray:
-        """(len(names) * samples, length) float64 in [0, 1)."""
-        blocks = []
-        for name in self.names:
-            key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
-            blocks.append(np.random.Generator(np.random.Philox(key=key)).random((self.samples, self.length)))
-        return np.concatenate(blocks)
-
-
-def rollout_columns(batch: EpisodeBatch) -> dict[str, list[Any]]:
-    """The episodes as TRL's `rollout_func` returns them, with `env_mask` 0 on every token the environment wrote."""
-    episodes = [batch.trajectories[place] for place in batch.trajectory_of_episode]
-    return {
-        "prompt_ids": [episode.token_ids[: episode.prompt_length].tolist() for episode in episodes],
-        "completion_ids": [episode.token_ids[episode.prompt_length :].tolist() for episode in episodes],
-        "env_mask": [episode.from_policy[episode.prompt_length :].astype(int).tolist() for episode in episodes],
-        "logprobs": [episode.log_probabilities[episode.prompt_length :].tolist() for episode in episodes],
-        "success": [episode.success for episode in episodes],
-        "rounds": [episode.rounds for episode in episodes],
-    }
 
 
 class EpisodeSampler(Generic[TaskType]):
@@ -146,7 +111,7 @@ class EpisodeSampler(Generic[TaskType]):
     ) -> None:
         """Lay out one row for each distinct beginning: the prompt, closed at once where T = 0."""
         self.rounds_of_episode, self.stream_of_episode = rounds_of_episode, stream_of_episode
-        needed = (int(rounds_of_episode.max(initial=0)) + 1) * self.config.longest_action
+        needed = stream_length(int(rounds_of_episode.max(initial=0)), self.config.longest_action)
         if needed > streams.length:
             raise ValueError(f"episodes may sample {needed} tokens, their streams hold {streams.length}")
         self.uniforms = streams.draw()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from reproduce.environments.protocol import NoForcedAnswer
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.policies import build_model, build_tokenizer, load_policy, save_policy
-from reproduce.rollouts import EpisodeBatch, EpisodeSampler, UniformStreams, rollout_columns
+from reproduce.rollouts import EpisodeBatch, EpisodeSampler, UniformStreams, rollout_columns, stream_length
 
 TOKENIZER = build_tokenizer(words())
 MODEL = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=3).eval()
@@ -154,6 +156,30 @@ def test_streams_do_not_depend_on_their_neighbours() -> None:
     assert stats.kstest(UniformStreams(("c",), 200).draw().ravel(), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("length", [1, 127, 128, 129, 300])
+def test_a_short_stream_is_the_beginning_of_a_longer_one(length: int) -> None:
+    longer = UniformStreams(("a", "b"), 4, 400).draw()
+    assert len(np.unique(longer)) == longer.size
+    np.testing.assert_array_equal(UniformStreams(("a", "b"), 4, length).draw(), longer[:, :length])
+    np.testing.assert_array_equal(UniformStreams(("b",), 2, length).draw(), longer[4:6, :length])
+
+
+def test_streams_are_those_of_the_recorded_runs() -> None:
+    key = int.from_bytes(hashlib.sha256(b"a").digest()[:16], "little")
+    expected = np.random.Generator(np.random.Philox(key=key)).random((3, 128))
+    np.testing.assert_array_equal(UniformStreams(("a",), 3).draw(), expected)
+
+
+def test_the_length_of_the_streams_changes_no_episode_and_allows_long_actions() -> None:
+    sampler = EpisodeSampler(POLICY, TOKENIZER, RetrievalEnvironment(), SamplingConfig(longest_action=8))
+    long = UniformStreams(tuple(f"test {number}" for number in range(len(TASKS) * 3)), 24, 500)
+    assert tokens(sampler.sample(TASKS, [0] * 24, [0] * 24, range(24), long)) == tokens(SHARED)[:24]
+    patient = EpisodeSampler(MODEL, TOKENIZER, SearchOnly(), SamplingConfig(longest_action=160))
+    streams = UniformStreams(("long",), 30, stream_length(1, 160))
+    batch = patient.sample(TASKS, [0] * 30, [1] * 30, range(30), streams)
+    assert 128 < max(int(item.from_policy.sum()) for item in batch.trajectories) <= 160
+
+
 def test_forks_share_their_path_up_to_the_smaller_cap() -> None:
     batch = episodes(caps=(1, 3), shared=True)
     followed = batch.trajectory_of_episode.reshape(len(TASKS), 2, 24)
@@ -214,9 +240,23 @@ def test_memory_kept_between_calls_changes_nothing() -> None:
 def test_columns_for_the_trainer_are_aligned() -> None:
     columns = rollout_columns(SHARED)
     assert len({len(values) for values in columns.values()}) == 1
-    for ids, mask, logprobs in zip(columns["completion_ids"], columns["env_mask"], columns["logprobs"], strict=True):
-        assert len(ids) == len(mask) == len(logprobs) > 0
+    per_token = ("completion_ids", "env_mask", "logprobs", "entropies")
+    for ids, mask, logprobs, entropies in zip(*(columns[name] for name in per_token), strict=True):
+        assert len(ids) == len(mask) == len(logprobs) == len(entropies) > 0
         assert mask[0] == 1
+        assert all(own or value == other == 0 for own, value, other in zip(mask, logprobs, entropies, strict=True))
+        assert all(value > 0 for own, value in zip(mask, entropies, strict=True) if own)
+    for place, (skills, failure) in enumerate(zip(columns["skills"], columns["failure"], strict=True)):
+        item = SHARED.trajectories[SHARED.trajectory_of_episode[place]]
+        assert isinstance(skills, list) and tuple(skills) == item.skills and failure == item.failure
+
+
+def test_columns_name_the_kind_of_failure() -> None:
+    columns = rollout_columns(without_forced_answer((1,), True))
+    timeouts = [failure == "timeout" for failure in columns["failure"]]
+    assert any(timeouts) and not any(
+        success and failure for success, failure in zip(columns["success"], columns["failure"], strict=True)
+    )
 
 
 def test_an_episode_that_outgrows_the_model_is_refused() -> None:
