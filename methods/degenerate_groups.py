@@ -65,7 +65,7 @@ class ZeroVarianceTrainer(GRPOWithRolloutSignals):
     """RL-ZVP: `ZeroVarianceTrainer(..., alpha=0.1)`; groups of equal rewards get advantages from token entropies.
 
     alpha: weight of the entropies, in advantage per nat (the default is ours). A group of equal total rewards is all
-    right where they are 1 or more, else all wrong. Raises ValueError for a negative alpha.
+    right where its episodes succeed, else all wrong. Raises ValueError for a negative alpha.
     """
 
     _name = "RL-ZVP"
@@ -85,9 +85,7 @@ class ZeroVarianceTrainer(GRPOWithRolloutSignals):
         groups = self._total_rewards.view(-1, self.num_generations)
         equal = (groups == groups[:, :1]).all(dim=1).repeat_interleave(self.num_generations)[local]
         entropies = self._rollout_entropies(inputs, output, equal)
-        shaped = zero_variance_advantages(
-            entropies, policy_tokens(output), self._total_rewards[local] >= 1.0, self.alpha
-        )
+        shaped = zero_variance_advantages(entropies, policy_tokens(output), self._successes[local], self.alpha)
         advantages = output["advantages"][:, None]
         output["advantages"] = torch.where(equal[:, None], shaped.to(advantages.dtype), advantages)
         self._log_trained_tokens(output, output["advantages"].ne(0).any(dim=1))
@@ -166,7 +164,7 @@ class DynamicSamplingTrainer(GRPOWithRolloutSignals):
 
     def _mixed_rows(self, rows: int) -> torch.Tensor:
         """(rows,) booleans of this process: is the row's group neither all right nor all wrong?"""
-        groups = (self._total_rewards >= 1.0)[self._local_slice(rows)].view(-1, self.num_generations)
+        groups = self._successes[self._local_slice(rows)].view(-1, self.num_generations)
         return (groups.any(dim=1) & ~groups.all(dim=1)).repeat_interleave(self.num_generations)
 
 

@@ -38,8 +38,8 @@ class EchoConfig:
     a newline. minimum_step_tokens: shorter steps are not chosen. entropy_policy: the policy that sampled, or the one
     being updated (the same without a second pass when every batch is used once). reduction: the mean over groups with
     a clip, over all groups, or over clip tokens. start_step: optimiser steps before the echo begins. success_reward:
-    the total reward from which an episode is a success. include_demonstrations: may rows whose column `demonstration`
-    is true be echoed? seed: of the random selections.
+    the total reward from which an episode is a success, where no column `success` tells it. include_demonstrations: may
+    rows whose column `demonstration` is true be echoed? seed: of the random selections.
 
     Raises ValueError for a value outside its range.
     """

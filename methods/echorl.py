@@ -71,23 +71,16 @@ def select_rows(inputs: dict[str, Any], keep: torch.Tensor) -> dict[str, Any]:
 
 
 class GRPOWithRolloutSignals(GRPOWithGroupMetrics):
-    """Keeps what advantages hide: every row's total reward, and token entropies under the policy that sampled.
+    """Keeps what advantages hide: token entropies under the policy that sampled.
 
     Entropies, in nats of the full vocabulary at the sampling temperature, are taken from the rollout column
     `entropies` (one number a completion token) where there is one, else from TRL's own pass for old log-probabilities
     where it makes one, else from one pass without gradients over the rows that are asked for.
     """
 
-    _total_rewards: torch.Tensor
     _wants_entropies = False
     _scoring = False
     _scored_entropies: torch.Tensor | None = None
-
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        rewards = super()._calculate_rewards(*args, **kwargs)
-        self._total_rewards = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
-        self._total_rewards[rewards.isnan().all(dim=1)] = torch.nan
-        return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._scored_entropies = None
@@ -193,6 +186,7 @@ class EchoTrainer(GRPOWithRolloutSignals):
 
     def __init__(self, *args: Any, echo: EchoConfig | None = None, **kwargs: Any) -> None:
         self.echo = echo or EchoConfig()
+        self._success_reward = self.echo.success_reward
         super().__init__(*args, **kwargs)
         whole_groups = self.args.steps_per_generation == 1
         whole_groups = whole_groups and self.args.per_device_train_batch_size % self.num_generations == 0
@@ -236,7 +230,7 @@ class EchoTrainer(GRPOWithRolloutSignals):
     def _new_batch(self, inputs: list[dict[str, Any]]) -> _EchoBatch:
         step = self.state.global_step
         self._batches_of_step = (step, self._batches_of_step[1] + 1 if self._batches_of_step[0] == step else 0)
-        success = self._total_rewards >= self.echo.success_reward
+        success = self._successes
         groups = torch.arange(len(success), device=success.device) // self.num_generations
         echoable = echoable_rows(success, groups, self.echo.scope)
         if not self.echo.include_demonstrations:

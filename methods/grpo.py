@@ -24,15 +24,15 @@ import torch
 import trl
 
 
-def group_shares(rewards: torch.Tensor, group_size: int) -> dict[str, float]:
+def group_shares(success: torch.Tensor, group_size: int) -> dict[str, float]:
     """Shares of groups in which no episode, every episode, or some episodes are right.
 
-    rewards: (episodes,) in consecutive groups of `group_size`, of which 1 or more means success; a partial reward is
-    none. Raises ValueError if the episodes do not divide into groups.
+    success: (episodes,) booleans in consecutive groups of `group_size`. Raises ValueError if the episodes do not divide
+    into groups.
     """
-    if len(rewards) % group_size:
-        raise ValueError(f"{len(rewards)} rewards do not divide into groups of {group_size}")
-    right = (rewards.view(-1, group_size) >= 1.0).float().mean(dim=1)
+    if len(success) % group_size:
+        raise ValueError(f"{len(success)} episodes do not divide into groups of {group_size}")
+    right = success.view(-1, group_size).float().mean(dim=1)
     all_wrong, all_right = float((right == 0).float().mean()), float((right == 1).float().mean())
     return {"all_wrong": all_wrong, "all_right": all_right, "mixed": 1.0 - all_wrong - all_right}
 
@@ -74,19 +74,31 @@ def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
 class GRPOWithGroupMetrics(trl.GRPOTrainer):
     """`trl.GRPOTrainer` that also logs `groups/{all_wrong,all_right,mixed}` and `tokens/{sampled,trained}`.
 
-    A group is right where its weighted total reward is 1 or more. Rows without advantage are left out only with
-    `loss_type="grpo"`, which is not TRL's default; TRL's own `entropy` metric is then one of the rows that are trained.
+    An episode is right where the rollout column `success` says so, 1 or True; where there is no such column, where the
+    weighted total reward is 1 or more: a reward with a penalty in it does not tell successes. Rows without advantage
+    are left out only with `loss_type="grpo"`, which is not TRL's default; TRL's own `entropy` metric is then one of the
+    rows that are trained.
     `tokens/trained` counts the tokens of rows with an advantage, even where a KL term or an entropy bonus trains
     others.
     """
 
     _name = "GRPO"
+    _success_reward = 1.0
+    _total_rewards: torch.Tensor
+    """Of the last batch over all processes, (rows,); NaN where no reward function knew one."""
+    _successes: torch.Tensor
+    """Of the same, (rows,) booleans."""
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        rewards = super()._calculate_rewards(*args, **kwargs)
-        total = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+    def _calculate_rewards(self, inputs: list[dict[str, Any]], *args: Any, **kwargs: Any) -> torch.Tensor:
+        rewards = super()._calculate_rewards(inputs, *args, **kwargs)
+        self._total_rewards = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        self._total_rewards[rewards.isnan().all(dim=1)] = torch.nan
+        # Every process gathers, with the column and without it, so that none waits for another.
+        told = [torch.nan if row.get("success") is None else float(row["success"]) for row in inputs]
+        outcome = self.accelerator.gather(torch.tensor(told, device=rewards.device))
+        self._successes = torch.where(outcome.isnan(), self._total_rewards >= self._success_reward, outcome >= 1.0)
         group_size = self.num_generations if self.model.training else self.num_generations_eval
-        for name, share in group_shares(total, group_size).items():
+        for name, share in group_shares(self._successes, group_size).items():
             self._log(f"groups/{name}", share)
         return rewards
 

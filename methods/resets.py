@@ -478,8 +478,7 @@ class GRPOWithResets(GRPOWithGroupMetrics):
 
     def _calculate_rewards(self, inputs: list[dict[str, Any]], *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(inputs, *args, **kwargs)
-        total = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
-        total[torch.isnan(rewards).all(dim=1)] = float("nan")
+        total = self._total_rewards
         told = [[float(row.get(name, absent)) for name, absent in _TOLD.items()] for row in inputs]
         columns = self.accelerator.gather(torch.tensor(told, dtype=torch.float64, device=rewards.device)).unbind(dim=1)
         described = dict(zip(_TOLD, columns, strict=True))
@@ -488,7 +487,7 @@ class GRPOWithResets(GRPOWithGroupMetrics):
         group = described["reset_group"].long()
         label = block * (group.max() + 1) + group
         self._within_groups = standardised_in_groups(total, label, self.reset_loss.ddof, self.reset_loss.epsilon)
-        for name, value in reset_metrics(total, block, described).items():
+        for name, value in reset_metrics(total, self._successes, block, described).items():
             self._log(name, value)
         return rewards
 
@@ -523,12 +522,12 @@ _TOLD = {
 
 
 def reset_metrics(
-    rewards: torch.Tensor, block: torch.Tensor, described: Mapping[str, torch.Tensor]
+    rewards: torch.Tensor, success: torch.Tensor, block: torch.Tensor, described: Mapping[str, torch.Tensor]
 ) -> dict[str, float]:
     """What is logged of one batch; NaN where there is nothing to tell. All tensors are (rows,).
 
-    Success is a reward of 1 or more; `zero_std` is the share of groups without signal. Base groups are those of blocks
-    with a reset and of those without. A clean prefix ends before the first error.
+    `zero_std` is the share of groups without signal. Base groups are those of blocks with a reset and of those without.
+    A clean prefix ends before the first error.
     """
     group, position = described["reset_group"].long(), described["reset_position"]
     label = block * (group.max() + 1) + group
@@ -546,7 +545,7 @@ def reset_metrics(
         "chains/generated": float(described["generated_chains"].sum()),
     }
     for name, rows in (("base", ~suffix), ("suffix", suffix)):
-        found[f"{name}/success"] = float((rewards[rows] >= 1).double().mean())
+        found[f"{name}/success"] = float(success[rows].double().mean())
         heard = len(label[rows & ~silent].unique())
         found[f"{name}/zero_std"] = 1 - heard / len(label[rows].unique()) if rows.any() else float("nan")
     return found

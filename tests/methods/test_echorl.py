@@ -549,6 +549,12 @@ def test_the_echo_does_not_depend_on_the_scale_of_the_rewards(tmp_path: Path) ->
     assert_close(train(trainer).kept.steps[0], gradient_by_hand(ALL_RIGHT), 0.3)
 
 
+def test_a_reward_below_one_does_not_hide_a_success_that_the_rollout_tells(tmp_path: Path) -> None:
+    trainer = train(trainer_of(tmp_path, ALL_RIGHT, reward_weights=[0.6]))
+    assert_close(trainer.kept.steps[0], gradient_by_hand(ALL_RIGHT), 0.3)
+    assert trainer.state.log_history[0]["groups/all_right"] == 1.0
+
+
 @pytest.mark.parametrize("selection", ["highest_entropy", "random", "length_matched_random"])
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path, selection: Any) -> None:
     echo = EchoConfig(weight=0.3, selection=selection)

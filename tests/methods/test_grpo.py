@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +57,19 @@ class Recording(GRPOWithGroupMetrics):
         return found
 
 
-def parity_reward(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
-    """A reward that varies within every group, since a random policy never succeeds."""
-    return [float(place % 2) for place in range(len(completions))]
+def every_second(rows: int) -> list[bool]:
+    """Outcomes that vary within every group, since a random policy never succeeds."""
+    return [place % 2 == 1 for place in range(rows)]
 
 
 def trainer_of(
-    folder: Path, reward: Any = parity_reward, kind: type[trl.GRPOTrainer] = Recording, **settings: Any
+    folder: Path,
+    outcomes: Any = every_second,
+    kind: type[trl.GRPOTrainer] = Recording,
+    reward: Any = exact_match,
+    **settings: Any,
 ) -> Any:
+    """outcomes: from the number of rows to what stands in the column `success`; None leaves what was sampled."""
     model = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=0)
     sampler = EpisodeSampler(model, TOKENIZER, RetrievalEnvironment(), SAMPLING)
     place = {task.question: number for number, task in enumerate(TASKS)}
@@ -74,14 +81,14 @@ def trainer_of(
         tasks = [place[prompt] for prompt in prompts]
         batches.append(sampler.sample(TASKS, tasks, [2] * len(prompts), range(len(prompts)), streams))
         model.train()
-        return rollout_columns(batches[-1])
+        columns = rollout_columns(batches[-1])
+        return columns if outcomes is None else columns | {"success": outcomes(len(prompts))}
 
     arguments = GRPOConfig(
         output_dir=str(folder),
         use_cpu=True,
         bf16=False,
         gradient_checkpointing=False,
-        per_device_train_batch_size=16,
         num_generations=4,
         max_steps=1,
         learning_rate=1e-3,
@@ -92,7 +99,7 @@ def trainer_of(
         report_to="none",
         disable_tqdm=True,
         save_strategy="no",
-        **({"loss_type": "grpo"} | settings),
+        **({"loss_type": "grpo", "per_device_train_batch_size": 16} | settings),
     )
     made = kind(
         model=model,
@@ -187,7 +194,7 @@ def test_what_is_logged(trained: Any) -> None:
 
 
 def test_equal_rewards_train_nothing(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, reward=exact_match)
+    trainer = trainer_of(tmp_path, outcomes=None)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()
     entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
@@ -197,14 +204,14 @@ def test_equal_rewards_train_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
 
 
-def first_group_reward(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
+def first_groups(rows: int) -> list[bool]:
     """Only the first group of four is mixed; the second is all right, the others all wrong."""
-    return [1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0] + [0.0] * (len(completions) - 8)
+    return [True, False, False, True, True, True, True, True] + [False] * (rows - 8)
 
 
 def test_leaving_out_rows_without_advantage_changes_no_gradient(tmp_path: Path) -> None:
-    ours = trainer_of(tmp_path / "ours", reward=first_group_reward)
-    plain = trainer_of(tmp_path / "plain", reward=first_group_reward, kind=trl.GRPOTrainer)
+    ours = trainer_of(tmp_path / "ours", outcomes=first_groups)
+    plain = trainer_of(tmp_path / "plain", outcomes=first_groups, kind=trl.GRPOTrainer)
     ours.train()
     plain.train()
     assert ours.log_probabilities.shape[0] == 4
@@ -218,7 +225,7 @@ def test_leaving_out_rows_without_advantage_changes_no_gradient(tmp_path: Path) 
 
 @pytest.mark.parametrize("settings", [{"entropy_coef": 0.1}, {"top_entropy_quantile": 0.3}, {"loss_type": "dapo"}])
 def test_terms_that_speak_of_every_row_keep_every_row(tmp_path: Path, settings: dict[str, Any]) -> None:
-    trainer = trainer_of(tmp_path, reward=first_group_reward, **settings)
+    trainer = trainer_of(tmp_path, outcomes=first_groups, **settings)
     trainer.train()
     assert trainer.log_probabilities.shape[0] == 16
 
@@ -279,15 +286,71 @@ def test_signatures_of_the_methods_we_build_on() -> None:
     assert "rollout_func" in inspect.signature(trl.GRPOTrainer.__init__).parameters
 
 
-@given(st.lists(st.lists(st.sampled_from((0.0, 0.5, 1.0)), min_size=3, max_size=3), min_size=1, max_size=8))
-def test_group_shares_count_groups(groups: list[list[float]]) -> None:
+def penalised(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
+    """A success earns less than one, as with a cost of skills; a failure earns two."""
+    return [0.7 + 0.01 * (place % 4) if right else 2.0 for place, right in enumerate(success)]
+
+
+def told_by_reward_alone(completions: list[Any], **columns: Any) -> list[float]:
+    """Whole, partial and no credit."""
+    return [1.0, 1.0, 1.0, 2.0] + [0.5] * 4 + [0.5, 1.0, 0.0, 0.0] + [0.0] * (len(completions) - 12)
+
+
+@pytest.mark.parametrize(
+    ("reward", "outcomes", "all_wrong", "all_right"),
+    [(penalised, first_groups, 0.5, 0.25), (told_by_reward_alone, lambda rows: [None] * rows, 0.5, 0.25)],
+)
+def test_the_column_tells_successes_and_the_reward_where_there_is_none(
+    tmp_path: Path, reward: Any, outcomes: Any, all_wrong: float, all_right: float
+) -> None:
+    trainer = trainer_of(tmp_path, outcomes=outcomes, reward=reward)
+    trainer.train()
+    entry = trainer.state.log_history[0]
+    found = [entry[f"groups/{name}"] for name in ("all_wrong", "all_right", "mixed")]
+    assert found == pytest.approx([all_wrong, all_right, 1 - all_wrong - all_right])
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=8))
+def test_group_shares_count_groups(groups: list[list[bool]]) -> None:
     shares = group_shares(torch.tensor(groups).flatten(), 3)
-    right = [sum(value >= 1 for value in group) for group in groups]
+    right = [sum(group) for group in groups]
     assert shares["all_wrong"] == pytest.approx(sum(count == 0 for count in right) / len(groups))
     assert shares["all_right"] == pytest.approx(sum(count == 3 for count in right) / len(groups))
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
 def test_group_shares_refuse_a_broken_group() -> None:
-    with pytest.raises(ValueError, match="7 rewards do not divide into groups of 4"):
-        group_shares(torch.zeros(7), 4)
+    with pytest.raises(ValueError, match="7 episodes do not divide into groups of 4"):
+        group_shares(torch.zeros(7, dtype=torch.bool), 4)
+
+
+# ---- several processes
+
+
+def one_of_two_processes(rank: int, folder: str, port: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    # Groups of four over processes of six rows: the second group is spread over both.
+    told = {0: [True, True, True, True, False, False], 1: [False, False, True, False, True, True]}[rank]
+    # Of the first process alone, the column knows some rows; the others are told by their reward of 0.7 or 2.
+    if rank == 0:
+        told[0] = None
+    trainer = trainer_of(Path(folder), lambda rows: told, reward=penalised, per_device_train_batch_size=6)
+    trainer.train()
+    assert trainer.accelerator.num_processes == 2
+    entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    logged = {name: entry[f"groups/{name}"] for name in ("all_wrong", "all_right", "mixed")}
+    torch.save({"logged": logged, "successes": trainer._successes}, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_a_group_count_it_once(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two_processes, (str(tmp_path), port), nprocs=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found["successes"].tolist() == [True] * 4 + [False] * 4 + [True, False, True, True]
+        assert found["logged"] == pytest.approx({"all_wrong": 1 / 3, "all_right": 1 / 3, "mixed": 1 / 3})
