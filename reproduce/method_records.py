@@ -1,4 +1,4 @@
-"""Records of a paper whose arms are methods: per-task counts of every run, the training log, and the paper's own tables.
+"""Records of a paper whose arms are methods: counts of every task, the training log, and the paper's own tables.
 
 `counts.parquet` has one row for each environment, arm, seed, panel and task; `training.parquet` one for each
 optimiser step; `runs.jsonl` the manifests; `experiment.json` the resolved configuration. Each further table of a paper
