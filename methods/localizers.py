@@ -2,7 +2,7 @@
 
     h* = first erroneous step, from 1; steps 1 .. h* - 1 are kept, step h* is sampled anew
 
-Each rule is a `methods.resets.ResetRule`. SRPO's own is `AskedPolicy`: the policy under training is told that its
+Each rule is a `methods.reset_buffer.ResetRule`. SRPO's own is `AskedPolicy`: the policy under training is told that its
 answer is wrong and names the step. The others make the quality of localization a controlled variable: `Oracle` (exact,
 or degraded to a chosen rate of exact hits and offset), `highest_entropy_step`, and `LearnedFromResampling`, fitted to
 where the policy's own continuations stop succeeding. `PositionHistogram` is the control for earliness: it knows where
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from methods.resets import Chain, Request, ResetChoice, Sampler, Seed
+from methods.reset_buffer import Chain, Request, ResetChoice, Sampler, Seed
 
 # ---- the policy itself
 

@@ -25,7 +25,7 @@ from methods.localizers import (
     step_features,
     step_means,
 )
-from methods.resets import Chain, Request, Seed
+from methods.reset_buffer import Chain, Request, Seed
 
 ERROR = 3
 
