@@ -10,55 +10,72 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reproduce.configuration import PolicyConfig, WarmStartConfig
-from reproduce.environments.retrieval.vocabulary import words
+import torch
+
+from reproduce.beds import load_bed
+from reproduce.configuration import DemonstrationConfig, PolicyConfig, WarmStartConfig
 from reproduce.policies import build_tokenizer, save_policy
 from reproduce.storage import digest, read_json
 from reproduce.warm_start import warm_start
 
 DESCRIPTION = "base.json"
+StartConfig = WarmStartConfig | DemonstrationConfig
 
 
-def committed_folder(seed: int) -> Path:
+def committed_folder(seed: int, environment: str = "retrieval") -> Path:
     """Where the package keeps the base of a seed; the folder may not exist."""
-    return Path(str(files("reproduce"))) / "bases" / "retrieval" / f"seed-{seed}"
+    return Path(str(files("reproduce"))) / "bases" / environment / f"seed-{seed}"
 
 
-def base_digest(policy: PolicyConfig, config: WarmStartConfig, seed: int) -> str:
+def determinants(environment: str, policy: PolicyConfig, config: StartConfig, seed: int) -> dict[str, Any]:
+    """Everything that determines a base."""
+    bed = load_bed(environment).description(config)
+    return {"policy": asdict(policy), "warm_start": asdict(config), "seed": seed, **bed}
+
+
+def base_digest(policy: PolicyConfig, config: StartConfig, seed: int, environment: str = "retrieval") -> str:
     """sha256 of what determines a base."""
-    return digest({"policy": asdict(policy), "warm_start": asdict(config), "seed": seed})
+    return digest(determinants(environment, policy, config, seed))
 
 
-def is_committed(policy: PolicyConfig, config: WarmStartConfig, seed: int) -> bool:
+def is_committed(policy: PolicyConfig, config: StartConfig, seed: int, environment: str = "retrieval") -> bool:
     """Whether the package brings this base along."""
-    description = committed_folder(seed) / DESCRIPTION
-    return description.is_file() and read_json(description)["digest"] == base_digest(policy, config, seed)
+    description = committed_folder(seed, environment) / DESCRIPTION
+    wanted = base_digest(policy, config, seed, environment)
+    return description.is_file() and read_json(description)["digest"] == wanted
 
 
 def obtain_base(
+    environment: str,
     policy: PolicyConfig,
-    config: WarmStartConfig,
+    config: StartConfig,
     seed: int,
     destination: Path,
     report: Callable[[int, int], None],
     rebuild: bool = False,
 ) -> str:
     """Put the base's checkpoint into `destination`: copied if the package has it, else trained. Says which."""
-    if not rebuild and is_committed(policy, config, seed):
-        shutil.copytree(committed_folder(seed), destination)
+    if not rebuild and is_committed(policy, config, seed, environment):
+        shutil.copytree(committed_folder(seed, environment), destination)
         return "base that comes with the package"
-    tokenizer = build_tokenizer(words())
-    model = warm_start(config, policy, tokenizer, seed, lambda step, loss: report(step, config.steps))
-    save_policy(model, tokenizer, destination)
+    bed = load_bed(environment)
+    tokenizer = build_tokenizer(bed.words())
+    model = warm_start(
+        bed.batches(config, seed),
+        config.steps,
+        config.learning_rate,
+        policy,
+        tokenizer,
+        seed,
+        lambda step, loss: report(step, config.steps),
+    )
+    save_policy(model.to(getattr(torch, bed.STORED_AS)), tokenizer, destination)
     return "base warm-started here"
 
 
-def describe_base(policy: PolicyConfig, config: WarmStartConfig, seed: int, measured: dict[str, Any]) -> dict[str, Any]:
+def describe_base(
+    policy: PolicyConfig, config: StartConfig, seed: int, measured: dict[str, Any], environment: str = "retrieval"
+) -> dict[str, Any]:
     """The content of `base.json`: what determines the base and what was measured of it."""
-    return {
-        "digest": base_digest(policy, config, seed),
-        "policy": asdict(policy),
-        "warm_start": asdict(config),
-        "seed": seed,
-        "measured": measured,
-    }
+    digest_of_base = base_digest(policy, config, seed, environment)
+    return {"digest": digest_of_base, **determinants(environment, policy, config, seed), "measured": measured}

@@ -1,0 +1,50 @@
+"""A bed is what the arms of one environment share: its tasks, its demonstrators and so its bases, the cost of its
+episodes. One module an environment; `load_bed` imports it when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
+
+from reproduce.beds.sequences import Batch
+from reproduce.environments.protocol import Panel
+
+ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
+
+
+class Bed(Protocol):
+    """What a module of this package offers."""
+
+    TRAINING_EPISODES_PER_SECOND: float
+    EVALUATION_EPISODES_PER_SECOND: float
+    """Of one worker with one thread and the reference policy (`reproduce.planning`)."""
+    STORED_AS: str
+    """Precision of the weights in a stored base; float16 halves what the package brings along."""
+
+    def environment(self) -> Any:
+        """The environment that the episodes run in."""
+        ...
+
+    def words(self) -> tuple[str, ...]:
+        """The vocabulary of the policy."""
+        ...
+
+    def panels(self, sizes: Any) -> dict[str, Panel[Any]]:
+        """The panels train, test and ood."""
+        ...
+
+    def description(self, config: Any) -> dict[str, Any]:
+        """Plain data that determines the demonstrations, besides configuration and seed."""
+        ...
+
+    def batches(self, config: Any, seed: int) -> Iterator[list[Batch]]:
+        """The demonstrations of each optimiser step of the warm start."""
+        ...
+
+
+def load_bed(environment: str) -> Bed:
+    """The bed of an environment. Raises KeyError for an unknown one, UserError where its engine is not installed."""
+    if environment not in ENVIRONMENTS:
+        raise KeyError(environment)
+    return cast(Bed, importlib.import_module(f"reproduce.beds.{environment}"))

@@ -1,0 +1,89 @@
+"""The bed of `cooking`: the cookbook burns half of the meals, unless the food is looked at first.
+
+The mixture of demonstrators was chosen from the base alone: what the base can do, and how it fails (reports/LOG.md).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from reproduce.beds.sequences import Batch, demonstration_words, epochs
+from reproduce.configuration import (
+    BedConfig,
+    DemonstrationConfig,
+    PanelSizes,
+    PolicyConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from reproduce.environments.cooking import (
+    SKILLS,
+    CookingEnvironment,
+    CookingTask,
+    Demonstrator,
+    Level,
+    build_panels,
+    demonstrate,
+    words,
+)
+from reproduce.environments.protocol import Panel
+
+__all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
+
+TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 100.0, 400.0
+"""Of one worker with the reference policy (`reproduce.planning`)."""
+STORED_AS = "float16"
+"""Precision of the weights in a stored base."""
+LEVELS = (Level(recipe=1), Level(recipe=2))
+"""One and two ingredients, in one room."""
+ROUNDS = 14
+"""Horizon T of every game."""
+DEMONSTRATION_SEED = 1000
+"""Seed of the tasks that are demonstrated: of the training split, but not those of the training panel's seed."""
+DEMONSTRATED_TASKS = 96
+"""Games that are demonstrated."""
+MIXTURE: tuple[tuple[float, Demonstrator], ...] = (
+    (0.5, Demonstrator(careless=1.0, detour=0.1, misspeaks=0.05)),
+    (0.5, Demonstrator(examines_each=0.3, detour=0.1, misspeaks=0.05)),
+)
+"""Weights and demonstrators; each demonstration is by one of them."""
+BED = BedConfig(
+    panels=PanelSizes(train=48, test=48, ood=32),
+    policy=PolicyConfig(layers=2, width=96, heads=4, feed_forward=192, window=4, longest=320),
+    warm_start=DemonstrationConfig(steps=300, batch_size=48, demonstrations=4000),
+    training=TrainingConfig(epochs=10, group_size=8, questions_per_step=16, rounds=ROUNDS, learning_rate=3e-4),
+    sampling=SamplingConfig(temperature=1.0, longest_action=8),
+)
+"""The sizes that were measured; profiles change some of them."""
+
+
+def environment() -> CookingEnvironment:
+    """The environment that the episodes run in, with the few words that a tiny model reads."""
+    return CookingEnvironment()
+
+
+def panels(sizes: PanelSizes) -> dict[str, Panel[CookingTask]]:
+    """The panels train, test and ood."""
+    return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed, levels=LEVELS)
+
+
+def description(config: DemonstrationConfig) -> dict[str, Any]:
+    """What determines the demonstrations, besides configuration and seed."""
+    shown = [[weight, asdict(demonstrator)] for weight, demonstrator in MIXTURE]
+    return {"environment": "cooking", "mixture": shown, "demonstrated_tasks": DEMONSTRATED_TASKS}
+
+
+def batches(config: DemonstrationConfig, seed: int) -> Iterator[list[Batch]]:
+    """The batch of each optimiser step of the warm start."""
+    generator = random.Random(f"cooking demonstrations {seed}")
+    tasks = build_panels(DEMONSTRATED_TASKS, 0, 0, train_seed=DEMONSTRATION_SEED, levels=LEVELS)["train"].tasks
+    weights, demonstrators = zip(*MIXTURE, strict=True)
+    pool = []
+    for _ in range(config.demonstrations):
+        demonstrator = generator.choices(demonstrators, weights)[0]
+        turns = demonstrate(generator.choice(tasks), ROUNDS, generator, demonstrator)
+        pool.append(demonstration_words(turns))
+    return epochs(pool, config.batch_size, config.steps, seed)
