@@ -112,6 +112,11 @@ class EvaluationConfig:
         """1, 2, 4, ..., largest_k."""
         return tuple(2**power for power in range(self.largest_k.bit_length()))
 
+    @property
+    def at_once(self) -> int:
+        """Questions sampled in one batch."""
+        return self.questions_at_once
+
 
 @dataclass(frozen=True)
 class PanelConfig:
@@ -171,6 +176,11 @@ class HorizonEvaluation:
     tasks_at_once: int = 32
     """Tasks sampled in one batch; changes speed and memory, not the episodes."""
 
+    @property
+    def at_once(self) -> int:
+        """Tasks sampled in one batch."""
+        return self.tasks_at_once
+
 
 @dataclass(frozen=True)
 class BedConfig:
@@ -200,6 +210,8 @@ class RunConfig:
     """None for an arm that is only evaluated."""
     sampling: SamplingConfig
     evaluation: EvaluationConfig | HorizonEvaluation
+    rounds: int = 5
+    """Horizon T of an evaluation that has no caps of its own."""
     method: Any = None
     """Settings of the arm's method, a frozen dataclass of its paper; None for GRPO alone."""
 

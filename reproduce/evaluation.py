@@ -1,9 +1,9 @@
-"""Evaluation: sample a fixed policy over the grid of questions and caps T, and keep every episode.
+"""Evaluation: sample a fixed policy and keep every episode: at the horizon, or over a grid of caps T.
 
-Two estimators of PASS@(k,T). `independent`: fresh episodes for every T, as in the paper. `prefix-fork`: the episodes
-of the largest T, forked into a forced answer at every smaller T; since the prompt never reveals T, each fork is an
-exact draw of the episode with that cap, and only the dependence across T changes (a smaller variance of increments in
-T).
+The grid has two estimators of PASS@(k,T). `independent`: fresh episodes for every T, as in the paper. `prefix-fork`:
+the episodes of the largest T, forked into a forced answer at every smaller T; since the prompt never reveals T, each
+fork is an exact draw of the episode with that cap, and only the dependence across T changes (a smaller variance of
+increments in T).
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from reproduce.configuration import INDEPENDENT, PREFIX_FORK, EvaluationConfig, SamplingConfig
+from reproduce.beds import load_bed
+from reproduce.configuration import INDEPENDENT, PREFIX_FORK, EvaluationConfig, HorizonEvaluation, RunConfig
 from reproduce.environments.protocol import Panel
-from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
-from reproduce.rollouts import EpisodeBatch, EpisodeSampler, UniformStreams
+from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Trajectory, UniformStreams
+from reproduce.rollouts.sampler import STREAM_LENGTH
 from reproduce.storage import read_parquet, write_parquet
 
 
@@ -36,8 +38,29 @@ class Cell:
     samples: int
 
 
-def cells_of(tasks: Sequence[RetrievalTask], panel: str, arm: str, run: str, config: EvaluationConfig) -> list[Cell]:
-    """The grid for these questions. Streams are named by run, question and T; forks reuse the largest T's streams."""
+def cells_of(
+    tasks: Sequence[Any],
+    panel: str,
+    arm: str,
+    run: str,
+    config: EvaluationConfig | HorizonEvaluation,
+    rounds: int = 0,
+) -> list[Cell]:
+    """The episodes of these tasks. Streams are named by run, task and T.
+
+    rounds: the horizon T of a `HorizonEvaluation`; the grid over T has its own caps.
+    """
+    if isinstance(config, EvaluationConfig):
+        return _grid(tasks, panel, arm, run, config)
+    samples = config.ood_samples if panel == "ood" else config.samples
+    return [
+        Cell(place, rounds, INDEPENDENT, f"{run} {task.identifier} T={rounds}", samples)
+        for place, task in enumerate(tasks)
+    ]
+
+
+def _grid(tasks: Sequence[Any], panel: str, arm: str, run: str, config: EvaluationConfig) -> list[Cell]:
+    """The grid over questions and caps T; forks reuse the largest T's streams."""
     deepest, cells = max(config.caps), []
     for place, task in enumerate(tasks):
         if task.category == "static":
@@ -56,7 +79,7 @@ def cells_of(tasks: Sequence[RetrievalTask], panel: str, arm: str, run: str, con
 
 
 def sample_cells(
-    sampler: EpisodeSampler[RetrievalTask], tasks: Sequence[RetrievalTask], cells: Sequence[Cell]
+    sampler: EpisodeSampler[Any], tasks: Sequence[Any], cells: Sequence[Cell]
 ) -> tuple[EpisodeBatch, np.ndarray, np.ndarray]:
     """Sample all cells in one batch. Returns the episodes, and the cell and the sample number of each."""
     names = tuple(dict.fromkeys(cell.stream for cell in cells))
@@ -66,12 +89,13 @@ def sample_cells(
     sample = np.arange(len(cell_of_episode)) - np.repeat(np.cumsum(counts) - counts, counts)
     place_of_name = {name: place for place, name in enumerate(names)}
     stream = np.array([place_of_name[cell.stream] for cell in cells])[cell_of_episode] * most + sample
+    longest = (max(cell.cap for cell in cells) + 1) * sampler.config.longest_action
     batch = sampler.sample(
         tasks,
         np.array([cell.question for cell in cells])[cell_of_episode],
         np.array([cell.cap for cell in cells])[cell_of_episode],
         stream,
-        UniformStreams(names, most),
+        UniformStreams(names, most, max(STREAM_LENGTH, longest)),
     )
     return batch, cell_of_episode, sample
 
@@ -80,7 +104,7 @@ def episode_table(
     batch: EpisodeBatch,
     cell_of_episode: np.ndarray,
     sample: np.ndarray,
-    tasks: Sequence[RetrievalTask],
+    tasks: Sequence[Any],
     cells: Sequence[Cell],
     panel: str,
     tokenizer: PreTrainedTokenizerFast,
@@ -97,22 +121,33 @@ def episode_table(
     trajectories = batch.trajectories
     task_of_cell = [tasks[cell.question] for cell in cells]
     sampled = np.array([int(trajectory.from_policy.sum()) for trajectory in trajectories], dtype=np.int16)
-    return pa.table(
-        {
-            "panel": column([panel] * len(cells), cell_of_episode),
-            "category": column([task.category for task in task_of_cell], cell_of_episode),
-            "question": column([task.identifier for task in task_of_cell], cell_of_episode),
-            "hops": np.array([task.hops for task in task_of_cell], dtype=np.int8)[cell_of_episode],
-            "T": np.array([cell.cap for cell in cells], dtype=np.int8)[cell_of_episode],
-            "estimator": column([cell.estimator for cell in cells], cell_of_episode),
-            "sample": sample.astype(np.int16),
-            "success": batch.successes,
-            "rounds": np.array([trajectory.rounds for trajectory in trajectories], dtype=np.int8)[which],
-            "forced": np.array([trajectory.forced for trajectory in trajectories], dtype=bool)[which],
-            "sampled_tokens": sampled[which],
-            "transcript": column([tokenizer.decode(trajectory.token_ids) for trajectory in trajectories], which),
-        }
-    )
+    columns = {
+        "panel": column([panel] * len(cells), cell_of_episode),
+        "category": column([task.category for task in task_of_cell], cell_of_episode),
+        "question": column([task.identifier for task in task_of_cell], cell_of_episode),
+        "T": np.array([cell.cap for cell in cells], dtype=np.int8)[cell_of_episode],
+        "estimator": column([cell.estimator for cell in cells], cell_of_episode),
+        "sample": sample.astype(np.int16),
+        "success": batch.successes,
+        "failure": column([trajectory.failure for trajectory in trajectories], which),
+        "rounds": np.array([trajectory.rounds for trajectory in trajectories], dtype=np.int8)[which],
+        "forced": np.array([trajectory.forced for trajectory in trajectories], dtype=bool)[which],
+        "sampled_tokens": sampled[which],
+        "skills": column([" ".join(trajectory.skills) for trajectory in trajectories], which),
+        "repeated": np.array([_repeated(trajectory) for trajectory in trajectories], dtype=np.int16)[which],
+        "transcript": column([tokenizer.decode(trajectory.token_ids) for trajectory in trajectories], which),
+    }
+    if tasks and hasattr(tasks[0], "hops"):
+        columns["hops"] = np.array([task.hops for task in task_of_cell], dtype=np.int8)[cell_of_episode]
+    return pa.table(columns)
+
+
+def _repeated(trajectory: Trajectory) -> int:
+    """Actions that their episode had given before, word for word."""
+    starts = np.flatnonzero(np.diff(trajectory.from_policy.astype(np.int8), prepend=0) == 1)
+    ends = np.flatnonzero(np.diff(trajectory.from_policy.astype(np.int8), append=0) == -1) + 1
+    actions = [trajectory.token_ids[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+    return len(actions) - len(set(actions))
 
 
 @dataclass(frozen=True)
@@ -127,11 +162,8 @@ class EvaluationCost:
 def evaluate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    panels: Sequence[Panel[RetrievalTask]],
-    arm: str,
-    run: str,
-    config: EvaluationConfig,
-    sampling: SamplingConfig,
+    panels: Sequence[Panel[Any]],
+    config: RunConfig,
     destination: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluationCost:
@@ -143,15 +175,16 @@ def evaluate(
     for panel in panels:
         for category in dict.fromkeys(task.category for task in panel.tasks):
             tasks = panel.select(category)
-            size = config.questions_at_once
+            size = config.evaluation.at_once
             chunks += [(panel.name, tasks[start : start + size]) for start in range(0, len(tasks), size)]
-    sampler = EpisodeSampler(model, tokenizer, RetrievalEnvironment(), sampling)
+    run = f"{config.paper} {config.name}"
+    sampler = EpisodeSampler(model, tokenizer, load_bed(config.environment).environment(), config.sampling)
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
         if part.exists():
             continue
-        cells = cells_of(tasks, panel_name, arm, run, config)
+        cells = cells_of(tasks, panel_name, config.arm, run, config.evaluation, config.rounds)
         batch, cell_of_episode, sample = sample_cells(sampler, tasks, cells)
         table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, tokenizer)
         work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}

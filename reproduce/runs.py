@@ -15,14 +15,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reproduce.bases import DESCRIPTION, obtain_base
+from reproduce.beds import load_bed
 from reproduce.configuration import RunConfig
 from reproduce.environments.protocol import Panel
-from reproduce.environments.retrieval import RetrievalTask, build_panels
 from reproduce.evaluation import evaluate, evaluation_cost
 from reproduce.machine import describe_machine, describe_source, package_versions
 from reproduce.policies import load_policy, save_policy
 from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json, write_jsonl
-from reproduce.training import train_grpo
+from reproduce.training import train
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -97,7 +97,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         "determinism": "bit-identical on the same machine, package versions and threads; statistical elsewhere",
     }
     write_json(folder.manifest, manifest)
-    panels = build_panels(**asdict(config.panels))
+    panels = load_bed(config.environment).panels(config.panels)
     manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
     if not folder.checkpoint.exists():
         _make_checkpoint(folder, runs, panels, report, rebuild_base)
@@ -111,10 +111,8 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
             model.eval(),
             tokenizer,
             [panels["test"], panels["ood"]],
-            config.arm,
-            f"{config.paper} {config.name}",
-            config.evaluation,
-            config.sampling,
+            config,
+            config.rounds,
             folder.episodes,
             lambda done, total: report("evaluate", done, total),
         )
@@ -132,7 +130,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
 
 
 def _make_checkpoint(
-    folder: RunFolder, runs: Path, panels: Mapping[str, Panel[RetrievalTask]], report: Report, rebuild_base: bool
+    folder: RunFolder, runs: Path, panels: Mapping[str, Panel[Any]], report: Report, rebuild_base: bool
 ) -> None:
     """Obtain the base, or train the arm from the base of its seed. The checkpoint appears whole."""
     config = folder.config
@@ -140,6 +138,7 @@ def _make_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     if config.training is None:
         obtain_base(
+            config.environment,
             config.policy,
             config.warm_start,
             config.seed,
@@ -151,14 +150,12 @@ def _make_checkpoint(
         return
     base = runs / f"{config.environment}/base/seed-{config.seed}/checkpoint"
     scratch = folder.path / "training"
-    model, log = train_grpo(
+    model, log = train(
+        config,
         base,
         panels["train"].tasks,
         scratch,
-        f"{config.paper} {config.name}",
-        config.seed,
-        config.training,
-        config.sampling,
+        folder.path,
         lambda done, total: report("train", done, total),
     )
     write_jsonl(folder.metrics, log)

@@ -1,25 +1,36 @@
-"""Training of one arm with GRPO on the retrieval task, through TRL's `rollout_func`."""
+"""Training of one arm: GRPO, or what the arm's paper makes of it, through TRL's `rollout_func`."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOConfig
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.configuration import SamplingConfig, TrainingConfig
-from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
+from reproduce.beds import load_bed
+from reproduce.configuration import RunConfig, TrainingConfig
 from reproduce.policies import load_policy
 from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
+from reproduce.rollouts.sampler import STREAM_LENGTH
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -50,86 +61,166 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def train_grpo(
-    base: Path,
-    tasks: Sequence[RetrievalTask],
-    folder: Path,
-    run: str,
-    seed: int,
-    config: TrainingConfig,
-    sampling: SamplingConfig,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
-    """Train from `base`; returns the trained model and the log, one entry an optimiser step.
+@dataclass(frozen=True)
+class Setting:
+    """What an arm is built from."""
 
-    Rollouts are addressed by (run, step, row), so a run continued from a checkpoint in `folder` draws what the
-    uninterrupted one draws. Raises ValueError when the batch does not fit the training questions.
-    """
-    if len(tasks) % config.questions_per_step:
-        raise ValueError(f"{config.questions_per_step} questions a step do not divide {len(tasks)} training questions")
-    model, tokenizer = load_policy(base)
-    task_of_prompt = {task.question: place for place, task in enumerate(tasks)}
-    sampler = EpisodeSampler(model, tokenizer, RetrievalEnvironment(), sampling)
+    config: RunConfig
+    training: TrainingConfig
+    tasks: Sequence[Any]
+    """The training panel. The prompt of a row is its task's identifier, for two tasks may have the same text."""
+    place_of_prompt: Mapping[str, int]
+    sampler: EpisodeSampler[Any]
+    """Samples from the policy that is being trained, in the environment."""
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    base: Path
+    """Checkpoint that training starts from."""
+    siblings: Path
+    """Folder of the environment, which holds the run folders of all arms: ARM/seed-N."""
 
-    def rollout(prompts: list[str], trainer: GRPOWithGroupMetrics) -> dict[str, list[Any]]:
-        streams = UniformStreams((f"{run} training step {trainer.state.global_step}",), len(prompts))
-        questions, rows = [task_of_prompt[prompt] for prompt in prompts], range(len(prompts))
+    @property
+    def name(self) -> str:
+        """Names the run's streams of uniform numbers."""
+        return f"{self.config.paper} {self.config.name}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm adds to GRPO. The default is GRPO with the outcome as its reward."""
+
+    trainer: type[GRPOTrainer] = GRPOWithGroupMetrics
+    reward: Callable[..., list[float]] = exact_match
+    callbacks: tuple[TrainerCallback, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of `GRPOConfig` that differ from the shared ones."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the trainer."""
+    rollout: Callable[[list[str], GRPOTrainer], dict[str, list[Any]]] | None = None
+    """The arm's own `rollout_func`; None: independent episodes, `group_size` a task."""
+    finish: Callable[[Path], None] = lambda folder: None
+    """Called with the run folder after training, before the checkpoint is kept: writes what the arm wants to keep."""
+
+
+def build_arm(setting: Setting) -> Arm:
+    """The arm of a run: GRPO where it has no settings of a method, else what its paper makes of them."""
+    if setting.config.method is None:
+        return Arm()
+    arms = importlib.import_module(f"reproduce.papers.{setting.config.paper}_arms")
+    arm = arms.build_arm(setting)
+    assert isinstance(arm, Arm)
+    return arm
+
+
+def independent_rollouts(setting: Setting) -> Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]:
+    """The `rollout_func` of GRPO. Rollouts are addressed by (run, call, row), so a run that is continued from a
+    checkpoint draws what the uninterrupted one draws."""
+    longest = (setting.training.rounds + 1) * setting.config.sampling.longest_action
+
+    def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
+        name = f"{setting.name} training step {trainer.state.global_step}"
+        streams = UniformStreams((name,), len(prompts), max(STREAM_LENGTH, longest))
+        tasks, rows = [setting.place_of_prompt[prompt] for prompt in prompts], range(len(prompts))
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
             unwrapped.eval()
-            batch = sampler.sample(tasks, questions, [config.rounds] * len(prompts), rows, streams)
+            batch = setting.sampler.sample(
+                setting.tasks, tasks, [setting.training.rounds] * len(prompts), rows, streams
+            )
             unwrapped.train()
         return rollout_columns(batch)
 
-    # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
-    generator = np.random.default_rng(seed)
-    order = np.concatenate([generator.permutation(len(tasks)) for _ in range(config.epochs)])
-    batch_size = config.questions_per_step * config.group_size
-    arguments = GRPOConfig(
-        output_dir=str(folder),
-        seed=seed,
-        use_cpu=True,  # The sampler keeps its rows on the CPU, where policies of this size are quick enough.
-        bf16=False,
-        gradient_checkpointing=False,
-        num_train_epochs=1,
-        shuffle_dataset=False,
-        per_device_train_batch_size=batch_size,
-        gradient_accumulation_steps=1,
-        num_generations=config.group_size,
-        num_iterations=1,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="constant",
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        beta=config.kl_coefficient,
-        loss_type="grpo",
-        scale_rewards="group",
-        epsilon=0.2,
-        temperature=sampling.temperature,
-        top_p=1.0,
-        top_k=0,
-        max_completion_length=int(model.config.max_position_embeddings),
-        mask_truncated_completions=False,
-        logging_steps=1,
-        logging_first_step=False,
-        save_strategy="steps",
-        save_steps=config.save_every,
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
-    trainer = GRPOWithGroupMetrics(
+    return rollout
+
+
+def train(
+    config: RunConfig,
+    base: Path,
+    tasks: Sequence[Any],
+    scratch: Path,
+    folder: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
+    """Train a run's arm from `base`; returns the trained model and the log, one entry an optimiser step.
+
+    scratch: for checkpoints from which an interrupted call continues. folder: the run's own, beside which the other
+    arms of its environment lie. Raises ValueError when the batch does not fit the training tasks.
+    """
+    training = config.training
+    if training is None:
+        raise ValueError(f"{config.name} is only evaluated")
+    if training.epochs * len(tasks) % training.questions_per_step:
+        raise ValueError(
+            f"{training.questions_per_step} tasks a step do not divide {training.epochs} passes over {len(tasks)} tasks"
+        )
+    model, tokenizer = load_policy(base)
+    setting = Setting(
+        config=config,
+        training=training,
+        tasks=tasks,
+        place_of_prompt={task.identifier: place for place, task in enumerate(tasks)},
+        sampler=EpisodeSampler(model, tokenizer, load_bed(config.environment).environment(), config.sampling),
         model=model,
-        reward_funcs=exact_match,
-        args=arguments,
-        train_dataset=Dataset.from_list([{"prompt": tasks[place].question} for place in order]),
+        tokenizer=tokenizer,
+        base=base,
+        siblings=folder.parent.parent,
+    )
+    arm = build_arm(setting)
+    # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
+    generator = np.random.default_rng(config.seed)
+    order = np.concatenate([generator.permutation(len(tasks)) for _ in range(training.epochs)])
+    trainer = arm.trainer(
+        model=model,
+        reward_funcs=arm.reward,
+        args=GRPOConfig(**(shared_arguments(setting, scratch) | dict(arm.arguments))),
+        train_dataset=Dataset.from_list([{"prompt": tasks[place].identifier} for place in order]),
         processing_class=tokenizer,
-        rollout_func=rollout,
-        callbacks=[_Progress(report)],
+        rollout_func=arm.rollout or independent_rollouts(setting),
+        callbacks=[*arm.callbacks, _Progress(report)],
+        **arm.options,
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = latest_checkpoint(folder)
+    checkpoint = latest_checkpoint(scratch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    arm.finish(folder)
     return trainer.accelerator.unwrap_model(trainer.model).eval(), [
         entry for entry in trainer.state.log_history if "reward" in entry
     ]
+
+
+def shared_arguments(setting: Setting, scratch: Path) -> dict[str, Any]:
+    """Arguments of `GRPOConfig` that every arm has unless it says otherwise."""
+    training = setting.training
+    return {
+        "output_dir": str(scratch),
+        "seed": setting.config.seed,
+        "use_cpu": True,  # The sampler keeps its rows on the CPU, where policies of this size are quick enough.
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "num_train_epochs": 1,
+        "shuffle_dataset": False,
+        "per_device_train_batch_size": training.questions_per_step * training.group_size,
+        "gradient_accumulation_steps": 1,
+        "num_generations": training.group_size,
+        "num_iterations": 1,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "beta": training.kl_coefficient,
+        "loss_type": "grpo",
+        "scale_rewards": "group",
+        "epsilon": 0.2,
+        "temperature": setting.config.sampling.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "max_completion_length": int(setting.model.config.max_position_embeddings),
+        "mask_truncated_completions": False,
+        "logging_steps": 1,
+        "logging_first_step": False,
+        "save_strategy": "steps",
+        "save_steps": training.save_every,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
