@@ -2,11 +2,12 @@
 
 from reproduce.configuration import SamplingConfig
 from reproduce.rollouts.columns import rollout_columns
-from reproduce.rollouts.episodes import EpisodeBatch, Trajectory
+from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.sampler import EpisodeSampler
 from reproduce.rollouts.streams import UniformStreams, stream_length
 
 __all__ = [
+    "Beginning",
     "EpisodeBatch",
     "EpisodeSampler",
     "SamplingConfig",

@@ -1,4 +1,4 @@
-"""What sampling returns: distinct trajectories, and which of them each episode followed."""
+"""Where episodes begin and what sampling returns: distinct trajectories, and which of them each episode followed."""
 
 from __future__ import annotations
 
@@ -32,6 +32,66 @@ class Trajectory:
     """Abstract symbol of each action."""
     failure: str = ""
     """Kind of failure, as the environment names it; `timeout` where the rounds ran out and no answer is forced."""
+    prefix_length: int = 0
+    """Tokens after the prompt that were given rather than sampled; 0 for an episode from the prompt. Their
+    log-probabilities and entropies are those of the trajectory that they were taken from."""
+
+    @property
+    def sampled(self) -> np.ndarray:
+        """True where this episode sampled the token, (length,) bool: written by the policy and not given."""
+        return self.from_policy & (np.arange(len(self.token_ids)) >= self.prompt_length + self.prefix_length)
+
+    def actions(self, length: int | None = None) -> np.ndarray:
+        """First place and end of each action among the first `length` tokens, (actions, 2); the last may be unfinished.
+
+        The environment writes at least one token between two actions.
+        """
+        written = np.concatenate([[False], self.from_policy[:length], [False]])
+        return np.flatnonzero(written[1:] != written[:-1]).reshape(-1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """Where episodes begin: at the prompt of a task, or after the first tokens of an earlier trajectory of it.
+
+    Raises ValueError where the given tokens do not end at a place where the policy wrote the next one, and for a limit
+    below one line.
+    """
+
+    task: int
+    """Place of the task in the list that is sampled."""
+    trajectory: Trajectory | None = None
+    length: int = 0
+    """Tokens of the trajectory that are given, prompt included."""
+    lines: int | None = None
+    """Most lines that may follow in the action that is written first; None for no limit."""
+
+    def __post_init__(self) -> None:
+        if self.lines is not None and self.lines < 1:
+            raise ValueError(f"a limit of {self.lines} lines leaves nothing to write")
+        if self.trajectory is not None:
+            written = self.trajectory.from_policy
+            if not (0 <= self.length < len(written) and written[self.length]):
+                raise ValueError(f"after {self.length} of {len(written)} tokens it was not the policy's turn")
+
+    @property
+    def rounds(self) -> int:
+        """Actions finished before the beginning."""
+        if self.trajectory is None:
+            return 0
+        return int((self.trajectory.actions()[:, 1] <= self.length).sum())
+
+    @property
+    def closed(self) -> bool:
+        """Whether what comes next is a forced answer."""
+        given = self.trajectory
+        return given is not None and given.forced and self.rounds == len(given.skills) - 1
+
+    @property
+    def content(self) -> tuple[int, int | None, bytes, bool]:
+        """Equal for beginnings whose episodes may share a row."""
+        given = b"" if self.trajectory is None else self.trajectory.token_ids[: self.length].tobytes()
+        return self.task, self.lines, given, self.closed
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,21 @@ import numpy as np
 import torch
 
 from reproduce.rollouts.cache import RaggedCache
+from reproduce.rollouts.episodes import Trajectory
 
-_PER_ROW = ("task", "length", "cached", "prompt_length", "action_start", "drawn", "rounds", "closed")
+_PER_ROW = (
+    "task",
+    "length",
+    "cached",
+    "prompt_length",
+    "prefix_length",
+    "action_start",
+    "drawn",
+    "rounds",
+    "closed",
+    "lines_left",
+)
+UNLIMITED = np.iinfo(np.int64).max
 _PER_TOKEN = ("tokens", "from_policy", "log_probabilities", "entropies")
 
 
@@ -22,10 +35,12 @@ class HistoryRows:
         self.length = np.zeros(capacity, dtype=np.int64)
         self.cached = np.zeros(capacity, dtype=np.int64)
         self.prompt_length = np.zeros(capacity, dtype=np.int64)
+        self.prefix_length = np.zeros(capacity, dtype=np.int64)
         self.action_start = np.zeros(capacity, dtype=np.int64)
         self.drawn = np.zeros(capacity, dtype=np.int64)
         self.rounds = np.zeros(capacity, dtype=np.int64)
         self.closed = np.zeros(capacity, dtype=bool)
+        self.lines_left = np.full(capacity, UNLIMITED)
         self.tokens = np.zeros((capacity, longest), dtype=np.int32)
         self.from_policy = np.zeros((capacity, longest), dtype=bool)
         self.log_probabilities = np.zeros((capacity, longest), dtype=np.float32)
@@ -64,6 +79,28 @@ class HistoryRows:
         cached = self.cached[sources]
         rows, new_rows = torch.from_numpy(sources), torch.from_numpy(places)
         self.cache.copy_rows(rows, target.cache, new_rows, int(cached.min()), int(cached.max()))
+
+    def begin(self, row: int, task: int, lines: int | None) -> None:
+        """An empty history."""
+        for values in (self.length, self.cached, self.prefix_length, self.action_start, self.drawn, self.rounds):
+            values[row] = 0
+        self.task[row], self.closed[row] = task, False
+        self.lines_left[row] = UNLIMITED if lines is None else lines
+        self.history[row] = self.skills[row] = ()
+
+    def write_given(self, row: int, given: Trajectory, length: int) -> None:
+        """Begin one row with the first tokens of an earlier trajectory, statistics included; nothing is cached yet."""
+        self.reserve(self.count, length + 1)
+        self.tokens[row, :length] = given.token_ids[:length]
+        for name in _PER_TOKEN[1:]:
+            getattr(self, name)[row, :length] = getattr(given, name)[:length]
+        actions = given.actions(length)
+        unfinished = len(actions) > 0 and actions[-1, 1] == length
+        self.length[row], self.prompt_length[row] = length, given.prompt_length
+        self.prefix_length[row] = length - given.prompt_length
+        self.action_start[row] = actions[-1, 0] if unfinished else length
+        self.rounds[row] = len(actions) - unfinished
+        self.drawn[row] = given.from_policy[:length].sum()
 
     def write_environment(self, row: int, ids: list[int]) -> None:
         """Append tokens of the environment to one row; the next action starts after them."""

@@ -13,7 +13,7 @@ until their caps: this is the prefix-fork estimator, and forks cost only their f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.policies import TURN
-from reproduce.rollouts.episodes import EpisodeBatch, Trajectory
+from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.rows import HistoryRows
 from reproduce.rollouts.streams import STREAM_LENGTH as STREAM_LENGTH
 from reproduce.rollouts.streams import UniformStreams, stream_length
@@ -67,11 +67,37 @@ class EpisodeSampler(Generic[TaskType]):
         coalesce: share computation between episodes with the same history; False gives each its own row (same
         episodes, slower). Raises ValueError when an episode outgrows the model's positions or its stream.
         """
-        self.tasks, self.finished = tasks, list[Trajectory]()
+        beginnings = [Beginning(task) for task in range(len(tasks))]
+        return self.sample_from(
+            tasks, beginnings, task_of_episode, rounds_of_episode, stream_of_episode, streams, coalesce
+        )
+
+    def sample_from(
+        self,
+        tasks: Sequence[TaskType],
+        beginnings: Sequence[Beginning],
+        beginning_of_episode: Sequence[int] | np.ndarray,
+        rounds_of_episode: Sequence[int] | np.ndarray,
+        stream_of_episode: Sequence[int] | np.ndarray,
+        streams: UniformStreams,
+        coalesce: bool = True,
+        line_break: int = -1,
+    ) -> EpisodeBatch:
+        """As `sample`, each episode from the beginning that its column names.
+
+        The given tokens are taken over as they are. They use up as many numbers of the stream as the policy wrote of
+        them, so an episode continued with the stream that its beginning was sampled with comes out as it was. Equal
+        beginnings share one row, so their tokens go through the model once. T counts the rounds of the beginning.
+        line_break: the token that ends a line, for beginnings with a limit of lines; blank lines do not count.
+
+        Raises ValueError also where a beginning leaves no round or no token of an action.
+        """
+        self.tasks, self.finished, self.line_break = tasks, list[Trajectory](), line_break
         self.forward_tokens = self.sampled_tokens = 0
         with torch.inference_mode():
             self._start(
-                np.asarray(task_of_episode),
+                beginnings,
+                np.asarray(beginning_of_episode),
                 np.asarray(rounds_of_episode),
                 np.asarray(stream_of_episode),
                 streams,
@@ -99,46 +125,78 @@ class EpisodeSampler(Generic[TaskType]):
             text = self._text_of_ids[key] = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         return text
 
+    def prompt_ids(self, task: TaskType) -> list[int]:
+        """The tokens that an episode of the task begins with, up to the policy's turn."""
+        return self.prompt_ids_of(self.environment.reset(task))
+
+    def prompt_ids_of(self, text: str, message: Sequence[int] = ()) -> list[int]:
+        """The same from the text of the prompt, with a message of the environment after it."""
+        begin = self.tokenizer.bos_token_id
+        return [*([] if begin is None else [begin]), *self._encode(text), *message, self.turn]
+
     # ---- the first turn
 
     def _start(
         self,
-        task_of_episode: np.ndarray,
+        beginnings: Sequence[Beginning],
+        beginning_of_episode: np.ndarray,
         rounds_of_episode: np.ndarray,
         stream_of_episode: np.ndarray,
         streams: UniformStreams,
         coalesce: bool,
     ) -> None:
-        """Lay out one row for each distinct beginning: the prompt, closed at once where T = 0."""
+        """Lay out one row for each distinct beginning; one at the prompt is closed at once where T = 0."""
         self.rounds_of_episode, self.stream_of_episode = rounds_of_episode, stream_of_episode
-        needed = stream_length(int(rounds_of_episode.max(initial=0)), self.config.longest_action)
-        if needed > streams.length:
-            raise ValueError(f"episodes may sample {needed} tokens, their streams hold {streams.length}")
-        self.uniforms = streams.draw()
-        beginnings = np.stack([task_of_episode, (rounds_of_episode == 0).astype(np.int64)])
+        first_of_content: dict[Hashable, int] = {}
+        shared = [first_of_content.setdefault(one.content, place) for place, one in enumerate(beginnings)]
+        at_prompt = np.array([one.trajectory is None for one in beginnings], dtype=bool)
+        closed_at_once = (rounds_of_episode == 0) & at_prompt[beginning_of_episode]
+        kinds = np.stack([np.array(shared, dtype=np.int64)[beginning_of_episode], closed_at_once])
         if not coalesce:
-            beginnings = np.vstack([beginnings, np.arange(len(task_of_episode))])
-        distinct, row_of_episode = np.unique(beginnings, axis=1, return_inverse=True)
+            kinds = np.vstack([kinds, np.arange(len(beginning_of_episode))])
+        distinct, row_of_episode = np.unique(kinds, axis=1, return_inverse=True)
         self.row_of_episode = row_of_episode.reshape(-1)
-        self.acting = np.arange(len(task_of_episode))
+        self.acting = np.arange(len(beginning_of_episode))
         self.waiting: list[np.ndarray] = []
-        self.trajectory_of_episode = np.full(len(task_of_episode), -1, dtype=np.int64)
+        self.trajectory_of_episode = np.full(len(beginning_of_episode), -1, dtype=np.int64)
         self.next_rows.count = 0
         self.rows.reserve(distinct.shape[1], 1)
         self.rows.count = distinct.shape[1]
-        for row, (task, closed) in enumerate(distinct[:2].T.tolist()):
-            self.rows.task[row], self.rows.closed[row] = task, bool(closed)
-            text = self.environment.reset(self.tasks[task])
-            message = self._closing_message(task) if closed else []
+        for row, (place, closed) in enumerate(distinct[:2].T.tolist()):
+            self._begin_row(row, beginnings[place], bool(closed))
+        self._check_room(streams)
+        self.uniforms = streams.draw()
+
+    def _begin_row(self, row: int, beginning: Beginning, closed_at_once: bool) -> None:
+        rows, given = self.rows, beginning.trajectory
+        rows.begin(row, beginning.task, beginning.lines)
+        if given is None:
+            message = self._closing_message(beginning.task) if closed_at_once else []
             if message is None:
                 raise ValueError("an environment without a forced answer needs at least one round")
-            self.rows.length[row] = self.rows.cached[row] = self.rows.drawn[row] = self.rows.rounds[row] = 0
-            self.rows.history[row] = self.rows.skills[row] = ()
-            begin = self.tokenizer.bos_token_id
-            self.rows.write_environment(
-                row, [*([] if begin is None else [begin]), *self._encode(text), *message, self.turn]
-            )
-            self.rows.prompt_length[row] = self.rows.length[row]
+            text = self.environment.reset(self.tasks[beginning.task])
+            rows.write_environment(row, self.prompt_ids_of(text, message))
+            rows.prompt_length[row] = rows.length[row]
+            rows.closed[row] = closed_at_once
+        else:
+            rows.write_given(row, given, beginning.length)
+            rows.closed[row] = beginning.closed
+            finished = given.actions(beginning.length)[: int(rows.rounds[row])].tolist()
+            rows.history[row] = tuple(self._action(given.token_ids[start:end]) for start, end in finished)
+            rows.skills[row] = given.skills[: len(finished)]
+
+    def _check_room(self, streams: UniformStreams) -> None:
+        """Refuse episodes whose beginning leaves nothing to sample, or whose stream is too short."""
+        rows, row, longest = self.rows, self.row_of_episode, self.config.longest_action
+        rounds_left = self.rounds_of_episode - rows.rounds[row]
+        if (rounds_left < ~rows.closed[row]).any():
+            raise ValueError("a beginning has used up the rounds of an episode that continues it")
+        written = rows.length[: rows.count] - rows.action_start[: rows.count]
+        if (written >= longest).any():
+            raise ValueError(f"a beginning holds all {longest} tokens of an action")
+        needed = int((rows.drawn[row] - written[row] + stream_length(rounds_left, longest)).max(initial=0))
+        if needed > streams.length:
+            raise ValueError(f"episodes may sample {needed} tokens, their streams hold {streams.length}")
 
     # ---- the model
 
@@ -147,9 +205,9 @@ class EpisodeSampler(Generic[TaskType]):
         rows, count = self.rows, self.rows.count
         missing = rows.length[:count] - 1 - rows.cached[:count]
         new = int(missing.max())
-        longest = int(rows.length[:count].max())
+        longest = int(rows.action_start[:count].max())
         if longest + self.config.longest_action > self.limit:
-            raise ValueError(f"an episode of {longest} tokens outgrows the model's {self.limit} positions")
+            raise ValueError(f"an action after {longest} tokens outgrows the model's {self.limit} positions")
         if new == 0:
             return
         rows.reserve(count, int((rows.cached[:count] + new).max()) + 1)
@@ -203,8 +261,19 @@ class EpisodeSampler(Generic[TaskType]):
         ended = (tokens[order] == self.end) | (
             rows.length[: rows.count] - rows.action_start[: rows.count] >= self.config.longest_action
         )
+        if self.line_break >= 0:
+            ended |= self._end_lines()
         if ended.any():
             self._end_actions(np.flatnonzero(ended))
+
+    def _end_lines(self) -> np.ndarray:
+        """Count the lines that the tokens just written end; True for each row that has written its last."""
+        rows, count = self.rows, self.rows.count
+        last, row = rows.length[:count] - 1, np.arange(count)
+        blank = (last == rows.action_start[:count]) | (rows.tokens[row, last - 1] == self.line_break)
+        ended = (rows.tokens[row, last] == self.line_break) & ~blank
+        rows.lines_left[:count] -= ended
+        return ended & (rows.lines_left[:count] == 0)
 
     def _split(self, parents: np.ndarray) -> np.ndarray:
         """Places of the children, given their parents in ascending order: a row's first child takes its place."""
@@ -259,14 +328,17 @@ class EpisodeSampler(Generic[TaskType]):
     def _step(self, row: int) -> Observation:
         rows = self.rows
         start, end = int(rows.action_start[row]), int(rows.length[row])
-        written = rows.tokens[row, start:end]
-        action = self._decode(written[:-1] if written[-1] == self.end else written)
+        action = self._action(rows.tokens[row, start:end])
         task = self.tasks[int(rows.task[row])]
         step = self.environment.step_closed if rows.closed[row] else self.environment.step
         observation = step(task, rows.history[row], action)
         rows.history[row] += (action,)
         rows.skills[row] += (observation.skill,)
         return observation
+
+    def _action(self, ids: np.ndarray) -> str:
+        """Text of the tokens of an action."""
+        return self._decode(ids[:-1] if ids[-1] == self.end else ids)
 
     def _continue_in(self, waiting: HistoryRows, sources: list[int], followers: list[tuple[str, bool]]) -> None:
         """Copy the rows of unfinished episodes to the next turn and write what the environment said."""
@@ -299,6 +371,7 @@ class EpisodeSampler(Generic[TaskType]):
                 success=success,
                 skills=rows.skills[row],
                 failure=failure,
+                prefix_length=int(rows.prefix_length[row]),
             )
         )
         return len(self.finished) - 1

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 STREAM_LENGTH = 128
 """Numbers in a stream where the caller names no length."""
+Rounds = TypeVar("Rounds", int, np.ndarray)
 _BLOCK = 128
 """Numbers that lie side by side; the next ones of a stream come from a far place of the same generator. Fixed, since
 another value changes every stream."""
 
 
-def stream_length(rounds: int, longest_action: int) -> int:
+def stream_length(rounds: Rounds, longest_action: int) -> Rounds:
     """Most tokens an episode may sample: an action of `longest_action` tokens for each round, and the forced answer."""
     return (rounds + 1) * longest_action
 
