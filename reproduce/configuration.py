@@ -149,6 +149,10 @@ class PanelSizes:
     """Seed of the training tasks."""
     test_seed: int = 0
     """Seed of the test and out-of-distribution tasks."""
+    categories: tuple[str, ...] = ()
+    """Categories of train and test, where the environment offers a choice; its default ones when empty."""
+    ood_categories: tuple[str, ...] = ()
+    """Categories of ood, likewise."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ episodes. One module an environment; `load_bed` imports it when it is asked for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from reproduce.beds.sequences import Batch
+from reproduce.configuration import PanelSizes
 from reproduce.environments.protocol import Panel
 
 ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
@@ -19,6 +20,9 @@ class Bed(Protocol):
     TRAINING_EPISODES_PER_SECOND: float
     EVALUATION_EPISODES_PER_SECOND: float
     """Of one worker with one thread and the reference policy (`reproduce.planning`)."""
+    CATEGORIES: Mapping[str, tuple[str, ...]]
+    """Categories of each panel where `PanelSizes` names none, each of the size given there; empty where sizes are those
+    of whole panels."""
     STORED_AS: str
     """Precision of the weights in a stored base; float16 halves what the package brings along."""
 
@@ -48,3 +52,13 @@ def load_bed(environment: str) -> Bed:
     if environment not in ENVIRONMENTS:
         raise KeyError(environment)
     return cast(Bed, importlib.import_module(f"reproduce.beds.{environment}"))
+
+
+def task_counts(environment: str, sizes: PanelSizes) -> dict[str, int]:
+    """Tasks of each panel, without drawing them."""
+    categories = load_bed(environment).CATEGORIES
+    named = {"train": sizes.categories, "test": sizes.categories, "ood": sizes.ood_categories}
+    counts = {"train": sizes.train, "test": sizes.test, "ood": sizes.ood}
+    return {
+        panel: count * (len(named[panel] or categories[panel]) if categories else 1) for panel, count in counts.items()
+    }

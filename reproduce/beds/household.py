@@ -29,12 +29,15 @@ from reproduce.environments.household import (
     demonstrate,
     words,
 )
+from reproduce.environments.household.tasks import CATEGORIES as TASK_TYPES
 from reproduce.environments.protocol import Panel
 
 __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 100.0, 400.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
+CATEGORIES = {"train": TASK_TYPES, "test": TASK_TYPES, "ood": TASK_TYPES}
+"""Categories of each panel; each has as many tasks as the size says."""
 STORED_AS = "float16"
 """Precision of the weights in a stored base."""
 DEMONSTRATION_SEED = 1000

@@ -21,8 +21,11 @@ from reproduce.configuration import (
 )
 from reproduce.environments.protocol import Panel
 from reproduce.environments.reasoning import (
+    DECISIVE,
     HORIZON,
+    OOD_TIERS,
     SKILLS,
+    TIERS,
     Demonstrator,
     ReasoningEnvironment,
     ReasoningTask,
@@ -35,6 +38,12 @@ __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 100.0, 400.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "train": ("easy", "medium"),
+    "test": ("easy", "medium"),
+    "ood": ("longer", "template"),
+}
+"""Categories of each panel where `PanelSizes` names none; each has as many tasks as the size says."""
 STORED_AS = "float16"
 """Precision of the weights in a stored base."""
 DEMONSTRATION_SEED = 1000
@@ -62,8 +71,24 @@ def environment() -> ReasoningEnvironment:
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[ReasoningTask]]:
-    """The panels train, test and ood."""
-    return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed)
+    """The panels train, test and ood. Raises ValueError for a category that does not exist."""
+    wanted, wanted_ood = sizes.categories or CATEGORIES["train"], sizes.ood_categories or CATEGORIES["ood"]
+    chains = {f"decisive-{k}-of-{length}": (k, length) for k, length in DECISIVE}
+    known, known_ood = {tier.name: tier for tier in TIERS}, {tier.name: tier for tier in OOD_TIERS}
+    for name in (*(set(wanted) - {*known, *chains}), *(set(wanted_ood) - set(known_ood))):
+        raise ValueError(
+            f"no category {name!r}; there are {', '.join((*known, *chains))}, and ood {', '.join(known_ood)}"
+        )
+    return build_panels(
+        sizes.train,
+        sizes.test,
+        sizes.ood,
+        sizes.train_seed,
+        sizes.test_seed,
+        tiers=[known[name] for name in wanted if name in known],
+        ood_tiers=[known_ood[name] for name in wanted_ood],
+        decisive=[chains[name] for name in wanted if name in chains],
+    )
 
 
 def description(config: DemonstrationConfig) -> dict[str, Any]:
