@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from methods.echorl import EchoConfig, GRPOWithRolloutSignals, policy_tokens
+from methods.grpo import select_rows
 
 
 def dr_grpo_settings() -> dict[str, Any]:
@@ -126,86 +127,85 @@ class DynamicSamplingTrainer(GRPOWithRolloutSignals):
             raise ValueError(f"{rows} rows a process do not divide into groups of {self.num_generations}")
         if not hasattr(self.train_dataset, "__len__"):
             raise ValueError("dynamic sampling draws prompts at random, so the training set needs a length")
-        self._batches_of_step = (-1, -1)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
-        generator = self._prompt_generator()
+        generator = np.random.default_rng(
+            # The same prompts after a resume as without one, and others in each process.
+            [self.resampling_seed, *self._next_address(), self.accelerator.process_index]
+        )
         metrics = self._metrics["train"]
         before = len(metrics["tokens/sampled"])
-        output = super()._generate_and_score_completions(inputs)
-        filled, rounds = self._mixed_rows(len(inputs)), 1
-        while rounds < self.largest_rounds and not bool(self.accelerator.gather(filled).all()):
-            rounds += 1
-            fresh = super()._generate_and_score_completions(self._drawn_prompts(generator, len(inputs)))
-            output, filled = _replace_groups(
-                output, fresh, filled, self._mixed_rows(len(inputs)), self.num_generations, self._tokenizer.pad_token_id
-            )
+        rounds, filled = [self._sampled_round(inputs)], self._mixed_groups(len(inputs))
+        chosen = torch.arange(len(filled), device=filled.device)
+        while len(rounds) < self.largest_rounds and not bool(self.accelerator.gather(filled).all()):
+            rounds.append(self._sampled_round(self._drawn_prompts(generator, len(inputs))))
+            chosen, filled = _replaced(chosen, filled, self._mixed_groups(len(inputs)), len(rounds) - 1)
+        output = rounds[0]
+        if len(rounds) > 1:
+            members = torch.arange(self.num_generations, device=chosen.device)
+            rows = (chosen[:, None] * self.num_generations + members).flatten()
+            output = select_rows(joined_batches(rounds, self._tokenizer.pad_token_id), rows)
         output["num_items_in_batch"] = self.accelerator.gather(policy_tokens(output).sum()).sum()
         metrics["tokens/sampled"][before:] = [sum(metrics["tokens/sampled"][before:])]
         metrics["tokens/trained"][before:] = metrics["tokens/trained"][-1:]
         self._log_trained_tokens(output, output["advantages"].ne(0))
-        self._log("episodes/sampled", rounds * len(self._total_rewards))
-        self._log("groups/resampling_rounds", rounds - 1)
+        self._log("episodes/sampled", len(rounds) * len(self._total_rewards))
+        self._log("groups/resampling_rounds", len(rounds) - 1)
         self._log("groups/kept_mixed", float(self.accelerator.gather(filled).double().mean()))
         return output
 
-    def _prompt_generator(self) -> np.random.Generator:
-        """The same prompts after a resume as without one, and others in each process."""
-        step = self.state.global_step
-        self._batches_of_step = (step, self._batches_of_step[1] + 1 if self._batches_of_step[0] == step else 0)
-        words = [self.resampling_seed, *self._batches_of_step, self.accelerator.process_index]
-        return np.random.default_rng(words)
+    def _sampled_round(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """One batch, as it is without dynamic sampling."""
+        return super()._generate_and_score_completions(inputs)
 
     def _drawn_prompts(self, generator: np.random.Generator, rows: int) -> list[dict[str, Any]]:
         drawn = generator.integers(0, len(self.train_dataset), rows // self.num_generations)
         return [dict(self.train_dataset[int(place)]) for place in drawn for _ in range(self.num_generations)]
 
-    def _mixed_rows(self, rows: int) -> torch.Tensor:
-        """(rows,) booleans of this process: is the row's group neither all right nor all wrong?"""
+    def _mixed_groups(self, rows: int) -> torch.Tensor:
+        """(groups,) booleans of this process's last batch: is the group neither all right nor all wrong?"""
         groups = self._successes[self._local_slice(rows)].view(-1, self.num_generations)
-        return (groups.any(dim=1) & ~groups.all(dim=1)).repeat_interleave(self.num_generations)
+        return groups.any(dim=1) & ~groups.all(dim=1)
 
 
-def _replace_groups(
-    output: dict[str, Any],
-    fresh: dict[str, Any],
-    filled: torch.Tensor,
-    usable: torch.Tensor,
-    group_size: int,
-    padding_id: int,
-) -> tuple[dict[str, Any], torch.Tensor]:
-    """`output` with its empty places taken by usable groups of `fresh`, in order; and which places are filled now."""
-    places = (~filled.view(-1, group_size)[:, 0]).nonzero()[:, 0]
-    sources = usable.view(-1, group_size)[:, 0].nonzero()[:, 0]
-    count = min(len(places), len(sources))
-    taken = torch.arange(len(filled) // group_size, device=filled.device)
-    taken[places[:count]] = len(taken) + sources[:count]
-    rows = (taken[:, None] * group_size + torch.arange(group_size, device=filled.device)).flatten()
-    merged = dict(output)
-    for name, value in output.items():
+def _replaced(
+    chosen: torch.Tensor, filled: torch.Tensor, usable: torch.Tensor, number: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`chosen` with its empty places taken by usable groups of round `number`, in order; and which are filled now.
+
+    chosen: numbers of groups, counted through all rounds; filled, usable: booleans. All are (groups,).
+    """
+    places, sources = (~filled).nonzero()[:, 0], usable.nonzero()[:, 0]
+    places, sources = places[: len(sources)], sources[: len(places)]
+    chosen, filled = chosen.clone(), filled.clone()
+    chosen[places], filled[places] = number * len(filled) + sources, True
+    return chosen, filled
+
+
+def joined_batches(batches: list[dict[str, Any]], padding_id: int) -> dict[str, Any]:
+    """The rows of several batches as TRL makes them, one after the other, padded to the widest.
+
+    Entries that are no column are those of the first. Raises ValueError for columns that are no tensors.
+    """
+    merged = dict(batches[0])
+    for name, value in batches[0].items():
+        if isinstance(value, list):
+            raise ValueError(f"dynamic sampling cannot merge the column {name} of a batch")
         if torch.is_tensor(value) and value.ndim:
             padding = padding_id if name in ("prompt_ids", "completion_ids") else 0
-            old, new = _same_width(value, fresh[name], name.startswith("prompt_"), padding)
-            merged[name] = torch.cat([old, new])[rows]
-        elif isinstance(value, list):
-            raise ValueError(f"dynamic sampling cannot merge the column {name} of a batch")
-    still = filled.clone().view(-1, group_size)
-    still[places[:count]] = True
-    return merged, still.flatten()
+            merged[name] = _padded_together([batch[name] for batch in batches], name.startswith("prompt_"), padding)
+    return merged
 
 
-def _same_width(
-    first: torch.Tensor, second: torch.Tensor, left: bool, padding: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both (rows, tokens) padded to the wider, on the left or on the right; (rows,) is returned as it is."""
-    if first.ndim == 1:
-        return first, second
-    width = max(first.shape[1], second.shape[1])
-
-    def pad(value: torch.Tensor) -> torch.Tensor:
-        missing = width - value.shape[1]
-        return torch.nn.functional.pad(value, (missing, 0) if left else (0, missing), value=padding)
-
-    return pad(first), pad(second)
+def _padded_together(values: list[torch.Tensor], left: bool, padding: int) -> torch.Tensor:
+    """(all rows, tokens), padded on the left or on the right; or (all rows,)."""
+    if values[0].ndim > 1:
+        width = max(value.shape[1] for value in values)
+        missing = [width - value.shape[1] for value in values]
+        sides = [(more, 0) if left else (0, more) for more in missing]
+        values = [
+            torch.nn.functional.pad(value, side, value=padding) for value, side in zip(values, sides, strict=True)
+        ]
+    return torch.cat(values)

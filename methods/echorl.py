@@ -36,7 +36,7 @@ from methods.echo_clips import (
     token_weights,
     uniform_keys,
 )
-from methods.grpo import GRPOWithGroupMetrics, trained_rows
+from methods.grpo import GRPOWithGroupMetrics, has_advantage, select_rows
 
 __all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer", "GRPOWithRolloutSignals", "newline_tokens"]
 
@@ -63,13 +63,6 @@ def policy_tokens(inputs: dict[str, Any]) -> torch.Tensor:
     return (inputs["completion_mask"] * inputs.get("tool_mask", 1)).bool()
 
 
-def select_rows(inputs: dict[str, Any], keep: torch.Tensor) -> dict[str, Any]:
-    """The rows of `inputs` that `keep` (rows,) marks, cut to the longest of them; one row where it marks none."""
-    marked = trained_rows(inputs | {"advantages": keep.float(), "kept_advantages": inputs["advantages"]})
-    marked["advantages"] = marked.pop("kept_advantages")
-    return marked
-
-
 class GRPOWithRolloutSignals(GRPOWithGroupMetrics):
     """Keeps what advantages hide: token entropies under the policy that sampled.
 
@@ -81,6 +74,7 @@ class GRPOWithRolloutSignals(GRPOWithGroupMetrics):
     _wants_entropies = False
     _scoring = False
     _scored_entropies: torch.Tensor | None = None
+    _address = (-1, -1)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._scored_entropies = None
@@ -131,6 +125,12 @@ class GRPOWithRolloutSignals(GRPOWithGroupMetrics):
             found[wanted.nonzero()[:, 0], :width] = entropies.to(found.dtype)
         return found
 
+    def _next_address(self) -> tuple[int, int]:
+        """(optimiser step, number within it), never the same twice: what random choices of a batch are drawn by."""
+        step = self.state.global_step
+        self._address = (step, self._address[1] + 1 if self._address[0] == step else 0)
+        return self._address
+
     def _local_slice(self, rows: int) -> slice:
         """This process's part of what was gathered from all."""
         return slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
@@ -150,10 +150,6 @@ def _sampled_entropies(entropies: list[Any], completion_mask: torch.Tensor) -> t
             raise ValueError(f"row {row} has {len(values)} entropies for {length} completion tokens")
         found[row, : len(values)] = torch.as_tensor(values, dtype=found.dtype)
     return found
-
-
-def _has_advantage(inputs: dict[str, Any]) -> torch.Tensor:
-    return inputs["advantages"].reshape(len(inputs["advantages"]), -1).ne(0).any(dim=1)
 
 
 @dataclass(frozen=True)
@@ -204,7 +200,6 @@ class EchoTrainer(GRPOWithRolloutSignals):
         vocabulary = self.model.get_input_embeddings().num_embeddings
         self._newlines = newline_tokens(self._tokenizer, vocabulary, self.echo.newline_token_ids)
         self._newlines = self._newlines.to(self.accelerator.device)
-        self._batches_of_step = (-1, -1)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
@@ -224,19 +219,17 @@ class EchoTrainer(GRPOWithRolloutSignals):
         clips = self._clips(batch, output, entropies, rows)
         output["echo_weights"] = token_weights(clips, policy_tokens(output)).float()
         if self._echo_weight > 0:
-            self._log_trained_tokens(output, _has_advantage(output) | clips.chosen)
+            self._log_trained_tokens(output, has_advantage(output["advantages"]) | clips.chosen)
         return output
 
     def _new_batch(self, inputs: list[dict[str, Any]]) -> _EchoBatch:
-        step = self.state.global_step
-        self._batches_of_step = (step, self._batches_of_step[1] + 1 if self._batches_of_step[0] == step else 0)
         success = self._successes
         groups = torch.arange(len(success), device=success.device) // self.num_generations
         echoable = echoable_rows(success, groups, self.echo.scope)
         if not self.echo.include_demonstrations:
             shown = torch.tensor([bool(row.get("demonstration", False)) for row in inputs], device=success.device)
             echoable = echoable & ~self.accelerator.gather(shown)
-        return _EchoBatch((self.echo.seed, *self._batches_of_step), echoable, len(inputs))
+        return _EchoBatch((self.echo.seed, *self._next_address()), echoable, len(inputs))
 
     @property
     def _echo_weight(self) -> float:
@@ -300,8 +293,11 @@ class EchoTrainer(GRPOWithRolloutSignals):
             loss = super(GRPOWithGroupMetrics, self)._compute_loss(model, kept)
         finally:
             self._watching = False
-        loss = loss * (len(kept["advantages"]) / len(inputs["advantages"]))
-        return loss + weight * self._echo(kept)
+        return loss * self._share_of_rows(kept, inputs) + weight * self._echo(kept)
+
+    def _share_of_rows(self, kept: dict[str, Any], inputs: dict[str, Any]) -> float:
+        """What brings a mean over the rows kept to one over all; 1 where every row is kept."""
+        return len(kept["advantages"]) / len(inputs["advantages"])
 
     def _keeps_every_row(self) -> bool:
         # TRL gathers one clip ratio a row, so processes must keep equally many.
@@ -310,7 +306,7 @@ class EchoTrainer(GRPOWithRolloutSignals):
         return every_row or self.top_entropy_quantile < 1 or self.loss_type != "grpo"
 
     def _rows_to_keep(self, inputs: dict[str, Any], weight: float) -> torch.Tensor:
-        keep = _has_advantage(inputs)
+        keep = has_advantage(inputs["advantages"])
         if weight == 0:
             return keep
         if "echo_weights" in inputs:
@@ -328,7 +324,7 @@ class EchoTrainer(GRPOWithRolloutSignals):
             clips = self._clips(self._echo_batch, kept, entropies, kept["echo_row"])
             weights = token_weights(clips, policy_tokens(kept)).to(log_probabilities.dtype)
             if self._echo_batch_is_new and self._echo_weight > 0:
-                self._log_trained_tokens(kept, _has_advantage(kept) | clips.chosen)
+                self._log_trained_tokens(kept, has_advantage(kept["advantages"]) | clips.chosen)
             self._echo_batch_is_new = False
         # The weights add up to one over the generation batch of all processes. Gradients are averaged over processes,
         # and a generation batch is spread over steps_per_generation / accumulation optimiser steps.

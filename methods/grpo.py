@@ -37,27 +37,32 @@ def group_shares(success: torch.Tensor, group_size: int) -> dict[str, float]:
     return {"all_wrong": all_wrong, "all_right": all_right, "mixed": 1.0 - all_wrong - all_right}
 
 
-def _has_advantage(advantages: torch.Tensor) -> torch.Tensor:
+def has_advantage(advantages: torch.Tensor) -> torch.Tensor:
     """Rows with a non-zero advantage; advantages are (rows,) or (rows, tokens)."""
     return advantages.reshape(len(advantages), -1).ne(0).any(dim=1)
 
 
 def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The rows with an advantage, cut to the longest of them; one row where none has, so that there is a loss.
+    """The rows with an advantage, cut to the longest of them; one row where none has, so that there is a loss."""
+    return select_rows(inputs, has_advantage(inputs["advantages"]))
+
+
+def select_rows(inputs: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
+    """Some rows of a batch, cut to the longest of them.
 
     inputs: what TRL hands to its loss: tensors with the batch as first dimension, prompts padded on the left and
-    completions on the right; other entries are passed on.
+    completions on the right; other entries are passed on. rows: numbers of rows, or (rows,) booleans; where these mark
+    none, the first row is taken.
     """
-    rows = len(inputs["advantages"])
-    keep = _has_advantage(inputs["advantages"])
-    if not keep.any():
-        keep[0] = True
+    count = len(inputs["advantages"])
+    if rows.dtype == torch.bool:
+        rows = rows.nonzero()[:, 0] if rows.any() else rows.new_zeros(1, dtype=torch.long)
     kept = {}
     for name, value in inputs.items():
-        if torch.is_tensor(value) and value.shape[:1] == (rows,):
-            kept[name] = value[keep]
-        elif isinstance(value, list) and len(value) == rows:
-            kept[name] = [item for item, wanted in zip(value, keep.tolist(), strict=True) if wanted]
+        if torch.is_tensor(value) and value.shape[:1] == (count,):
+            kept[name] = value[rows]
+        elif isinstance(value, list) and len(value) == count:
+            kept[name] = [value[row] for row in rows.tolist()]
         else:
             kept[name] = value
     prompt = int(kept["prompt_mask"].sum(dim=1).max())
@@ -107,7 +112,7 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         policy_tokens = output["completion_mask"] * output.get("tool_mask", 1)
         sampled = self.accelerator.gather(policy_tokens.sum()).sum()
         # A row whose advantage is zero adds nothing to the gradient, so its tokens are sampled but not trained.
-        trained = self.accelerator.gather((policy_tokens * _has_advantage(output["advantages"])[:, None]).sum()).sum()
+        trained = self.accelerator.gather((policy_tokens * has_advantage(output["advantages"])[:, None]).sum()).sum()
         self._log("tokens/sampled", float(sampled))
         self._log("tokens/trained", float(trained))
         return output

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from trl.models import unwrap_model_for_generation
 
-from methods.grpo import GRPOWithGroupMetrics, _has_advantage
+from methods.grpo import GRPOWithGroupMetrics, has_advantage
 from methods.reset_buffer import (
     ONE_BY_EIGHT,
     ONE_BY_FOUR,
@@ -244,7 +244,7 @@ class GRPOWithResets(GRPOWithGroupMetrics):
         output = super()._generate_and_score_completions(inputs)
         first = self.accelerator.process_index * len(inputs)
         output["advantages"] = self._within_groups[first : first + len(inputs)]
-        trained = output["completion_mask"] * output.get("tool_mask", 1) * _has_advantage(output["advantages"])[:, None]
+        trained = output["completion_mask"] * output.get("tool_mask", 1) * has_advantage(output["advantages"])[:, None]
         # What the parent logged spoke of the advantages that were replaced.
         mode = "train" if self.model.training else "eval"
         self._metrics[mode]["tokens/trained"][-1] = float(self.accelerator.gather(trained.sum()).sum())

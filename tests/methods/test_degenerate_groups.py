@@ -55,8 +55,10 @@ def fresh_model() -> Any:
     return build_model(config, TOKENIZER, seed=0).double()
 
 
-def trainer_of(folder: Path, kind: Any, prompts: str = "abcd", method: Any = None, **settings: Any) -> Any:
-    """A trainer of `kind` that keeps its batches and the gradient of its last optimiser step."""
+def trainer_of(
+    folder: Path, kind: Any, prompts: str = "abcd", method: Any = None, episodes: Any = episode, **settings: Any
+) -> Any:
+    """A trainer of `kind` that keeps its batches and the prompts whose groups were sampled."""
 
     class Recording(kind):  # type: ignore[misc]
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -67,10 +69,11 @@ def trainer_of(folder: Path, kind: Any, prompts: str = "abcd", method: Any = Non
 
     def rollout(given: list[str], current: Any) -> dict[str, list[Any]]:
         sampled.extend(given[::GROUP])
-        rows = [episode(prompt, place % GROUP) for place, prompt in enumerate(given)]
+        rows = [episodes(prompt, place % GROUP) for place, prompt in enumerate(given)]
         return {name: [row[name] for row in rows] for name in rows[0]} | {"logprobs": None}
 
     defaults = {"loss_type": "grpo", "per_device_train_batch_size": 16, "max_steps": 1, "learning_rate": 1e-3}
+    defaults |= {"save_strategy": "no"}
     made = Recording(
         model=fresh_model(),
         reward_funcs=success_reward,
@@ -86,7 +89,6 @@ def trainer_of(folder: Path, kind: Any, prompts: str = "abcd", method: Any = Non
             report_to="none",
             disable_tqdm=True,
             shuffle_dataset=False,
-            save_strategy="no",
             dataloader_pin_memory=False,
             **(defaults | settings),
         ),
@@ -100,12 +102,13 @@ def trainer_of(folder: Path, kind: Any, prompts: str = "abcd", method: Any = Non
 
 
 def gradient(trainer: Any) -> dict[str, torch.Tensor]:
-    """The gradient of the loss of one whole batch."""
+    """The gradient of the loss of one generation batch, in as many micro-batches as the trainer makes of it."""
     trainer.model.train()
-    trainer.current_gradient_accumulation_steps = 1
-    inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+    trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     trainer.model.zero_grad()
-    trainer._compute_loss(trainer.model, inputs).backward()
+    for inputs in trainer._buffered_inputs:
+        trainer._compute_loss(trainer.model, inputs).backward()
     return {name: value.grad for name, value in trainer.model.named_parameters()}
 
 
