@@ -38,9 +38,10 @@ class EpisodeChains(Generic[TaskType]):
             raise ValueError(f"the line break {line_break!r} is no token")
         if self.by_lines and self.forced_answer:
             raise ValueError("lines are steps of a single action, but the environment may ask for a second, forced one")
+        self.task_of_identifier = {task.identifier: task for task in tasks}
         self.task_of_prompt = {tuple(sampler.prompt_ids(task)): place for place, task in enumerate(tasks)}
         if len(self.task_of_prompt) < len(tasks):
-            raise ValueError("two tasks have the same prompt")
+            raise ValueError("two tasks have the same prompt, so a prefix does not tell which it belongs to")
         self.begin("")
 
     def begin(self, name: str) -> None:
@@ -48,9 +49,11 @@ class EpisodeChains(Generic[TaskType]):
         self.name, self.calls = name, 0
         self.held: dict[int, list[Trajectory]] = {}
 
-    def encode(self, prompt: str) -> list[int]:
-        """Prompt of an episode, from the text of the task's prompt."""
-        return self.sampler.prompt_ids_of(prompt)
+    def encode(self, identifier: str) -> list[int]:
+        """Prompt of the task with this identifier; raises ValueError where there is none."""
+        if identifier not in self.task_of_identifier:
+            raise ValueError(f"no task is called {identifier!r}")
+        return self.sampler.prompt_ids(self.task_of_identifier[identifier])
 
     def task_of(self, prompt_ids: Sequence[int]) -> TaskType:
         """The task with these prompt tokens; raises ValueError where there is none."""
@@ -58,7 +61,7 @@ class EpisodeChains(Generic[TaskType]):
 
     def steps_of(self, chain: Chain) -> tuple[str, ...]:
         """Text of each step, without the line break and the end of the action."""
-        left_out = (self.line_break, self.sampler.end)
+        left_out = (self.line_break, self.sampler.text.end)
         bounds = zip((0, *chain.step_ends), chain.step_ends, strict=False)
         steps = ([token for token in chain.token_ids[start:end] if token not in left_out] for start, end in bounds)
         return tuple(self.sampler.tokenizer.decode(ids, skip_special_tokens=False) for ids in steps)
@@ -152,7 +155,7 @@ class EpisodeChains(Generic[TaskType]):
     def _line_ends(self, trajectory: Trajectory) -> tuple[int, ...]:
         """A line with a word on it begins a step, which lasts to where the next one begins; none without any word."""
         ids = trajectory.token_ids[trajectory.prompt_length :]
-        worded = (ids != self.line_break) & (ids != self.sampler.end)
+        worded = (ids != self.line_break) & (ids != self.sampler.text.end)
         line = np.cumsum(ids == self.line_break)
         _, first_words = np.unique(line[worded], return_index=True)
         starts = np.flatnonzero(worded)[first_words][1:]
@@ -167,7 +170,7 @@ def reset_rollouts(
     seed: int = 0,
     first_error: Callable[[Seed], int] | None = None,
 ) -> Callable[[list[str], Any], dict[str, list[Any]]]:
-    """TRL's `rollout_func` for RRPO and SRPO on our environments; prompts are what `Environment.reset` returns.
+    """TRL's `rollout_func` for RRPO and SRPO on our environments; a prompt is the identifier of its task.
 
     Chains are addressed by (run, mode, step, batch of the step, process), so a run continued from a checkpoint draws
     what the uninterrupted one draws. The other arguments are those of `methods.resets.ResetRollouts`.

@@ -123,3 +123,11 @@ class HistoryRows:
         self.entropies[rows, positions] = entropies
         self.length[: self.count] += 1
         self.drawn[: self.count] += 1
+
+    def count_lines(self, line_break: int) -> np.ndarray:
+        """Count the lines that the last tokens end, blank ones not; True for each row that has ended its last line."""
+        last, row = self.length[: self.count] - 1, np.arange(self.count)
+        blank = (last == self.action_start[: self.count]) | (self.tokens[row, last - 1] == line_break)
+        ended = (self.tokens[row, last] == line_break) & ~blank
+        self.lines_left[: self.count] -= ended
+        return ended & (self.lines_left[: self.count] == 0)

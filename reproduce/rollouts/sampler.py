@@ -22,11 +22,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
-from reproduce.policies import TURN
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.rows import HistoryRows
 from reproduce.rollouts.streams import STREAM_LENGTH as STREAM_LENGTH
 from reproduce.rollouts.streams import UniformStreams, stream_length
+from reproduce.rollouts.text import EpisodeText
 
 TaskType = TypeVar("TaskType", bound=Task)
 
@@ -45,13 +45,11 @@ class EpisodeSampler(Generic[TaskType]):
         config: SamplingConfig,
     ) -> None:
         self.model, self.tokenizer, self.environment, self.config = model, tokenizer, environment, config
-        self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
+        self.text = EpisodeText(tokenizer)
         self.limit = int(model.config.max_position_embeddings)
         kinds = getattr(model.config, "layer_types", None) or ["full_attention"] * int(model.config.num_hidden_layers)
         windows = tuple(int(model.config.sliding_window) if kind == "sliding_attention" else None for kind in kinds)
         self.rows, self.next_rows = HistoryRows(windows), HistoryRows(windows)
-        self._ids_of_text: dict[str, list[int]] = {}
-        self._text_of_ids: dict[bytes, str] = {}
 
     def sample(
         self,
@@ -110,29 +108,9 @@ class EpisodeSampler(Generic[TaskType]):
                 self.rows, self.next_rows = self.next_rows, self.rows
         return EpisodeBatch(tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens)
 
-    # ---- text and tokens
-
-    def _encode(self, text: str) -> list[int]:
-        ids = self._ids_of_text.get(text)
-        if ids is None:
-            ids = self._ids_of_text[text] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return ids
-
-    def _decode(self, ids: np.ndarray) -> str:
-        key = ids.tobytes()
-        text = self._text_of_ids.get(key)
-        if text is None:
-            text = self._text_of_ids[key] = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
-        return text
-
     def prompt_ids(self, task: TaskType) -> list[int]:
         """The tokens that an episode of the task begins with, up to the policy's turn."""
-        return self.prompt_ids_of(self.environment.reset(task))
-
-    def prompt_ids_of(self, text: str, message: Sequence[int] = ()) -> list[int]:
-        """The same from the text of the prompt, with a message of the environment after it."""
-        begin = self.tokenizer.bos_token_id
-        return [*([] if begin is None else [begin]), *self._encode(text), *message, self.turn]
+        return self.text.prompt(self.environment.reset(task))
 
     # ---- the first turn
 
@@ -175,14 +153,14 @@ class EpisodeSampler(Generic[TaskType]):
             if message is None:
                 raise ValueError("an environment without a forced answer needs at least one round")
             text = self.environment.reset(self.tasks[beginning.task])
-            rows.write_environment(row, self.prompt_ids_of(text, message))
+            rows.write_environment(row, self.text.prompt(text, message))
             rows.prompt_length[row] = rows.length[row]
             rows.closed[row] = closed_at_once
         else:
             rows.write_given(row, given, beginning.length)
             rows.closed[row] = beginning.closed
             finished = given.actions(beginning.length)[: int(rows.rounds[row])].tolist()
-            rows.history[row] = tuple(self._action(given.token_ids[start:end]) for start, end in finished)
+            rows.history[row] = tuple(self.text.action(given.token_ids[start:end]) for start, end in finished)
             rows.skills[row] = given.skills[: len(finished)]
 
     def _check_room(self, streams: UniformStreams) -> None:
@@ -258,22 +236,13 @@ class EpisodeSampler(Generic[TaskType]):
         order = np.argsort(place)
         chosen = log_probabilities.numpy()[parents, tokens]
         rows.write_policy(tokens[order], chosen[order], entropies[parents][order])
-        ended = (tokens[order] == self.end) | (
+        ended = (tokens[order] == self.text.end) | (
             rows.length[: rows.count] - rows.action_start[: rows.count] >= self.config.longest_action
         )
         if self.line_break >= 0:
-            ended |= self._end_lines()
+            ended |= rows.count_lines(self.line_break)
         if ended.any():
             self._end_actions(np.flatnonzero(ended))
-
-    def _end_lines(self) -> np.ndarray:
-        """Count the lines that the tokens just written end; True for each row that has written its last."""
-        rows, count = self.rows, self.rows.count
-        last, row = rows.length[:count] - 1, np.arange(count)
-        blank = (last == rows.action_start[:count]) | (rows.tokens[row, last - 1] == self.line_break)
-        ended = (rows.tokens[row, last] == self.line_break) & ~blank
-        rows.lines_left[:count] -= ended
-        return ended & (rows.lines_left[:count] == 0)
 
     def _split(self, parents: np.ndarray) -> np.ndarray:
         """Places of the children, given their parents in ascending order: a row's first child takes its place."""
@@ -328,17 +297,13 @@ class EpisodeSampler(Generic[TaskType]):
     def _step(self, row: int) -> Observation:
         rows = self.rows
         start, end = int(rows.action_start[row]), int(rows.length[row])
-        action = self._action(rows.tokens[row, start:end])
+        action = self.text.action(rows.tokens[row, start:end])
         task = self.tasks[int(rows.task[row])]
         step = self.environment.step_closed if rows.closed[row] else self.environment.step
         observation = step(task, rows.history[row], action)
         rows.history[row] += (action,)
         rows.skills[row] += (observation.skill,)
         return observation
-
-    def _action(self, ids: np.ndarray) -> str:
-        """Text of the tokens of an action."""
-        return self._decode(ids[:-1] if ids[-1] == self.end else ids)
 
     def _continue_in(self, waiting: HistoryRows, sources: list[int], followers: list[tuple[str, bool]]) -> None:
         """Copy the rows of unfinished episodes to the next turn and write what the environment said."""
@@ -347,13 +312,13 @@ class EpisodeSampler(Generic[TaskType]):
         waiting.count += len(sources)
         for place, (text, closed) in enumerate(followers, start=first):
             message = (self._closing_message(int(waiting.task[place])) or []) if closed else []
-            waiting.write_environment(place, [*self._encode(text), *message, self.turn])
+            waiting.write_environment(place, [*self.text.encode(text), *message, self.text.turn])
             waiting.closed[place] = closed
             waiting.rounds[place] += 1
 
     def _closing_message(self, task: int) -> list[int] | None:
         text = self.environment.close(self.tasks[task])
-        return None if text is None else self._encode(text)
+        return None if text is None else self.text.encode(text)
 
     def _finish(self, row: int, success: bool, failure: str, rounds_after: int = 0) -> int:
         """Keep the trajectory of the row; its place among the finished ones."""
