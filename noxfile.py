@@ -74,21 +74,33 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ("-m", "not slow and not gpu and not vllm")), env=OFFLINE)
 
 
+PAPERS = ("pass_kt", "reuserl", "echorl", "resets")
+
+
+def chosen_papers(session: nox.Session) -> tuple[list[str], list[str]]:
+    """The papers named first after `--`, all when none is, and the arguments that follow."""
+    named = [word for word in session.posargs if word in PAPERS]
+    return named or list(PAPERS), [word for word in session.posargs if word not in PAPERS]
+
+
 @nox.session(default=False)
 def replicate(session: nox.Session) -> None:
-    """Train, evaluate, test and report the claims at laptop size; a stopped run continues where it was."""
-    install(session, "-e", ".")
-    reproduce(session, "run", "pass_kt", "--profile", "laptop", *session.posargs)
-    reproduce(session, "report", "pass_kt", "--profile", "laptop")
+    """Train, evaluate, test and report the claims of the papers named, or of all; what was stopped continues."""
+    install(session, "-e", ".[environments]")
+    papers, arguments = chosen_papers(session)
+    profile = arguments[arguments.index("--profile") + 1] if "--profile" in arguments[:-1] else "laptop"
+    for paper in papers:
+        reproduce(session, "run", paper, *arguments)
+        reproduce(session, "report", paper, "--profile", profile)
 
 
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
-    """Rebuild reports/laptop/report.md and report.pdf from the committed records, without a model."""
-    install(session, "-e", ".")
-    reproduce(
-        session, "report", "pass_kt", "--profile", "laptop", "--records", "reports/laptop/records", *session.posargs
-    )
+    """Rebuild report.md and report.pdf of each paper in reports/laptop from the committed records, without a model."""
+    install(session, "-e", ".[environments]")
+    papers, arguments = chosen_papers(session)
+    for paper in papers:
+        reproduce(session, "report", paper, "--records", f"reports/laptop/{paper}/records", *arguments)
 
 
 @nox.session(default=False)

@@ -23,9 +23,9 @@ from reproduce.storage import UserError, read_json, write_json
 from theory.pass_kt import fit_beta_binomial, pass_at_k
 
 
-def default_folder(environment: str) -> Path:
-    """Where the package keeps its bases of an environment."""
-    return committed_folder(0, environment).parent
+def default_folder() -> Path:
+    """Where the package keeps its bases, a folder for each environment."""
+    return committed_folder(0).parent.parent
 
 
 def base_jobs(
@@ -38,7 +38,7 @@ def base_jobs(
     """
     jobs: list[Job] = []
     for base in bases:
-        folder = (destination or default_folder(base.environment)) / f"seed-{base.seed}"
+        folder = (destination or default_folder()) / base.environment / f"seed-{base.seed}"
         if not is_built(base, folder):
             name = f"{base.environment} seed-{base.seed}"
             jobs.append((Step(name, seconds(base), partial(build_base, base, folder)),))
@@ -133,7 +133,7 @@ def summarise(successes: np.ndarray, evaluation: EvaluationConfig | HorizonEvalu
 def show_bases(console: Console, bases: Sequence[RunConfig], destination: Path | None) -> None:
     """Print what was measured of each base, one row a seed and category."""
     for environment in dict.fromkeys(base.environment for base in bases):
-        folder = destination or default_folder(environment)
+        folder = (destination or default_folder()) / environment
         table = Table(title=f"Bases in {folder}", title_justify="left")
         for place, name in enumerate(("seed", "category", "pass@1", "pass@k", "k", "no success", "alpha", "beta")):
             table.add_column(name, justify="left" if place == 1 else "right")

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import docstring_parser
 import tyro
@@ -40,6 +40,10 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
+Configuration = TypeVar("Configuration")
+"""The dataclass of a paper's configuration, with fields `profile` and `seeds`."""
+
+
 def field_paths(config: Any, prefix: str = "") -> list[str]:
     """Dotted names of all settable fields."""
     paths = []
@@ -49,7 +53,7 @@ def field_paths(config: Any, prefix: str = "") -> list[str]:
     return [path for path in paths if path != "profile"]
 
 
-def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> ExperimentConfig:
+def with_settings(config: Configuration, settings: Sequence[str]) -> Configuration:
     """Apply `field=value` settings. Raises UserError for an unknown field (with the nearest one) or a bad value."""
     known = field_paths(config)
     changed = config
@@ -63,20 +67,22 @@ def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> Experime
         try:
             # tyro prints several lines for a bad value; the one-line message below replaces them.
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-                changed = tyro.cli(ExperimentConfig, args=arguments, default=changed)
+                changed = tyro.cli(type(config), args=arguments, default=changed)
         except SystemExit:
             raise UserError(f"--set {setting}: {name} must be {_wanted(config, name)}") from None
-    return replace(changed, profile=config.profile)
+    return replace(changed, profile=config.profile)  # type: ignore[type-var, attr-defined]
 
 
-def _wanted(config: ExperimentConfig, path: str) -> str:
+def _wanted(config: Any, path: str) -> str:
     """What a field takes, in words."""
     value: Any = config
     for name in path.split("."):
         value = getattr(value, name)
     words = {bool: "True or False", int: "a whole number", float: "a number"}
     if isinstance(value, tuple):
-        return "whole numbers with commas between them" if isinstance(value[0], int) else "numbers with commas between"
+        if value and isinstance(value[0], int):
+            return "whole numbers with commas between them"
+        return "numbers with commas between" if value and isinstance(value[0], float) else "names with commas between"
     return words.get(type(value), "of another type")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from reproduce.claims import tested_claims
 from reproduce.planning import PAPERS, load_paper
 
 
@@ -25,15 +26,19 @@ def show_papers(console: Console, key: str | None) -> None:
         claims = _table("Claims", "identifier", "statement")
         for claim in paper.CLAIMS:
             claims.add_row(claim.identifier, claim.statement)
+        for identity in getattr(paper, "IDENTITIES", ()):
+            claims.add_row(identity.identifier, f"{identity.statement} (exact)")
         console.print(claims, markup=False)
         arms = _table("Arms", "name", "what it is")
         for arm, description in paper.ARMS.items():
             arms.add_row(arm, description)
         console.print(arms)
-        profiles = _table("Profiles", "name", "seeds", "test questions a category", "episodes a question and T")
+        profiles = _table("Profiles", "name", "seeds", "runs", "environments", "claims tested")
         for profile, config in paper.PROFILES.items():
-            row = (config.seeds, config.panels.test_per_category, config.evaluation.samples)
-            profiles.add_row(profile, *(str(value) for value in row))
+            plan = paper.plan(config)
+            environments = ", ".join(dict.fromkeys(run.environment for run in plan))
+            tested = f"{len(tested_claims(paper.CLAIMS, profile))} of {len(paper.CLAIMS)}"
+            profiles.add_row(profile, str(config.seeds), str(len(plan)), environments, tested)
         console.print(profiles)
 
 

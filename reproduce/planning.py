@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 import importlib
-import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -20,21 +19,21 @@ from reproduce.names import nearest
 from reproduce.storage import UserError, read_jsonl, read_parquet
 
 if TYPE_CHECKING:
-    from reproduce.experiment import ExperimentConfig
-    from reproduce.runs import RunConfig
+    from reproduce.configuration import PolicyConfig, RunConfig
 
-PAPERS = {"pass_kt": "reproduce.papers.pass_kt"}
+PAPERS = {
+    "pass_kt": "reproduce.papers.pass_kt",
+    "reuserl": "reproduce.papers.reuserl",
+    "echorl": "reproduce.papers.echorl",
+    "resets": "reproduce.papers.resets",
+}
 """Key and module of each paper. A module is loaded when its paper is asked for."""
 
 # Rates of one worker with one thread, measured with the laptop profile on a 2-core x86 machine: work divided by the
-# seconds of its stage. Other sizes are scaled by parameters in matrix products, which is fair above about 0.1 M of
-# them; below, fixed costs dominate.
+# seconds of its stage; those of training and evaluation are the beds'. Other sizes are scaled by parameters in matrix
+# products, which is fair above about 0.1 M of them; below, fixed costs dominate.
 WARM_START_SEQUENCES_PER_SECOND = 330.0
 """Demonstrations and drills through forward and backward pass."""
-TRAINING_EPISODES_PER_SECOND = 400.0
-"""Rollouts of training, with their share of the optimiser step."""
-EVALUATION_EPISODES_PER_SECOND = 25_000.0
-"""Episodes of the evaluation; episodes with one history share their computation."""
 REFERENCE_PARAMETERS = 328_000
 """Parameters in matrix products of the policy the rates were measured with."""
 START_SECONDS = 10.0
@@ -51,19 +50,14 @@ BYTES_PER_RUN = 400_000
 SPARE_BYTES = 64 * 2**20
 """Disk that must stay free."""
 
-FEWEST_POSITIONS = 64
-"""Fewest `policy.longest`. What an episode at the largest cap fills depends on the observations, so this refuses only
-what no episode with a search fits in."""
-LARGEST_SIZES = {"seeds": 1_000, "panels.train_per_category": 100_000, "panels.test_per_category": 100_000}
-"""Far beyond what a machine gets through; a mistyped number must not fill its memory first."""
-
 
 @dataclass(frozen=True)
 class Experiment:
     """A paper's plan at one configuration, and the folder its runs live in."""
 
     paper: ModuleType
-    config: ExperimentConfig
+    config: Any
+    """The paper's configuration at a profile."""
     folder: Path
     """DIR/PROFILE/PAPER; run folders lie below it."""
 
@@ -74,35 +68,65 @@ class Experiment:
 
     @cached_property
     def episodes(self) -> dict[str, int]:
-        """Evaluated episodes of a run of each arm."""
-        from reproduce.environments.retrieval import build_panels
-        from reproduce.evaluation import cells_of
-
-        panels = build_panels(**asdict(self.config.panels))
-        return {
-            arm: sum(
-                cell.samples
-                for name in ("test", "ood")
-                for cell in cells_of(panels[name].tasks, name, arm, "", self.config.evaluation)
-            )
-            for arm in dict.fromkeys(run.arm for run in self.plan)
-        }
-
-    @property
-    def rollouts(self) -> int:
-        """Training episodes of a trained run."""
-        training = self.config.training
-        return training.epochs * 2 * self.config.panels.train_per_category * training.group_size
+        """Evaluated episodes of each run, by its name."""
+        known: dict[str, int] = {}
+        found = {}
+        for run in self.plan:
+            key = f"{run.environment} {run.arm}"
+            if key not in known:
+                known[key] = _episodes(run)
+            found[run.name] = known[key]
+        return found
 
     @property
     def records_folder(self) -> Path:
         """Where the records of this profile are kept."""
-        return default_records(self.config.profile)
+        return default_records(self.paper.KEY, self.config.profile)
 
 
-def default_records(profile: str) -> Path:
-    """Where the records of a profile are kept, below the current folder."""
-    return Path("reports") / profile / "records"
+def default_report(key: str, profile: str) -> Path:
+    """Where the report of a paper at a profile is kept, below the current folder."""
+    return Path("reports") / profile / key
+
+
+def default_records(key: str, profile: str) -> Path:
+    """Where the records of a paper at a profile are kept, below the current folder."""
+    return default_report(key, profile) / "records"
+
+
+def _episodes(run: RunConfig) -> int:
+    """Evaluated episodes of a run. Counted without drawing tasks where that takes long."""
+    from reproduce.beds import load_bed, task_counts
+    from reproduce.configuration import HorizonEvaluation, PanelSizes
+    from reproduce.evaluation import cells_of
+
+    if isinstance(run.evaluation, HorizonEvaluation):
+        assert isinstance(run.panels, PanelSizes)
+        counts = task_counts(run.environment, run.panels)
+        return counts["test"] * run.evaluation.samples + counts["ood"] * run.evaluation.ood_samples
+    panels = load_bed(run.environment).panels(run.panels)
+    return sum(
+        cell.samples
+        for name in ("test", "ood")
+        for cell in cells_of(panels[name].tasks, name, run.arm, "", run.evaluation)
+    )
+
+
+def training_tasks(run: RunConfig) -> int:
+    """Tasks that a run trains on, each as often as it does."""
+    from reproduce.beds import task_counts
+    from reproduce.configuration import PanelSizes
+
+    if run.training is None:
+        return 0
+    if isinstance(run.panels, PanelSizes):
+        return run.training.epochs * task_counts(run.environment, run.panels)["train"]
+    return run.training.epochs * 2 * run.panels.train_per_category
+
+
+def rollouts(run: RunConfig) -> int:
+    """Training episodes of a run."""
+    return training_tasks(run) * run.training.group_size if run.training is not None else 0
 
 
 def load_paper(key: str) -> ModuleType:
@@ -120,83 +144,10 @@ def open_experiment(key: str, profile: str, settings: Sequence[str], runs: Path)
     if profile not in paper.PROFILES:
         raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.PROFILES))}")
     experiment = Experiment(paper, with_settings(paper.PROFILES[profile], settings), runs / profile / key)
-    _check_sizes(experiment.config)
+    from reproduce.size_checks import check_sizes
+
+    check_sizes(experiment.config)
     return experiment
-
-
-def _check_sizes(config: ExperimentConfig) -> None:
-    """Refuse what the training loop would refuse after seconds or minutes."""
-    from reproduce.rollouts.sampler import STREAM_LENGTH
-
-    sizes = {
-        "seeds": config.seeds,
-        "panels.train_per_category": config.panels.train_per_category,
-        "panels.test_per_category": config.panels.test_per_category,
-        "evaluation.samples": config.evaluation.samples,
-        "evaluation.largest_k": config.evaluation.largest_k,
-        "evaluation.questions_at_once": config.evaluation.questions_at_once,
-        "training.epochs": config.training.epochs,
-        "training.questions_per_step": config.training.questions_per_step,
-        "training.save_every": config.training.save_every,
-        "warm_start.steps": config.warm_start.steps,
-        "policy.layers": config.policy.layers,
-        "policy.width": config.policy.width,
-        "policy.heads": config.policy.heads,
-        "policy.feed_forward": config.policy.feed_forward,
-        "policy.window": config.policy.window,
-        "sampling.longest_action": config.sampling.longest_action,
-    }
-    for name, value in sizes.items():
-        if value < 1:
-            raise UserError(f"--set {name}={value}: must be at least 1")
-    for name, most in LARGEST_SIZES.items():
-        if sizes[name] > most:
-            raise UserError(f"--set {name}={sizes[name]}: must be at most {most:,}")
-    if config.policy.longest < FEWEST_POSITIONS:
-        raise UserError(
-            f"--set policy.longest={config.policy.longest}: must be at least {FEWEST_POSITIONS}, an episode needs them"
-        )
-    rates = {
-        "sampling.temperature": config.sampling.temperature,
-        "training.learning_rate": config.training.learning_rate,
-        "warm_start.learning_rate": config.warm_start.learning_rate,
-    }
-    for name, rate in rates.items():
-        if not (math.isfinite(rate) and rate > 0):
-            raise UserError(f"--set {name}={rate}: must be a finite number above 0")
-    if config.training.group_size < 2:
-        raise UserError(
-            f"--set training.group_size={config.training.group_size}: must be at least 2, a group is compared"
-        )
-    if config.policy.width % (2 * config.policy.heads):
-        raise UserError(
-            f"--set policy.width={config.policy.width}: must be an even multiple of policy.heads={config.policy.heads}"
-        )
-    questions, step = 2 * config.panels.train_per_category, config.training.questions_per_step
-    if questions % step:
-        raise UserError(f"--set training.questions_per_step={step}: must divide the {questions} training questions")
-    if not config.evaluation.caps or min(config.evaluation.caps) < 0:
-        raise UserError("--set evaluation.caps: at least one cap, none below 0")
-    if not {0, 1, 2} < set(config.evaluation.caps):
-        raise UserError("--set evaluation.caps: the claims need T = 0, 1, 2 and at least one larger T")
-    if len(set(config.evaluation.caps)) < len(config.evaluation.caps):
-        raise UserError(f"--set evaluation.caps={','.join(map(str, config.evaluation.caps))}: a cap is there twice")
-    longest = (max(*config.evaluation.caps, config.training.rounds) + 1) * config.sampling.longest_action
-    if longest > STREAM_LENGTH:
-        raise UserError(
-            f"--set: an episode may sample {longest} tokens (rounds + 1 times sampling.longest_action); "
-            f"at most {STREAM_LENGTH} are provided for"
-        )
-    if config.evaluation.ood_samples < config.evaluation.largest_k:
-        raise UserError(
-            f"--set evaluation.ood_samples={config.evaluation.ood_samples}: must be at least "
-            f"evaluation.largest_k={config.evaluation.largest_k}"
-        )
-    if config.evaluation.samples < 2 * config.evaluation.largest_k:
-        raise UserError(
-            f"--set evaluation.samples={config.evaluation.samples}: must be at least twice "
-            f"evaluation.largest_k={config.evaluation.largest_k}"
-        )
 
 
 def complete_runs(experiment: Experiment) -> set[str]:
@@ -216,12 +167,10 @@ def complete_runs(experiment: Experiment) -> set[str]:
                 if not needed.is_file():
                     raise UserError(f"{needed}: no such file in a complete run; run again with --redo")
             episodes = read_parquet(folder.episodes, columns=["success"])
-            _check_rows(folder.episodes, episodes.num_rows, experiment.episodes[run.arm])
+            _check_rows(folder.episodes, episodes.num_rows, experiment.episodes[run.name])
             if run.training is not None:
-                questions = run.training.epochs * 2 * run.panels.train_per_category
-                _check_rows(
-                    folder.metrics, len(read_jsonl(folder.metrics)), questions // run.training.questions_per_step
-                )
+                steps = training_tasks(run) // run.training.questions_per_step
+                _check_rows(folder.metrics, len(read_jsonl(folder.metrics)), steps)
             complete.add(run.name)
     return complete
 
@@ -234,25 +183,24 @@ def _check_rows(path: Path, rows: int, expected: int) -> None:
         )
 
 
-def parameters(config: ExperimentConfig) -> int:
+def parameters(policy: PolicyConfig) -> int:
     """Parameters of the policy in matrix products, the (tied) embedding left out."""
-    policy = config.policy
     return policy.layers * policy.width * (4 * policy.width + 3 * policy.feed_forward)
 
 
 def stage_seconds(experiment: Experiment, run: RunConfig, rebuild_base: bool = False) -> dict[str, float]:
     """Expected seconds of each stage of a run, by one worker."""
     from reproduce.bases import is_committed
+    from reproduce.beds import load_bed
 
-    config = experiment.config
-    scale = parameters(config) / REFERENCE_PARAMETERS
+    bed, scale = load_bed(run.environment), parameters(run.policy) / REFERENCE_PARAMETERS
     stages = {}
     if run.training is not None:
-        stages["train"] = experiment.rollouts * scale / TRAINING_EPISODES_PER_SECOND
-    elif rebuild_base or not is_committed(run.policy, run.warm_start, run.seed):
-        sequences = config.warm_start.steps * config.warm_start.batch_size
+        stages["train"] = rollouts(run) * scale / bed.TRAINING_EPISODES_PER_SECOND
+    elif rebuild_base or not is_committed(run.policy, run.warm_start, run.seed, run.environment):
+        sequences = run.warm_start.steps * run.warm_start.batch_size
         stages["warm start"] = sequences * scale / WARM_START_SEQUENCES_PER_SECOND
-    stages["evaluate"] = experiment.episodes[run.arm] * scale / EVALUATION_EPISODES_PER_SECOND
+    stages["evaluate"] = experiment.episodes[run.name] * scale / bed.EVALUATION_EPISODES_PER_SECOND
     return stages
 
 
@@ -266,8 +214,8 @@ def expected_seconds(jobs: Sequence[float], workers: int) -> float:
 
 def expected_bytes(experiment: Experiment, run: RunConfig) -> int:
     """Disk of a complete run."""
-    checkpoint = BYTES_PER_PARAMETER * parameters(experiment.config)
-    return BYTES_PER_RUN + checkpoint + BYTES_PER_EPISODE * experiment.episodes[run.arm]
+    checkpoint = BYTES_PER_PARAMETER * parameters(run.policy)
+    return BYTES_PER_RUN + checkpoint + BYTES_PER_EPISODE * experiment.episodes[run.name]
 
 
 def check_disk(folder: Path, needed: int) -> None:
@@ -296,7 +244,7 @@ def shown_seconds(seconds: float) -> str:
 def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     """Print runs, cost and detectable effects."""
     complete, config = complete_runs(experiment), experiment.config
-    by_seed: dict[int, float] = {}
+    by_job: dict[tuple[str, int], float] = {}
     table = Table(
         title=f"{experiment.paper.KEY}, profile {config.profile}, runs in {experiment.folder}", title_justify="left"
     )
@@ -306,23 +254,24 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
         seconds = sum(stage_seconds(experiment, run).values())
         done = run.name in complete
         if not done:
-            by_seed[run.seed] = by_seed.get(run.seed, 0.0) + seconds
+            job = (run.environment, run.seed)
+            by_job[job] = by_job.get(job, 0.0) + seconds
         started = (experiment.folder / run.name / "manifest.json").exists()
         table.add_row(
             run.name,
             "complete" if done else "begun" if started else "to do",
-            f"{experiment.rollouts:,}" if run.training is not None else "",
-            f"{experiment.episodes[run.arm]:,}",
+            f"{rollouts(run):,}" if run.training is not None else "",
+            f"{experiment.episodes[run.name]:,}",
             "" if done else f"about {shown_seconds(seconds)}",
         )
     console.print(table)
     left = [run for run in experiment.plan if run.name not in complete]
-    seconds = expected_seconds(list(by_seed.values()), workers)
+    seconds = expected_seconds(list(by_job.values()), workers)
     disk = sum(expected_bytes(experiment, run) for run in left)
-    episodes = sum(experiment.episodes[run.arm] for run in left)
-    rollouts = experiment.rollouts * sum(run.training is not None for run in left)
+    episodes = sum(experiment.episodes[run.name] for run in left)
+    trained = sum(rollouts(run) for run in left)
     lines = [
-        f"{len(left)} of {len(experiment.plan)} runs to do: {rollouts:,} rollouts of training, {episodes:,} episodes",
+        f"{len(left)} of {len(experiment.plan)} runs to do: {trained:,} rollouts of training, {episodes:,} episodes",
         f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on as many cores, "
         f"disk about {shown_bytes(disk)}",
     ]
@@ -336,3 +285,21 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
         for row in planned_effects(config):
             effects.add_row(*row)
         console.print(effects)
+    show_untested(console, experiment)
+
+
+def show_untested(console: Console, experiment: Experiment) -> None:
+    """Print the claims that this profile does not test, and why."""
+    from reproduce.claims import tested_claims
+
+    claims, profile = experiment.paper.CLAIMS, experiment.config.profile
+    tested = {claim.identifier for claim in tested_claims(claims, profile)}
+    if len(tested) == len(claims):
+        return
+    table = Table(title="Claims that only the profile full tests", title_justify="left")
+    table.add_column("claim", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for claim in claims:
+        if claim.identifier not in tested:
+            table.add_row(claim.identifier, claim.full_only)
+    console.print(table, markup=False)

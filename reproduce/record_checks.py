@@ -8,11 +8,68 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reproduce.records import Records
+from reproduce.method_records import RUN, MethodRecords, load_method_records
+from reproduce.records import COUNT_COLUMNS, TRAINING_COLUMNS, Records, load_records
 from reproduce.storage import UserError
 
 REMEDY = "run again with --redo"
+SETTINGS = {"profile", "seeds", "panels", "policy", "training", "evaluation"}
+"""What a report needs to know of the configuration of PASS@(k,T)."""
+METHOD_COUNTS = {*RUN, "panel", "category", "question", "n", "successes", "rounds"}
 CELL = ["arm", "seed", "panel", "question", "estimator", "T", "half"]
+
+
+def read_grid_records(folder: Path, key: str, arms: Collection[str]) -> Records:
+    """The records of PASS@(k,T), if they are whole and of this paper. Raises UserError naming file and lack."""
+    records = load_records(folder)
+    files = {
+        "counts.parquet": (set(COUNT_COLUMNS), set(records.counts.columns)),
+        "training.parquet": ({"arm", "seed", "step", *TRAINING_COLUMNS}, set(records.training.columns)),
+        "experiment.json": (SETTINGS, set(records.experiment)),
+    }
+    _check_files(records, files, folder, key)
+    check_agreement(records, arms, folder)
+    return records
+
+
+def read_method_records(folder: Path, key: str) -> MethodRecords:
+    """The records of a paper whose arms are methods, if they are whole. Raises UserError naming file and lack."""
+    records = load_method_records(folder)
+    files = {
+        "counts.parquet": (METHOD_COUNTS, set(records.counts.columns)),
+        "training.parquet": ({*RUN, "step", "reward"}, set(records.training.columns)),
+        "experiment.json": ({"profile", "seeds"}, set(records.experiment)),
+    }
+    _check_files(records, files, folder, key)
+    counts, path = records.counts, folder / "counts.parquet"
+    wrong = ((counts["successes"] < 0) | (counts["successes"] > counts["n"])).to_numpy()
+    if wrong.any():
+        raise UserError(f"{path}, row {int(np.argmax(wrong)) + 1}: successes outside 0 to n; {REMEDY}")
+    twice = counts.duplicated([*RUN, "panel", "question"]).to_numpy()
+    if twice.any():
+        raise UserError(f"{path}, row {int(np.argmax(twice)) + 1}: this task stands there twice; {REMEDY}")
+    runs = {(str(run["run"]).partition("/")[0], run["arm"], run["seed"]) for run in records.runs}
+    found = set(counts[RUN].itertuples(index=False, name=None))
+    if runs != found:
+        environment, arm, seed = sorted(runs ^ found)[0]
+        raise UserError(f"{path} and runs.jsonl: only one of them has {environment} {arm} seed {seed}; {REMEDY}")
+    if not np.isfinite(records.training["reward"].to_numpy(dtype=float)).all():
+        raise UserError(f"{folder / 'training.parquet'}: a reward is not a number; {REMEDY}")
+    return records
+
+
+def _check_files(
+    records: Records | MethodRecords, files: dict[str, tuple[set[str], set[str]]], folder: Path, key: str
+) -> None:
+    for name, (wanted, found) in files.items():
+        if wanted - found:
+            raise UserError(f"{folder / name}: lacks {', '.join(sorted(wanted - found))}; {REMEDY}")
+    if records.counts.empty or not records.runs:
+        empty = "counts.parquet" if records.counts.empty else "runs.jsonl"
+        raise UserError(f"{folder / empty}: holds no row; {REMEDY}")
+    others = {str(run.get("paper")) for run in records.runs} - {key}
+    if others:
+        raise UserError(f"{folder / 'runs.jsonl'}: records of {', '.join(sorted(others))}, not of {key}")
 
 
 def check_agreement(records: Records, arms: Collection[str], folder: Path) -> None:

@@ -1,32 +1,30 @@
 """The report of an experiment, from its records alone: Markdown, figures, PDF. The same records give the same bytes.
 
-A paper's module brings KEY, TITLE, ARXIV, CLAIMS, SUMMARY, DEVIATIONS, `positive_control(records)` and
-`draw_figures(records, folder)`; with `further_sections(records)` it may add sections after its claims.
+A paper's module brings KEY, TITLE, ARXIV, CLAIMS, SUMMARY, DEVIATIONS, `read_records(folder)`, `scope(records)`,
+`positive_controls(records)` and `draw_figures(records, folder)`; with IDENTITIES it may add claims that are exact, with
+`further_sections(records)` sections after its claims.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from reproduce.claims import Evidence, Verdict, decide
+from reproduce.claims import Evidence, Identity, Verdict, decide, tested_claims
 from reproduce.document import DocumentError, markdown_to_pdf
 from reproduce.evidence import POWER
 from reproduce.figures import Figure
 from reproduce.published import load_published, load_settings
-from reproduce.record_checks import check_agreement
-from reproduce.records import COUNT_COLUMNS, TRAINING_COLUMNS, Records, load_records
-from reproduce.report_appendix import appendix, parameters
+from reproduce.report_appendix import appendix
 from reproduce.report_text import NOTHING, Section, count, effect_text, listed, number, plain, probability, table
 from reproduce.storage import UserError, write_text
 
 ALPHA = 0.05
 CONTROL_ALPHA = 0.01
 """Level of the positive control: whether training worked at all should not be in doubt."""
-SETTINGS = {"profile", "seeds", "panels", "policy", "training", "evaluation"}
-"""What a report needs to know of the experiment's configuration."""
 
 
 def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
@@ -34,10 +32,12 @@ def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
 
     Raises UserError, in one line, when records are missing, damaged, of another paper, or too few for an interval.
     """
-    content = _checked(load_records(records), paper, records)
+    content = paper.read_records(records)
+    if len({run["seed"] for run in content.runs}) < 2:
+        raise UserError(f"{records}: records of 1 seed; an interval needs 2 or more (--set seeds=2)")
     try:
         verdicts = decide(paper.CLAIMS, content, ALPHA)
-        control = paper.positive_control(content)
+        controls = paper.positive_controls(content)
         figures = paper.draw_figures(content, destination / "figures")
         sections = paper.further_sections(content) if hasattr(paper, "further_sections") else ()
     except ValueError as error:
@@ -45,10 +45,12 @@ def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
         raise UserError(f"{records}: cannot be evaluated ({' '.join(str(error).split())})") from error
     gallery = _Gallery(figures, destination)
     parts = [
-        _first_page(paper, content, verdicts, control),
+        _first_page(paper, content, verdicts, controls),
+        *_identities(getattr(paper, "IDENTITIES", ())),
         *(_claim(verdict, gallery) for verdict in verdicts),
+        *_untested(paper, content),
         *(_section(section, gallery) for section in sections),
-        appendix(content, paper.DEVIATIONS),
+        appendix(content, next(iter(paper.PROFILES.values())), paper.DEVIATIONS),
     ]
     write_text(destination / "report.md", "\n\n".join(parts) + "\n")
     try:
@@ -56,28 +58,6 @@ def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
     except DocumentError as error:
         raise UserError(str(error)) from error
     return destination / "report.pdf"
-
-
-def _checked(records: Records, paper: ModuleType, folder: Path) -> Records:
-    """The records, if they are whole and of this paper. Raises UserError naming the file and what it lacks."""
-    files = {
-        "counts.parquet": (set(COUNT_COLUMNS), set(records.counts.columns)),
-        "training.parquet": ({"arm", "seed", "step", *TRAINING_COLUMNS}, set(records.training.columns)),
-        "experiment.json": (SETTINGS, set(records.experiment)),
-    }
-    for name, (wanted, found) in files.items():
-        if wanted - found:
-            raise UserError(f"{folder / name}: lacks {', '.join(sorted(wanted - found))}; run again with --redo")
-    if records.counts.empty or not records.runs:
-        empty = "counts.parquet" if records.counts.empty else "runs.jsonl"
-        raise UserError(f"{folder / empty}: holds no row; run again with --redo")
-    others = {str(run.get("paper")) for run in records.runs} - {paper.KEY}
-    if others:
-        raise UserError(f"{folder / 'runs.jsonl'}: records of {', '.join(sorted(others))}, not of {paper.KEY}")
-    if records.counts["seed"].nunique() < 2:
-        raise UserError(f"{folder}: records of 1 seed; an interval needs 2 or more (--set seeds=2)")
-    check_agreement(records, paper.ARMS, folder)
-    return records
 
 
 class _Gallery:
@@ -102,7 +82,9 @@ class _Gallery:
         return f"See {listed([f'Figure {place}' for place in known])}." if known else "", picture
 
 
-def _first_page(paper: ModuleType, records: Records, verdicts: tuple[Verdict, ...], control: Evidence) -> str:
+def _first_page(
+    paper: ModuleType, records: Any, verdicts: tuple[Verdict, ...], controls: Sequence[tuple[str, Evidence]]
+) -> str:
     address = f"https://arxiv.org/abs/{paper.ARXIV}"
     rows = []
     for verdict in verdicts:
@@ -134,22 +116,15 @@ def _first_page(paper: ModuleType, records: Records, verdicts: tuple[Verdict, ..
             _scope(paper, records),
             table(headings, rows, numbers=(2, 3, 4)),
             plain(note),
-            _control(control, records),
+            _controls(controls, records),
         ]
     )
 
 
-def _scope(paper: ModuleType, records: Records) -> str:
+def _scope(paper: ModuleType, records: Any) -> str:
     """What the profile can and cannot show."""
-    experiment, panels = records.experiment, records.experiment["panels"]
-    profile, size = str(experiment["profile"]), parameters(experiment["policy"])
+    profile = str(records.experiment["profile"])
     settings = {setting.id: setting.value for setting in load_settings(paper.KEY)}
-    policy = f"{size / 1e6:.2f} M-parameter" if size >= 1e5 else f"{count(size)}-parameter"
-    sizes = (
-        f"a {policy} policy, trained from scratch, on generated questions; {experiment['seeds']} seeds, each with its "
-        f"own base; {panels['test_per_category']} test questions a category; {experiment['evaluation']['samples']} "
-        f"episodes for each policy, question and T."
-    )
     if profile == "smoke":
         limit = "It shows that every part runs. Its sizes cannot settle a claim, so all verdicts are withheld."
     else:
@@ -157,24 +132,80 @@ def _scope(paper: ModuleType, records: Records) -> str:
             f"It tests whether the mechanism works as claimed at this size. It does not repeat the paper's experiment "
             f"({settings.get('backbone', 'its own model and data')}), and no verdict here is one on that model."
         )
-    unread = not any(item.read_directly for item in load_published(paper.KEY))
-    digests = " The paper's numbers were not read in the paper itself but in digests of it." if unread else ""
-    return f"**{plain(profile.capitalize())} profile:** {plain(f'{sizes} {limit}{digests}')}"
+    return f"**{plain(profile.capitalize())} profile:** {plain(f'{paper.scope(records)} {limit}{_provenance(paper)}')}"
 
 
-def _control(control: Evidence, records: Records) -> str:
-    passed = control.in_favour and control.p_value is not None and control.p_value < CONTROL_ALPHA
-    if records.experiment["profile"] == "smoke":
-        reading = "Withheld at smoke sizes."
-    elif passed:
-        reading = "Passed: training raises success, so the claims above are about a policy that has learned."
-    else:
-        reading = f"Not passed at p < {CONTROL_ALPHA:g}: read every verdict above with that in mind."
-    values = (
-        f"success at k = 1 on the trained categories, trained minus base: {effect_text(control)}, "
-        f"{probability(control.p_value, 'p')}, {control.seeds} seeds, {control.questions} questions. {reading}"
+def _provenance(paper: ModuleType) -> str:
+    """How much of what is quoted was read in the paper itself."""
+    published = load_published(paper.KEY)
+    directly = sum(item.read_directly for item in published)
+    if directly == len(published):
+        return ""
+    if not directly:
+        return " The paper's numbers were not read in the paper itself but in digests of it."
+    return f" Of the paper's {len(published)} numbers {directly} were read in the paper itself, the others in digests of it."
+
+
+def _controls(controls: Sequence[tuple[str, Evidence]], records: Any) -> str:
+    lines = []
+    for label, control in controls:
+        passed = control.in_favour and control.p_value is not None and control.p_value < CONTROL_ALPHA
+        if records.experiment["profile"] == "smoke":
+            reading = "Withheld at smoke sizes."
+        else:
+            reading = "Passed." if passed else "Not passed: read every verdict above with that in mind."
+        lines.append(
+            f"{label}: {effect_text(control)}, {probability(control.p_value, 'p')}, {control.seeds} seeds, "
+            f"{control.questions} tasks. {reading}"
+        )
+    if len(lines) == 1:
+        return f"**Positive control:** {plain(lines[0])}"
+    note = (
+        f"Without them the claims above would be about policies that have not learned. Passed at p < {CONTROL_ALPHA:g}."
     )
-    return f"**Positive control:** {plain(values)}"
+    items = [f"- {plain(line)}" for line in lines]
+    return "\n\n".join([f"**Positive controls:** {plain(note)}", "\n".join(items)])
+
+
+def _identities(identities: Sequence[Identity]) -> list[str]:
+    """Claims that are exact, tried anew each time the report is written."""
+    if not identities:
+        return []
+    rows, details = [], []
+    for identity in identities:
+        check = identity.examine()
+        name = identity.identifier.rpartition(".")[2]
+        verdict = "fails" if check.failures else "holds"
+        found = f"{count(check.cases)} cases, {count(check.failures)} failures"
+        rows.append((f"{name}. {identity.statement}", identity.test, found, verdict))
+        details += [(f"{name}: {label}", value) for label, value in check.details]
+    headings = ("Claim", "How it was tried", "Found", "Verdict")
+    parts = [
+        "## Claims that are exact",
+        plain("Tried anew when this report was written; they need no run and no test."),
+        table(headings, rows),
+    ]
+    return ["\n\n".join([*parts, _details(tuple(details))] if details else parts)]
+
+
+def _untested(paper: ModuleType, records: Any) -> list[str]:
+    """Claims that this profile does not test, with the reason."""
+    tested = {claim.identifier for claim in tested_claims(paper.CLAIMS, records.experiment["profile"])}
+    left = [claim for claim in paper.CLAIMS if claim.identifier not in tested]
+    if not left:
+        return []
+    rows = [
+        (claim.identifier.rpartition(".")[2], claim.statement, claim.test, claim.refuted_if, claim.full_only)
+        for claim in left
+    ]
+    return [
+        "\n\n".join(
+            [
+                "## Claims that only the profile full tests",
+                table(("Claim", "Statement", "Test", "Refuted if", "Why not here"), rows),
+            ]
+        )
+    ]
 
 
 def _claim(verdict: Verdict, gallery: _Gallery) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reproduce.configuration import PolicyConfig
-from reproduce.experiment import ExperimentConfig, field_table
-from reproduce.records import Records
+from reproduce.experiment import field_table
 from reproduce.report_text import NOTHING, count, number, plain, table
 
 Manifest = Mapping[str, Any]
@@ -15,18 +14,25 @@ MEBIBYTE = 2**20
 DIGEST_SHOWN = 12
 
 
-def parameters(policy: Mapping[str, Any]) -> int:
+def parameters(policy: Mapping[str, Any], environment: str = "retrieval") -> int:
     """Parameters of the policy with this configuration. Only its shape is built, no weight."""
     import torch
 
-    from reproduce.environments.retrieval.vocabulary import words
+    from reproduce.beds import load_bed
     from reproduce.policies import build_model, build_tokenizer
 
     with torch.device("meta"):
-        return int(build_model(PolicyConfig(**policy), build_tokenizer(words()), 0).num_parameters())
+        tokenizer = build_tokenizer(load_bed(environment).words())
+        return int(build_model(PolicyConfig(**policy), tokenizer, 0).num_parameters())
 
 
-def appendix(records: Records, deviations: Sequence[str]) -> str:
+def policy_text(policy: Mapping[str, Any], environment: str = "retrieval") -> str:
+    """Size of the policy, for a sentence."""
+    size = parameters(policy, environment)
+    return f"{size / 1e6:.2f} M-parameter" if size >= 1e5 else f"{count(size)}-parameter"
+
+
+def appendix(records: Any, configuration: Any, deviations: Sequence[str]) -> str:
     """Manifest, cost, configuration and deviations as Markdown."""
     return "\n\n".join(
         [
@@ -36,7 +42,7 @@ def appendix(records: Records, deviations: Sequence[str]) -> str:
             "## Cost",
             _cost_table(records.runs),
             "## Configuration",
-            table(("Setting", "Value", "Meaning"), _configuration_rows(records.experiment)),
+            table(("Setting", "Value", "Meaning"), _configuration_rows(records.experiment, configuration)),
             "## Deviations from the paper",
             "\n".join(f"{place}. {plain(deviation)}" for place, deviation in enumerate(deviations, start=1)),
         ]
@@ -48,7 +54,7 @@ def _distinct(values: Iterable[Any]) -> str:
     return "; ".join(dict.fromkeys(str(value) for value in values if value is not None)) or NOTHING
 
 
-def _manifest_rows(records: Records) -> list[tuple[str, str]]:
+def _manifest_rows(records: Any) -> list[tuple[str, str]]:
     runs = records.runs
     sources = [run.get("source", {}) for run in runs]
     machines = [run.get("machine", {}) for run in runs]
@@ -131,9 +137,9 @@ def _peak(runs: Sequence[Manifest]) -> float | None:
     return max((run["peak_memory_bytes"] / MEBIBYTE for run in runs if "peak_memory_bytes" in run), default=None)
 
 
-def _configuration_rows(experiment: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _configuration_rows(experiment: Mapping[str, Any], configuration: Any) -> list[tuple[str, str, str]]:
     """Every setting but the profile, which the manifest names, with what its field's docstring says."""
-    meanings = {name: text for name, _, text in field_table(ExperimentConfig())}
+    meanings = {name: text for name, _, text in field_table(configuration)}
 
     def rows(part: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str, str]]:
         for name, value in part.items():

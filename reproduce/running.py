@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from reproduce.planning import (
     check_disk,
     complete_runs,
     default_records,
+    default_report,
     expected_bytes,
     load_paper,
     open_experiment,
@@ -51,14 +52,15 @@ def run_experiment(
     complete = complete_runs(experiment)
     left = [run for run in chosen if run.name not in complete]
     check_disk(experiment.folder, sum(expected_bytes(experiment, run) for run in left))
-    jobs: dict[int, list[Step]] = {}
+    _draw_panels(console, left)
+    jobs: dict[tuple[str, int], list[Step]] = {}
     for run in left:
         step = Step(
             run.name,
             stage_seconds(experiment, run, rebuild_base),
             partial(execute_run, run, experiment.folder, rebuild_base),
         )
-        jobs.setdefault(run.seed, []).append(step)
+        jobs.setdefault((run.environment, run.seed), []).append(step)
     _say(console, f"{experiment.folder}: {len(complete)} of {len(experiment.plan)} runs complete, {len(left)} to do")
     carry_out([tuple(steps) for steps in jobs.values()], workers, threads, console)
     missing = len(experiment.plan) - len(complete_runs(experiment))
@@ -71,6 +73,19 @@ def run_experiment(
     # Changed settings must not replace the reference records of the profile.
     _collect(console, experiment, experiment.folder / "records")
     _say(console, f"settings differ from the profile's: add --records {experiment.folder / 'records'} to report")
+
+
+def _draw_panels(console: Console, left: Sequence[RunConfig]) -> None:
+    """Draw the tasks once, before the workers each do: some environments make and keep a game for each of them."""
+    import time
+
+    from reproduce.beds import load_bed
+
+    for environment, panels in {run.environment: run.panels for run in left}.items():
+        begun = time.monotonic()
+        load_bed(environment).panels(panels)
+        if (seconds := time.monotonic() - begun) > 1:
+            _say(console, f"{environment}: tasks ready after {seconds:.0f} s")
 
 
 def _chosen(experiment: Experiment, seeds: Sequence[int] | None) -> list[RunConfig]:
@@ -99,9 +114,14 @@ def _discard(experiment: Experiment, chosen: Sequence[RunConfig]) -> None:
 
 
 def _collect(console: Console, experiment: Experiment, destination: Path) -> None:
+    from reproduce.method_records import collect_method_runs
     from reproduce.records import collect
 
-    collect(experiment.plan, asdict(experiment.config), experiment.folder, destination)
+    configuration = asdict(experiment.config)
+    if experiment.paper.KEY == "pass_kt":
+        collect(experiment.plan, configuration, experiment.folder, destination)
+    else:
+        collect_method_runs(experiment.paper, experiment.plan, configuration, experiment.folder, destination)
     _say(console, f"records: {destination}")
 
 
@@ -112,7 +132,7 @@ def report_experiment(
     paper = load_paper(key)
     if profile not in paper.PROFILES:
         raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.PROFILES))}")
-    source = records or default_records(profile)
+    source = records or default_records(key, profile)
     if not (source / "experiment.json").is_file():
         experiment = open_experiment(key, profile, (), runs)
         if records is not None or len(complete_runs(experiment)) < len(experiment.plan):
@@ -123,7 +143,7 @@ def report_experiment(
         raise UserError(f"{source}: records of profile {found!r}, not of {profile!r}; name it with --profile")
     from reproduce.report import write_report
 
-    _say(console, f"report: {write_report(paper, source, out or Path('reports') / profile)}")
+    _say(console, f"report: {write_report(paper, source, out or default_report(key, profile))}")
 
 
 def build_bases(
@@ -138,16 +158,21 @@ def build_bases(
 ) -> None:
     """Build and measure the bases that are not there yet, then show what was measured of each."""
     experiment = open_experiment(key, profile, settings, Path())
-    from reproduce.base_building import base_jobs, default_folder, show_bases
+    from reproduce.base_building import base_jobs, show_bases
 
-    chosen, destination = range(experiment.config.seeds if seeds is None else seeds), out or default_folder()
-    seconds = {"warm start": stage_seconds(experiment, experiment.plan[0], rebuild_base=True)["warm start"]}
-    seconds["measure"] = stage_seconds(experiment, experiment.plan[0])["evaluate"] / 4
-    jobs: list[Job] = base_jobs(experiment.config, chosen, destination, seconds)
-    _say(console, f"{destination}: {len(jobs)} of {len(chosen)} bases to build")
-    check_disk(destination, len(jobs) * expected_bytes(experiment, experiment.plan[0]))
+    chosen = range(experiment.config.seeds if seeds is None else seeds)
+    firsts = [run for run in experiment.plan if run.training is None and run.seed == 0]
+    bases = [replace(first, seed=seed) for first in firsts for seed in chosen]
+
+    def seconds(run: RunConfig) -> dict[str, float]:
+        starting = stage_seconds(experiment, replace(run, seed=0), rebuild_base=True)
+        return {"warm start": starting["warm start"], "measure": starting["evaluate"] / 4}
+
+    jobs: list[Job] = base_jobs(bases, out, seconds)
+    _say(console, f"{out or 'the bases of the package'}: {len(jobs)} of {len(bases)} bases to build")
+    check_disk(out or Path(), len(jobs) * expected_bytes(experiment, experiment.plan[0]))
     carry_out(jobs, workers, threads, console)
-    show_bases(console, chosen, destination)
+    show_bases(console, bases, out)
 
 
 def _say(console: Console, line: str) -> None:

@@ -21,8 +21,8 @@ from reproduce.storage import UserError, read_json, read_parquet
 BEGIN, TURN, END = "<begin>", "<turn>", "<end>"
 
 COLUMNS = (
-    *("panel", "category", "question", "hops", "T", "estimator", "sample"),
-    *("success", "rounds", "forced", "transcript"),
+    *("panel", "category", "question", "T", "estimator", "sample"),
+    *("success", "failure", "rounds", "forced", "transcript"),
 )
 """What is shown of an episode, or chosen by."""
 
@@ -113,12 +113,14 @@ def _longest_action(path: Path) -> int | None:
 def render_episode(episode: dict[str, Any], longest_action: int | None) -> Text:
     """One episode for a terminal. What the file says is text, never markup."""
     episode = {name: escaped(value) if isinstance(value, str) else value for name, value in episode.items()}
+    hops = f"hops {episode['hops']}, " if "hops" in episode else ""
     text = Text()
     text.append(
-        "success" if episode["success"] else "failure", style="bold green" if episode["success"] else "bold red"
+        "success" if episode["success"] else episode["failure"] or "failure",
+        style="bold green" if episode["success"] else "bold red",
     )
     text.append(
-        f"  {episode['question']}  {episode['category']}, hops {episode['hops']}, T {episode['T']}, "
+        f"  {episode['question']}  {episode['category']}, {hops}T {episode['T']}, "
         f"{episode['estimator']}, sample {episode['sample']}, rounds {episode['rounds']}"
         f"{', forced answer' if episode['forced'] else ''}\n"
     )

@@ -30,10 +30,10 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     from reproduce.configuration import INDEPENDENT
     from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
     from reproduce.evaluation import Cell, sample_cells
-    from reproduce.papers.pass_kt import PROFILES
+    from reproduce.papers.pass_kt import PROFILES, plan
     from reproduce.policies import load_policy
     from reproduce.rollouts import EpisodeSampler
-    from reproduce.training import train_grpo
+    from reproduce.training import train
 
     torch.set_num_threads(1)
     config = PROFILES["laptop"]
@@ -42,16 +42,16 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     fresh = build_panels(QUESTIONS_PER_CATEGORY, 0, 0, train_seed=VALIDATION_SEED)["train"].tasks
     validation = [task for task in fresh if task.question not in seen]
     training = replace(config.training, learning_rate=learning_rate)
+    planned = next(run for run in plan(config) if run.arm == "grpo" and run.seed == seed)
+    run = replace(planned, profile=f"tuning {learning_rate}", training=training)
     with TemporaryDirectory() as folder:
-        name = f"tuning {learning_rate} seed-{seed}"
-        model, log = train_grpo(
-            committed_folder(seed), panel.tasks, Path(folder), name, seed, training, config.sampling
-        )
+        model, log = train(run, committed_folder(seed), panel.tasks, Path(folder) / "scratch", Path(folder) / "a/b")
     _, tokenizer = load_policy(committed_folder(seed))
     sampler = EpisodeSampler(model, tokenizer, RetrievalEnvironment(), config.sampling)
     found = {"reward in the last epoch": float(np.mean([entry["reward"] for entry in log[-8:]]))}
     for category in ("bridge", "comparison"):
         asked = [task for task in validation if task.category == category]
+        name = f"tuning {learning_rate} seed-{seed}"
         cells = [Cell(place, 5, INDEPENDENT, f"{name} {task.identifier}", SAMPLES) for place, task in enumerate(asked)]
         found[category] = float(sample_cells(sampler, asked, cells)[0].successes.mean())
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -31,7 +32,9 @@ from reproduce.papers.pass_kt_figures import draw as draw_figures
 from reproduce.papers.pass_kt_power import planned_effects
 from reproduce.papers.pass_kt_tables import further_sections
 from reproduce.published import published_number
+from reproduce.record_checks import read_grid_records
 from reproduce.records import Records
+from reproduce.report_appendix import policy_text
 from reproduce.storage import UserError
 from theory.inference import crossed_t_interval, hierarchical_bootstrap
 from theory.pass_kt import crossing_k, pass_at_k
@@ -49,7 +52,7 @@ __all__ = [
     "further_sections",
     "plan",
     "planned_effects",
-    "positive_control",
+    "positive_controls",
 ]
 
 KEY = "pass_kt"
@@ -305,11 +308,27 @@ def rounds_unlock(records: Records) -> Evidence:
     return replace(all_must_hold(parts), details=details)
 
 
-def positive_control(records: Records) -> Evidence:
+def positive_controls(records: Records) -> tuple[tuple[str, Evidence], ...]:
     """Training works at all: success at k = 1 on the trained categories rises over the base."""
     cap = _deepest(records)
     gains = [_gain(records, category, cap, (1,))[..., 0] for category in ("comparison", "bridge")]
-    return superiority(np.concatenate(gains, axis=1), smallest_effect=0.0)
+    control = superiority(np.concatenate(gains, axis=1), smallest_effect=0.0)
+    return (("success at k = 1 on the trained categories, trained minus base", control),)
+
+
+def read_records(folder: Path) -> Records:
+    """The records in a folder, checked. Raises UserError naming file and lack."""
+    return read_grid_records(folder, KEY, ARMS)
+
+
+def scope(records: Records) -> str:
+    """Sizes of the experiment, for the report's first page."""
+    experiment, panels = records.experiment, records.experiment["panels"]
+    return (
+        f"a {policy_text(experiment['policy'])} policy, trained from scratch, on generated questions; "
+        f"{experiment['seeds']} seeds, each with its own base; {panels['test_per_category']} test questions a "
+        f"category; {experiment['evaluation']['samples']} episodes for each policy, question and T."
+    )
 
 
 def _claim(
