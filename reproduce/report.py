@@ -143,7 +143,7 @@ def _provenance(paper: ModuleType) -> str:
         return ""
     if not directly:
         return " The paper's numbers were not read in the paper itself but in digests of it."
-    return f" Of the paper's {len(published)} numbers {directly} were read in the paper itself, the others in digests of it."
+    return f" Of the paper's {len(published)} numbers {directly} were read in the paper itself, the others in digests."
 
 
 def _controls(controls: Sequence[tuple[str, Evidence]], records: Any) -> str:
@@ -153,7 +153,7 @@ def _controls(controls: Sequence[tuple[str, Evidence]], records: Any) -> str:
         if records.experiment["profile"] == "smoke":
             reading = "Withheld at smoke sizes."
         else:
-            reading = "Passed." if passed else "Not passed: read every verdict above with that in mind."
+            reading = "Passed: training raises success." if passed else "Not passed: read every verdict above with that in mind."
         lines.append(
             f"{label}: {effect_text(control)}, {probability(control.p_value, 'p')}, {control.seeds} seeds, "
             f"{control.questions} tasks. {reading}"

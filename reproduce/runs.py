@@ -112,7 +112,6 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
             tokenizer,
             [panels["test"], panels["ood"]],
             config,
-            config.rounds,
             folder.episodes,
             lambda done, total: report("evaluate", done, total),
         )

@@ -96,29 +96,31 @@ def show_episodes(console: Console, run: Path, wanted: EpisodeFilter, number: in
         if column not in episodes.column_names:
             raise UserError(f"{path}: damaged (no column {column}); run again with --redo")
     fitting = wanted.select(episodes)
-    longest_action = _longest_action(run / "config.json")
+    longest_action, environment = _settings(run / "config.json")
     chosen = np.random.default_rng(seed).choice(fitting.num_rows, min(number, fitting.num_rows), replace=False)
     for episode in fitting.take(np.sort(chosen)).to_pylist():
-        console.print(render_episode(episode, longest_action), soft_wrap=True)
+        console.print(render_episode(episode, longest_action, environment), soft_wrap=True)
     console.print(f"{len(chosen)} of {fitting.num_rows:,} episodes that fit", style="dim", highlight=False)
 
 
-def _longest_action(path: Path) -> int | None:
+def _settings(path: Path) -> tuple[int | None, str]:
+    """Words after which an action was cut, and the environment, where the file says so."""
     try:
-        return int(read_json(path)["sampling"]["longest_action"])
+        config = read_json(path)
+        return int(config["sampling"]["longest_action"]), str(config["environment"])
     except (UserError, KeyError, TypeError, ValueError):
-        return None
+        return None, "retrieval"
 
 
-def render_episode(episode: dict[str, Any], longest_action: int | None) -> Text:
+def render_episode(episode: dict[str, Any], longest_action: int | None, environment: str = "retrieval") -> Text:
     """One episode for a terminal. What the file says is text, never markup."""
     episode = {name: escaped(value) if isinstance(value, str) else value for name, value in episode.items()}
     hops = f"hops {episode['hops']}, " if "hops" in episode else ""
     text = Text()
-    text.append(
-        "success" if episode["success"] else episode["failure"] or "failure",
-        style="bold green" if episode["success"] else "bold red",
-    )
+    if episode["success"]:
+        text.append("success", style="bold green")
+    else:
+        text.append(episode["failure"] or "failure", style="bold red")
     text.append(
         f"  {episode['question']}  {episode['category']}, {hops}T {episode['T']}, "
         f"{episode['estimator']}, sample {episode['sample']}, rounds {episode['rounds']}"
@@ -126,15 +128,18 @@ def render_episode(episode: dict[str, Any], longest_action: int | None) -> Text:
     )
     for place, turn in enumerate(split_transcript(episode["transcript"], longest_action)):
         if turn.by_policy:
-            _append_action(text, turn.text)
+            _append_action(text, turn.text, environment)
         else:
             text.append("  question     " if place == 0 else "  environment  ", style="cyan")
             text.append(f"{turn.text}\n")
     return text
 
 
-def _append_action(text: Text, action: str) -> None:
+def _append_action(text: Text, action: str, environment: str) -> None:
     text.append("  policy       ", style="cyan")
+    if environment != "retrieval":
+        text.append(f"{action}\n", style="bold yellow")
+        return
     parsed = parse_action(action)
     if parsed is None:
         text.append(f"{action}", style="dim")
