@@ -6,13 +6,12 @@ through the model once a call, however many chains continue it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic
+from collections.abc import Sequence
+from typing import Generic
 
 import numpy as np
 
-from methods.reset_buffer import BufferSettings, Chain, Request, ResetRule, Seed
-from methods.resets import ResetRollouts
+from methods.reset_buffer import Chain, Request
 from reproduce.rollouts.episodes import Beginning, Trajectory
 from reproduce.rollouts.sampler import EpisodeSampler, TaskType
 from reproduce.rollouts.streams import UniformStreams, stream_length
@@ -38,7 +37,6 @@ class EpisodeChains(Generic[TaskType]):
             raise ValueError(f"the line break {line_break!r} is no token")
         if self.by_lines and self.forced_answer:
             raise ValueError("lines are steps of a single action, but the environment may ask for a second, forced one")
-        self.task_of_identifier = {task.identifier: task for task in tasks}
         self.task_of_prompt = {tuple(sampler.prompt_ids(task)): place for place, task in enumerate(tasks)}
         if len(self.task_of_prompt) < len(tasks):
             raise ValueError("two tasks have the same prompt, so a prefix does not tell which it belongs to")
@@ -48,12 +46,6 @@ class EpisodeChains(Generic[TaskType]):
         """Forget the episodes so far; the chains of the next calls are drawn from streams of this name."""
         self.name, self.calls = name, 0
         self.held: dict[int, list[Trajectory]] = {}
-
-    def encode(self, identifier: str) -> list[int]:
-        """Prompt of the task with this identifier; raises ValueError where there is none."""
-        if identifier not in self.task_of_identifier:
-            raise ValueError(f"no task is called {identifier!r}")
-        return self.sampler.prompt_ids(self.task_of_identifier[identifier])
 
     def task_of(self, prompt_ids: Sequence[int]) -> TaskType:
         """The task with these prompt tokens; raises ValueError where there is none."""
@@ -81,13 +73,13 @@ class EpisodeChains(Generic[TaskType]):
             self._rounds(beginnings[place], request.steps)
             for place, request in zip(beginning_of_episode, requests, strict=True)
         ]
-        streams, stream_of_episode = self._streams(requests, max(rounds, default=0))
+        streams = self._streams(requests, max(rounds, default=0))
         batch = self.sampler.sample_from(
             self.tasks,
             beginnings,
             beginning_of_episode,
             rounds,
-            stream_of_episode,
+            range(len(requests)),
             streams,
             line_break=self.line_break,
         )
@@ -118,17 +110,14 @@ class EpisodeChains(Generic[TaskType]):
             return 1
         return beginning.rounds if beginning.closed else beginning.rounds + steps - self.forced_answer
 
-    def _streams(self, requests: Sequence[Request], rounds: int) -> tuple[UniformStreams, np.ndarray]:
-        """A stream for each (call, prompt, draw), so that no two chains share one.
+    def _streams(self, requests: Sequence[Request], rounds: int) -> UniformStreams:
+        """A stream for each (call, prompt, draw), in the order of the requests, so that no two chains share one.
 
-        A second call may use numbers of prompts and draws of its own, as localization by resampling does.
+        A second call may count prompts and draws anew, as localization by resampling does.
         """
-        place_of_prompt = {place: number for number, place in enumerate(sorted({one.place for one in requests}))}
-        samples = max((one.draw for one in requests), default=0) + 1
-        names = tuple(f"{self.name} call {self.calls} prompt {place}" for place in place_of_prompt)
+        names = tuple(f"{self.name} call {self.calls} prompt {one.place} draw {one.draw}" for one in requests)
         self.calls += 1
-        streams = UniformStreams(names, samples, stream_length(rounds, self.sampler.config.longest_action))
-        return streams, np.array([place_of_prompt[one.place] * samples + one.draw for one in requests], dtype=np.int64)
+        return UniformStreams(names, 1, stream_length(rounds, self.sampler.config.longest_action))
 
     def _chain(self, trajectory: Trajectory) -> Chain:
         own = slice(trajectory.prompt_length, None)
@@ -160,30 +149,3 @@ class EpisodeChains(Generic[TaskType]):
         _, first_words = np.unique(line[worded], return_index=True)
         starts = np.flatnonzero(worded)[first_words][1:]
         return (*starts.tolist(), len(ids)) if worded.any() else ()
-
-
-def reset_rollouts(
-    chains: EpisodeChains[TaskType],
-    run: str,
-    rule: ResetRule | None,
-    settings: BufferSettings | None = None,
-    seed: int = 0,
-    first_error: Callable[[Seed], int] | None = None,
-) -> Callable[[list[str], Any], dict[str, list[Any]]]:
-    """TRL's `rollout_func` for RRPO and SRPO on our environments; a prompt is the identifier of its task.
-
-    Chains are addressed by (run, mode, step, batch of the step, process), so a run continued from a checkpoint draws
-    what the uninterrupted one draws. The other arguments are those of `methods.resets.ResetRollouts`.
-    """
-    rollouts = ResetRollouts(chains, rule, chains.encode, settings, seed, first_error)
-    batches: dict[str, int] = {}
-
-    def rollout(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
-        mode = "training" if trainer.model.training else "evaluation"
-        name = f"{run} {mode} step {trainer.state.global_step} process {trainer.accelerator.process_index}"
-        count = batches.get(name, 0)
-        batches[name] = count + 1
-        chains.begin(f"{name} batch {count}")
-        return rollouts(prompts, trainer)
-
-    return rollout

@@ -41,7 +41,7 @@ class UniformStreams:
             key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
             for start in range(0, self.length, _BLOCK):
                 # The blocks of all samples are a stretch of their own, so that neither count moves the other's numbers.
-                stretch = np.random.Philox(key=key).jumped(start // _BLOCK)
+                stretch = np.random.Philox(key=key, counter=(start // _BLOCK) << 128)
                 block = np.random.Generator(stretch).random((self.samples, _BLOCK))
                 drawn[place, :, start : start + _BLOCK] = block[:, : self.length - start]
         return drawn.reshape(-1, self.length)

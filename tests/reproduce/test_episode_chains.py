@@ -16,7 +16,7 @@ from trl import GRPOConfig
 
 from methods.localizers import Oracle, resample_first_errors
 from methods.reset_buffer import BufferSettings, Chain, Request, Seed, build_blocks, uniform_step
-from methods.resets import GRPOWithResets, chain_reward
+from methods.resets import GRPOWithResets, ResetRollouts, chain_reward
 from reproduce.configuration import PolicyConfig, SamplingConfig
 from reproduce.environments.reasoning import (
     NEWLINE,
@@ -33,7 +33,7 @@ from reproduce.environments.retrieval import build_panels as build_questions
 from reproduce.environments.retrieval.vocabulary import words as words_of_questions
 from reproduce.policies import build_model, build_tokenizer
 from reproduce.rollouts import EpisodeSampler, Trajectory
-from reproduce.rollouts.continuation import EpisodeChains, reset_rollouts
+from reproduce.rollouts.continuation import EpisodeChains
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -77,7 +77,7 @@ def chains_of(model: torch.nn.Module | None = None, name: str = "chains") -> Epi
 
 
 def requests_for(chains: EpisodeChains, count: int, steps: int = 60) -> list[Request]:
-    prompts = [tuple(chains.encode(task.identifier)) for task in CHAINS]
+    prompts = [tuple(chains.sampler.prompt_ids(task)) for task in CHAINS]
     return [Request(place, draw, ids, (), steps) for place, ids in enumerate(prompts) for draw in range(count)]
 
 
@@ -136,7 +136,7 @@ def test_a_limit_of_lines_cuts_the_chain_after_them() -> None:
 
 def test_suffixes_keep_the_tokens_of_their_prefix_and_count_their_own() -> None:
     chains = chains_of()
-    prompts = [tuple(chains.encode(task.identifier)) for task in CHAINS]
+    prompts = [tuple(chains.sampler.prompt_ids(task)) for task in CHAINS]
     settings = BufferSettings(longest=8)
     batches = []
     whole = chains.sampler.sample_from
@@ -188,7 +188,7 @@ def test_the_oracle_and_resampling_work_on_the_chains() -> None:
 
 def test_what_no_episode_began_with_is_refused() -> None:
     chains = chains_of()
-    prompt = tuple(chains.encode(CHAINS[0].identifier))
+    prompt = tuple(chains.sampler.prompt_ids(CHAINS[0]))
     (chain,) = chains([Request(0, 0, prompt, (), 60)])
     for prefix in (chain.token_ids, (5, 5, 5, 5, 5)):
         with pytest.raises(ValueError, match="no earlier episode"):
@@ -198,8 +198,6 @@ def test_what_no_episode_began_with_is_refused() -> None:
         chains([Request(0, 1, prompt, chain.token_ids[:1], 60)])
     with pytest.raises(ValueError, match="no task has this prompt"):
         chains([Request(0, 1, (1, 2), (), 60)])
-    with pytest.raises(ValueError, match="no task is called 'unknown'"):
-        chains.encode("unknown")
     sampler = chains.sampler
     with pytest.raises(ValueError, match="same prompt"):
         EpisodeChains(sampler, [*CHAINS, CHAINS[0]], line_break=NEWLINE)
@@ -239,7 +237,7 @@ def test_steps_of_several_actions_end_where_the_policy_speaks_again(allowance: b
     sampler = EpisodeSampler(Searching(), WORDS, RetrievalEnvironment(), SamplingConfig(longest_action=8))
     chains = EpisodeChains(sampler, QUESTIONS)
     chains.begin("several actions")
-    prompts = [tuple(chains.encode(task.identifier)) for task in QUESTIONS] * 8
+    prompts = [tuple(chains.sampler.prompt_ids(task)) for task in QUESTIONS] * 8
     settings = BufferSettings(longest=4, suffix_allowance=allowance)
     blocks = build_blocks(prompts, chains, uniform_step, settings, np.random.default_rng(0))
     turn = WORDS.convert_tokens_to_ids("<turn>")
@@ -290,9 +288,11 @@ def train_one_step(folder: Path, seed: int = 0) -> tuple[Any, Recorder, dict[str
         return batch
 
     chains.sampler.sample_from = counted
-    rollouts = reset_rollouts(chains, f"run {seed}", uniform_step, BufferSettings(longest=8), seed)
+    prompt_ids = {task.identifier: chains.sampler.prompt_ids(task) for task in CHAINS}
+    rollouts = ResetRollouts(chains, uniform_step, prompt_ids.__getitem__, BufferSettings(longest=8), seed)
 
     def rollout(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        chains.begin(f"run {seed} step {trainer.state.global_step}")
         seen.update(rollouts(prompts, trainer))
         return dict(seen)
 
