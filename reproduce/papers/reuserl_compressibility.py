@@ -1,0 +1,129 @@
+"""Does a run's compressibility predict its success out of distribution beyond the length of its successes?
+
+One point a run: every trained arm and seed of an environment. Compressibility is minus the mean seg/T of the run's
+successes on the test panel, under the dictionary that extraction finds in as many of them for every run, so that it
+depends neither on the run's own dictionary nor on how often it succeeds. Source: specification of ReuseRL, section 7.3.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from reproduce.claims import Evidence
+from reproduce.method_records import MethodRecords
+from reproduce.papers.reuserl_evidence import nothing_measured
+from reproduce.papers.reuserl_measures import ALPHABETS, drawn_law, encoded, strings_of
+from reproduce.papers.reuserl_settings import ALL_ARMS, ENVIRONMENTS
+from reproduce.report_text import number
+from theory.resampling import FloatArray, small_sample_factor
+from theory.segmentation import phrase_counts
+from theory.skill_extraction import extract_dictionary
+
+SUCCESSES = 256
+"""Successes drawn from those of a run."""
+RESAMPLES = 2000
+NEGLIGIBLE = 20.0
+"""A correlation inside +-0.2, in hundredths, would refute the claim."""
+UNIT = "hundredths of ρ"
+
+
+@dataclass(frozen=True)
+class RunPoints:
+    """Of each run, (seeds, arms): mean seg/T and mean length of its successes on the test panel (NaN without one), and
+    its success on the out-of-distribution panel in points."""
+
+    cost: FloatArray
+    length: FloatArray
+    ood_success: FloatArray
+    arms: tuple[str, ...]
+
+
+def run_points(records: MethodRecords, environment: str) -> RunPoints:
+    """The points of every trained run of an environment."""
+    arms = tuple(arm for arm in ALL_ARMS if arm != "base" and records.has(environment, arm))
+    seeds = sorted(records.counts[records.counts["environment"] == environment]["seed"].unique())
+    cost, length = (np.full((len(seeds), len(arms)), np.nan) for _ in range(2))
+    for column, arm in enumerate(arms):
+        for row, seed in enumerate(seeds):
+            found = strings_of(records, environment, arm, seed=int(seed))
+            if found.empty:
+                continue
+            strings, law = encoded(found["skills"], environment), drawn_law(found)
+            generator = np.random.default_rng((int(seed), zlib.crc32(arm.encode())))
+            drawn = [strings[place] for place in generator.choice(len(strings), SUCCESSES, p=law)]
+            dictionary = extract_dictionary(drawn, len(ALPHABETS[environment]))
+            cost[row, column] = float(phrase_counts(strings, dictionary) @ law) / float(found["T"].max())
+            length[row, column] = float(np.array([len(string) for string in strings]) @ law)
+    success = np.stack([records.success(environment, arm, "ood").mean(axis=1) for arm in arms], axis=1)
+    return RunPoints(cost, length, success, arms)
+
+
+def partial_rank_correlation(x: FloatArray, y: FloatArray, given: FloatArray) -> float:
+    """Spearman's partial correlation of x and y given a third, over the entries where all three are finite; NaN if one
+    of them does not vary beyond the third. Source: textbook, Pearson's of the residuals of ranks."""
+    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
+    if known.sum() < 4:
+        return float("nan")
+    ranks = [rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
+    third = ranks[2]
+    scale = float(third @ third)
+    residuals = [rank - (rank @ third) / scale * third if scale else rank for rank in ranks[:2]]
+    norms = [float(np.sqrt(residual @ residual)) for residual in residuals]
+    if min(norms) < 1e-9 * known.sum():
+        return float("nan")
+    return float(residuals[0] @ residuals[1] / (norms[0] * norms[1]))
+
+
+def _mean_correlation(points: list[RunPoints], seeds: np.ndarray, outcome_seeds: np.ndarray) -> float:
+    """Mean over environments, in hundredths; the outcome of run (seed, arm) is taken from that of `outcome_seeds`."""
+    values = [
+        -partial_rank_correlation(one.cost[seeds], one.ood_success[outcome_seeds], one.length[seeds]) for one in points
+    ]
+    known = [value for value in values if np.isfinite(value)]
+    return 100 * float(np.mean(known)) if known else float("nan")
+
+
+def compressibility_evidence(records: MethodRecords) -> Evidence:
+    """Mean over environments of the partial rank correlation; p by permuting the outcomes within each arm, whole seeds
+    together; interval by resampling whole seeds. The arms of a seed share its base and are not independent."""
+    named = {name: run_points(records, name) for name in ENVIRONMENTS if records.has(name, "segcost")}
+    points = list(named.values())
+    seeds = min(len(one.cost) for one in points)
+    runs = sum(int(np.isfinite(one.cost).sum()) for one in points)
+    everyone = np.arange(seeds)
+    found = _mean_correlation(points, everyone, everyone)
+    if not np.isfinite(found):
+        return nothing_measured(seeds, runs, "too few runs with successes, or none that differ", UNIT)
+    generator = np.random.default_rng(0)
+    permuted = [_mean_correlation(points, everyone, generator.permutation(seeds)) for _ in range(RESAMPLES)]
+    hits = sum(value >= found - 1e-9 for value in permuted)
+    chosen = [generator.integers(seeds, size=seeds) for _ in range(RESAMPLES)]
+    resampled = np.array([_mean_correlation(points, chosen_seeds, chosen_seeds) for chosen_seeds in chosen])
+    low, high = np.quantile(resampled[np.isfinite(resampled)], [0.025, 0.975])
+    factor = small_sample_factor(seeds, 0.95)
+    low, high = (max(-100.0, found + factor * (low - found)), min(100.0, found + factor * (high - found)))
+    details = []
+    for name, one in named.items():
+        value = -100 * partial_rank_correlation(one.cost, one.ood_success, one.length)
+        plain = -100 * partial_rank_correlation(one.cost, one.ood_success, np.zeros_like(one.cost))
+        details.append((f"{name}, {int(np.isfinite(one.cost).sum())} runs: given length", number(value, 1, True)))
+        details.append((f"{name}: without regard to length", number(plain, 1, True)))
+    return Evidence(
+        effect=found,
+        low=float(low),
+        high=float(high),
+        confidence=0.95,
+        interval_method="expanded percentile bootstrap over whole seeds, unit: seed",
+        p_value=(1 + hits) / (1 + RESAMPLES),
+        minimum_detectable_effect=None,
+        in_favour=bool(low > 0),
+        against=bool(low > -NEGLIGIBLE and high < NEGLIGIBLE),
+        seeds=seeds,
+        questions=runs,
+        unit_of_effect=UNIT,
+        details=tuple(details),
+    )
