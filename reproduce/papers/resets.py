@@ -1,0 +1,203 @@
+"""RRPO and SRPO: credit assignment with resets (arXiv 2605.25507).
+
+The experiment: train a small policy on chains of arithmetic, one step a line, with GRPO, with random resets (RRPO) and
+with resets at the first error (SRPO), and ask how much of a gain is the choice of the step, how much is only that the
+reset comes early, and how much is the loss. The exact oracle of the environment stands for the localizer, so that its
+quality is set by design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from reproduce.beds.reasoning import BED
+from reproduce.claims import Evidence
+from reproduce.configuration import (
+    BedConfig,
+    DemonstrationConfig,
+    HorizonEvaluation,
+    PanelSizes,
+    PolicyConfig,
+    RunConfig,
+)
+from reproduce.evidence import superiority
+from reproduce.method_records import MethodRecords
+from reproduce.papers.resets_claims import CLAIMS
+from reproduce.papers.resets_figures import draw as draw_figures
+from reproduce.papers.resets_identities import IDENTITIES
+from reproduce.papers.resets_measures import CATEGORIES, CHAINS, ENVIRONMENT, gain, trained_arms
+from reproduce.papers.resets_power import planned_effects
+from reproduce.papers.resets_sections import further_sections
+from reproduce.papers.resets_settings import ARMS, LAPTOP, SETTINGS
+from reproduce.storage import read_parquet
+
+__all__ = [
+    "ARMS",
+    "ARXIV",
+    "CLAIMS",
+    "DEVIATIONS",
+    "IDENTITIES",
+    "KEY",
+    "PROFILES",
+    "SUMMARY",
+    "TITLE",
+    "TRAINING_COLUMNS",
+    "draw_figures",
+    "further_records",
+    "further_sections",
+    "measure_tasks",
+    "plan",
+    "planned_effects",
+    "positive_controls",
+]
+
+KEY = "resets"
+TITLE = "Credit Assignment with Resets in Language Model Reasoning"
+ARXIV = "2605.25507"
+SUMMARY = (
+    "RRPO and SRPO return to a step of a failed chain, sample the rest anew and train on the new suffixes beside plain "
+    "chains: RRPO at a random step, SRPO at the step that the policy itself names as its first error. The paper reads "
+    "SRPO's gain as credit assignment. Here both are set against GRPO with the same loss, which the paper lacks, and "
+    "against random resets at SRPO's own positions, which separate the choice of the step from its earliness."
+)
+DEVIATIONS = (
+    "The policy is a small decoder trained from scratch on generated chains of arithmetic modulo ten, not "
+    "Qwen2.5-14B-Instruct or OLMo-3-7B-Instruct on olympiad problems and code; verdicts are about the mechanism at this "
+    "size.",
+    "No arm asks the policy for its first error: word-level policies of this size cannot read such a prompt. The "
+    "environment's oracle stands in, exact or degraded; `methods.localizers.AskedPolicy` is the paper's localizer, for "
+    "models that can.",
+    "The degraded oracle has the paper's share of exact hits (15 %) and mean offset (0, misses up to four steps either "
+    "way). Chains have 5 to 8 steps here and about 17 in the paper, so that chance alone hits more often: the measured "
+    "shares are in the report, and the dose-response uses these.",
+    "The coverage law is judged against the exact finite-p prediction. The registered rule, an interval that excludes an "
+    "exponent of 2, would refute the law where it holds exactly: at tau/R = .25 and p = 1/2 to 1/16 the exact exponent "
+    "is 1.89 (reports/LOG.md).",
+    "One optimiser step a batch in every arm but those of the clip's role, which take the paper's four; with one step "
+    "the ratio is 1 and the clip cannot act, in GRPO as published neither.",
+    "Success is the mean over sampled episodes at the training temperature, not over one greedy sample.",
+    "Learning curves are of independent fresh chains on training prompts. The published curves are of the training "
+    "problems too; the published base group would overstate success.",
+    "Margins are half of what the paper's Table 3 shows as means over ten benchmarks and both models, fixed before any "
+    "run: `rrpo-like-grpo` is registered with half of the SRPO−GRPO effect, which would be a margin chosen by the data.",
+    "`clean-prefix` is tested seed by seed; position is adjusted for by strata of equal chain length and equal step "
+    "(Mantel-Haenszel) instead of by a logistic model with a random effect of the prompt.",
+    "Chains of at most 20 steps, those of the prefix counted, as published; chains here are shorter by half, so the cap "
+    "does not bind and a suffix allowance of its own would change nothing.",
+    "Seeds set sampling, order of tasks and initial weights; each seed has its own base.",
+)
+
+
+@dataclass(frozen=True)
+class ResetsConfig:
+    """Every size of the experiment. A profile is one value of this."""
+
+    profile: str = "laptop"
+    """Name of the profile these sizes belong to."""
+    seeds: int = 8
+    """Seeds, each with its own base."""
+    arms: tuple[str, ...] = LAPTOP
+    """Trained arms, in the order of their runs: `position_control` reads the run of `srpo_oracle`."""
+    probe_tasks: int = 16
+    """Decisive chains of each coverage on which the base of each seed is probed."""
+    reasoning: BedConfig = field(default_factory=lambda: LAPTOP_BED)
+    """Chains of arithmetic."""
+
+
+LAPTOP_BED = replace(
+    BED,
+    panels=PanelSizes(train=48, test=64, ood=8, categories=CATEGORIES, ood_categories=("longer",)),
+    training=replace(BED.training, epochs=6, questions_per_step=16, save_every=1000),
+    evaluation=HorizonEvaluation(samples=8, ood_samples=4, tasks_at_once=64),
+)
+FULL_BED = replace(
+    BED,
+    panels=PanelSizes(train=64, test=128, ood=64, categories=(*CATEGORIES, *CHAINS)),
+    training=replace(BED.training, epochs=12, questions_per_step=16, save_every=50),
+    evaluation=HorizonEvaluation(samples=16, ood_samples=16),
+)
+SMOKE_BED = replace(
+    BED,
+    panels=PanelSizes(train=2, test=2, ood=2, categories=CATEGORIES),
+    policy=PolicyConfig(layers=2, width=32, heads=2, feed_forward=64, window=4),
+    warm_start=DemonstrationConfig(steps=60, batch_size=16, demonstrations=200),
+    training=replace(BED.training, epochs=3, questions_per_step=2, save_every=100),
+    evaluation=HorizonEvaluation(samples=2, ood_samples=2),
+)
+PROFILES: dict[str, ResetsConfig] = {
+    "laptop": ResetsConfig(),
+    "full": ResetsConfig(profile="full", seeds=20, arms=tuple(SETTINGS), probe_tasks=64, reasoning=FULL_BED),
+    "smoke": ResetsConfig(profile="smoke", seeds=2, arms=tuple(SETTINGS), probe_tasks=2, reasoning=SMOKE_BED),
+}
+"""All sizes are here."""
+
+TRAINING_COLUMNS = (
+    "reward",
+    "groups/all_wrong",
+    "groups/mixed",
+    "groups/all_right",
+    "entropy",
+    "grad_norm",
+    "tokens/sampled",
+    "tokens/trained",
+    "tokens/generated",
+    "chains/generated",
+    "resets/share",
+    "resets/position",
+    "localization/exact",
+    "localization/clean",
+    "localization/deviation",
+    "base/success",
+    "base/zero_std",
+    "suffix/success",
+    "suffix/zero_std",
+)
+
+
+def plan(config: ResetsConfig) -> tuple[RunConfig, ...]:
+    """Every run of the experiment: for each seed the base, then the arms trained from it."""
+    bed, runs = config.reasoning, []
+    for seed in range(config.seeds):
+        base = RunConfig(
+            paper=KEY,
+            profile=config.profile,
+            environment=ENVIRONMENT,
+            arm="base",
+            seed=seed,
+            panels=bed.panels,
+            policy=bed.policy,
+            warm_start=bed.warm_start,
+            training=None,
+            sampling=bed.sampling,
+            evaluation=bed.evaluation,
+            rounds=bed.training.rounds,
+        )
+        runs.append(base)
+        for arm in config.arms:
+            method = SETTINGS[arm]
+            if arm == "rrpo":
+                method = replace(method, probe_tasks=config.probe_tasks)
+            runs.append(replace(base, arm=arm, training=bed.training, method=method))
+    return tuple(runs)
+
+
+def measure_tasks(config: RunConfig, episodes: pd.DataFrame) -> None:
+    """No sums of tasks beside the common ones."""
+    return None
+
+
+def further_records(config: RunConfig, folder: Path, episodes: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables `steps` and `resets` of a trained run, and `probe` of the run that probed the base."""
+    found = {name: folder / f"{name}.parquet" for name in ("steps", "resets", "probe")}
+    return {name: read_parquet(path).to_pandas() for name, path in found.items() if path.exists()}
+
+
+def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...]:
+    """Each arm learns: its success on the test tiers rises over its base's."""
+    return tuple(
+        (f"{arm} minus base", superiority(gain(records, arm, "base"), smallest_effect=0.0))
+        for arm in trained_arms(records)
+    )

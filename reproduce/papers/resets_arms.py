@@ -1,0 +1,204 @@
+"""The arms of RRPO and SRPO on the trainer: which chains are drawn, where they are reset, and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from methods.localizers import (
+    LearnedFromResampling,
+    Oracle,
+    fit_to_resampling,
+    highest_entropy_step,
+    histogram_of,
+    resample_first_errors,
+    step_features,
+)
+from methods.resets import (
+    ONE_BY_EIGHT,
+    ONE_BY_FOUR,
+    PUBLISHED_GRPO,
+    TWO_BY_FOUR,
+    BufferSettings,
+    Chain,
+    GRPOWithResets,
+    Request,
+    ResetChoice,
+    ResetLoss,
+    ResetRollouts,
+    ResetRule,
+    Sampler,
+    Seed,
+    chain_reward,
+    uniform_step,
+)
+from reproduce.environments.reasoning import NEWLINE, first_wrong_step
+from reproduce.papers.resets_chains import RESETS, ChainLog, Located, read_tables, step_row
+from reproduce.papers.resets_coverage_probe import write_probe
+from reproduce.papers.resets_settings import ResetSettings
+from reproduce.rollouts.continuation import EpisodeChains
+from reproduce.training import Arm, Setting
+
+SPLITS = {"1x4": ONE_BY_FOUR, "2x4": TWO_BY_FOUR, "1x8": ONE_BY_EIGHT}
+POSITION_BINS = 840
+"""A multiple of every number of steps up to eight, so that positions of chains of equal length come back exactly."""
+
+
+def build_arm(setting: Setting) -> Arm:
+    """The arm of a run, from its settings."""
+    method = cast(ResetSettings, setting.config.method)
+    folder = setting.siblings / setting.config.arm / f"seed-{setting.config.seed}"
+    if method.probe_tasks:
+        # Before training, when the policy still is the base.
+        write_probe(setting, method, folder)
+    rollouts = RecordedRollouts(setting, method, ChainLog(folder))
+    loss = PUBLISHED_GRPO if method.published_loss else ResetLoss(clip=method.clip)
+    rows = setting.training.questions_per_step * setting.training.group_size
+    if rows % method.updates:
+        raise ValueError(f"{method.updates} updates do not divide a batch of {rows} chains")
+    return Arm(
+        trainer=GRPOWithResets,
+        reward=chain_reward,
+        rollout=rollouts,
+        arguments={
+            "loss_type": loss.loss_type,
+            "per_device_train_batch_size": rows // method.updates,
+            "steps_per_generation": method.updates,
+            "gradient_accumulation_steps": 1,
+            # One entry of the log for each batch, whatever the number of updates on it.
+            "logging_steps": method.updates,
+            "save_steps": setting.training.save_every * method.updates,
+        },
+        options={"loss": loss},
+        finish=rollouts.finish,
+    )
+
+
+class RecordedRollouts:
+    """TRL's `rollout_func`: chains of the current policy with the arm's resets, and a row in the log for each batch.
+
+    Chains are addressed by (run, step), so that a run continued from a checkpoint draws what the uninterrupted one
+    draws.
+    """
+
+    def __init__(self, setting: Setting, method: ResetSettings, log: ChainLog) -> None:
+        self.setting, self.method, self.log = setting, method, log
+        self.chains = EpisodeChains(setting.sampler, setting.tasks, NEWLINE)
+        self.oracle = Oracle(self._first_error, method.hit_rate, method.offset, method.spread)
+        self.step, self.fresh, self.located = 0, list[bool](), list[Located]()
+        rule = self._rule()
+        buffer = BufferSettings(
+            split=SPLITS[method.split],
+            independent_base=method.independent_base,
+            mask_prefix=method.mask_prefix,
+            longest=method.longest,
+        )
+        prompts = {task.identifier: setting.sampler.prompt_ids(task) for task in setting.tasks}
+        self.block = buffer.split.size if rule else 1
+        self.rollouts = ResetRollouts(
+            self._sample, self._recorded(rule) if rule else None, prompts.__getitem__, buffer, setting.config.seed,
+            self.oracle.truth,
+        )
+
+    def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        self.step = int(trainer.state.global_step) + 1
+        self.fresh, self.located = [], []
+        self.chains.begin(f"{self.setting.name} training step {self.step - 1}")
+        columns = self.rollouts(prompts, trainer)
+        size = SPLITS[self.method.split].size
+        self.log.append(step_row(self.step, columns, self.fresh, self.located, size))
+        return columns
+
+    def finish(self, folder: Path) -> None:
+        """Write the tables of the run."""
+        self.log.finish()
+
+    def _sample(self, requests: Sequence[Request]) -> list[Chain]:
+        chains = self.chains(requests)
+        # The first wave asks for equally many chains of each prompt, whatever comes of them: they are independent.
+        if not self.fresh:
+            self.fresh = [chain.correct for chain in chains]
+        return chains
+
+    def _first_error(self, seed: Seed) -> int | None:
+        task = self.chains.task_of(seed.prompt_ids)
+        place = first_wrong_step(task, self.chains.steps_of(seed.chain))
+        return None if place is None else place + 1
+
+    # ---- where to reset
+
+    def _rule(self) -> ResetRule | None:
+        rules: dict[str, Callable[[], ResetRule | None]] = {
+            "none": lambda: None,
+            "uniform": lambda: uniform_step,
+            "first": lambda: first_step,
+            "oracle": lambda: self.oracle,
+            "entropy": lambda: highest_entropy_step,
+            "learned": lambda: LearningRule(self.method, self._sample, self.log.folder, lambda: self.step),
+            "histogram": self._positions,
+        }
+        return rules[self.method.rule]()
+
+    def _positions(self) -> ResetRule:
+        run = self.setting.siblings / self.method.source / f"seed-{self.setting.config.seed}"
+        found = read_tables(run)[RESETS]
+        return histogram_of((found["chosen"] / found["steps"]).tolist(), POSITION_BINS)
+
+    def _recorded(self, rule: ResetRule) -> ResetRule:
+        def choose(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+            choices = list(rule(seeds, generator))
+            for seed, choice in zip(seeds, choices, strict=True):
+                task, steps = self.chains.task_of(seed.prompt_ids), seed.chain.steps
+                chosen = min(max(choice.step, 1), steps)
+                truth = self.oracle.truth(seed)
+                self.located.append(
+                    Located(task.category, task.identifier, steps, chosen, truth, choice.generated_tokens)
+                )
+            return choices
+
+        return choose
+
+
+def first_step(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+    """Begin anew: no prefix is kept."""
+    return [ResetChoice(1) for _ in seeds]
+
+
+class LearningRule:
+    """Labels the failed chains of the first training steps by resampling, then localizes with what is fitted to them.
+
+    Labels lie in the run folder, by step, so that a run continued from a checkpoint fits what the uninterrupted one
+    fits.
+    """
+
+    def __init__(self, method: ResetSettings, sample: Sampler, folder: Path, step: Callable[[], int]) -> None:
+        self.method, self.sample, self.step = method, sample, step
+        self.path = folder / "labels.jsonl"
+        self.fitted: LearnedFromResampling | None = None
+
+    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+        if self.step() > self.method.labelled_steps * self.method.updates:
+            self.fitted = self.fitted or self._fit()
+            return self.fitted(seeds, generator)
+        found = resample_first_errors(seeds, self.sample, self.method.continuations, self.method.longest)
+        with self.path.open("a", encoding="utf-8") as file:
+            tables = [step_features(seed).tolist() for seed in seeds]
+            file.write(json.dumps({"step": self.step(), "features": tables, "labels": found.steps}) + "\n")
+        # What labelling cost is told once, with the first of the resets.
+        costs = [found.generated_tokens] + [0] * (len(seeds) - 1)
+        return [ResetChoice(step, cost) for step, cost in zip(found.steps, costs, strict=True)]
+
+    def _fit(self) -> LearnedFromResampling:
+        rows = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            rows[row["step"]] = row
+        tables = [np.array(table) for row in rows.values() for table in row["features"]]
+        labels = [label for row in rows.values() for label in row["labels"]]
+        fitted = fit_to_resampling(cast(Sequence[Seed], tables), labels, lambda table: cast(np.ndarray, table))
+        return replace(fitted, features=step_features)

@@ -1,0 +1,63 @@
+"""The coverage law in practice: resets of the base's failed chains where k of sixteen steps are decisive.
+
+The theorem resets to a state, takes one action at random and follows the policy. The method samples the whole rest of
+the chain anew, so a reset anywhere before the error can correct it. The probe measures what that leaves of the law: how
+often a group of suffixes has signal, after a reset at the true first error and after one at a random step.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from methods.resets import Request
+from reproduce.environments.reasoning import DECISIVE, NEWLINE, ReasoningTask, build_panels, first_wrong_step
+from reproduce.papers.resets_settings import ResetSettings
+from reproduce.rollouts.continuation import EpisodeChains
+from reproduce.storage import write_parquet
+from reproduce.training import Setting
+
+FRESH, SUFFIXES, LONGEST = 8, 4, 20
+"""Chains from each prompt, suffixes from each reset, most steps of a chain."""
+PROBE = "probe"
+
+
+def write_probe(setting: Setting, method: ResetSettings, folder: Path) -> None:
+    """Probe the base with `method.probe_tasks` chains of each coverage and write `probe.parquet`, one row a coverage and
+    rule: groups of suffixes, those with signal, suffixes right."""
+    tasks = build_panels(method.probe_tasks, 0, 0, tiers=(), ood_tiers=(), decisive=DECISIVE)["train"].tasks
+    chains: EpisodeChains[ReasoningTask] = EpisodeChains(setting.sampler, tasks, NEWLINE)
+    chains.begin(f"{setting.name} probe")
+    prompts = [tuple(setting.sampler.prompt_ids(task)) for task in tasks]
+    asked = [Request(place, draw, ids, (), LONGEST) for place, ids in enumerate(prompts) for draw in range(FRESH)]
+    generator = np.random.default_rng(setting.config.seed)
+    requests, categories, rules = list[Request](), list[str](), list[str]()
+    for request, chain in zip(asked, chains(asked), strict=True):
+        if chain.correct or not chain.steps:
+            continue
+        task = tasks[request.place]
+        found = first_wrong_step(task, chains.steps_of(chain))
+        truth = chain.steps if found is None else min(found + 1, chain.steps)
+        for rule, step in (("random", int(generator.integers(1, chain.steps + 1))), ("targeted", truth)):
+            first = FRESH + len(requests)
+            requests += [
+                Request(request.place, first + draw, request.prompt_ids, chain.prefix(step), LONGEST - step + 1)
+                for draw in range(SUFFIXES)
+            ]
+            categories.append(task.category)
+            rules.append(rule)
+    right = np.array([chain.correct for chain in chains(requests)], dtype=int).reshape(-1, SUFFIXES).sum(axis=1)
+    groups = pd.DataFrame(
+        {
+            "category": categories,
+            "rule": rules,
+            "groups": 1,
+            "mixed": ((right > 0) & (right < SUFFIXES)).astype(int),
+            "corrected": right,
+        }
+    )
+    sums = groups.groupby(["category", "rule"], sort=True).sum().reset_index()
+    write_parquet(pa.Table.from_pandas(sums, preserve_index=False), folder / f"{PROBE}.parquet")

@@ -1,0 +1,383 @@
+"""What each claim on RRPO and SRPO examines in the records: statistic, test and rule of refutation.
+
+Success is in points, on the test tiers, unless said otherwise; arms are compared seed by seed on the same tasks. Margins
+and smallest effects are those of the paper's own tables, halved, and were fixed before any run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from reproduce.audit.resets_scores import MODELS, deviations, mean_scores, published
+from reproduce.claims import Evidence
+from reproduce.evidence import all_must_hold, equivalence, superiority
+from reproduce.method_records import MethodRecords
+from reproduce.papers.resets_coverage import coverage_laws
+from reproduce.papers.resets_evidence import as_ratio, different, equal_over_seeds, not_worse, of_seeds, shown
+from reproduce.papers.resets_measures import (
+    MATCHED,
+    SRPO,
+    agreement_above_chance,
+    cost_to_level,
+    curves,
+    final_level,
+    final_success,
+    gain,
+    hit_rate,
+    log_odds_of_clean,
+    reset_arms,
+    resets,
+    seconds_of_training,
+    seed_scores,
+    signal_ratios,
+    valid_shares,
+)
+
+ODDS_MARGIN = 1.3
+"""Odds ratio below which a clean prefix is of no use (section 7)."""
+MARGIN_IN_DEVIATIONS = 0.25
+"""Margins of `prefix-mask` and `g1-bias`, in standard deviations over seeds (section 7)."""
+FORMAT_MARGIN = 2.0
+"""Points of success among answers in the right form; ours."""
+EXPONENT_MARGIN = 10.0
+"""Hundredths of an exponent; ours."""
+AGREEMENT_MARGIN = 3.0
+"""Points of agreement above chance (section 7)."""
+SPLITS = (SRPO, "srpo_2x4", "srpo_1x8")
+
+
+def published_gain(arm: str, against: str) -> float:
+    """Difference of two rows of Table 3, mean over ten benchmarks and both models, in points."""
+    return float(np.mean([mean_scores(model, arm)[0] - mean_scores(model, against)[0] for model in MODELS]))
+
+
+def half(arm: str, against: str) -> float:
+    """Half the published gain: the smallest effect of interest."""
+    return published_gain(arm, against) / 2
+
+
+# ---- scores
+
+
+def _over_curve(records: MethodRecords, arm: str, against: str) -> tuple[str, str]:
+    area = 100 * (curves(records, arm).success.mean(axis=1) - curves(records, against).success.mean(axis=1))
+    return "mean of the learning curve, difference", shown(of_seeds(area, 0.0))
+
+
+def srpo_vs_rrpo(records: MethodRecords) -> Evidence:
+    """SRPO at the paper's quality of localization minus RRPO."""
+    details = [_over_curve(records, SRPO, "rrpo")]
+    others = ("srpo_oracle", "srpo_entropy", "srpo_learned")
+    details += [
+        (f"{arm} minus rrpo", shown(superiority(gain(records, arm, "rrpo"), 0.0)))
+        for arm in others
+        if records.has("reasoning", arm)
+    ]
+    return superiority(gain(records, SRPO, "rrpo"), half("SRPO", "RRPO"), tuple(details))
+
+
+def srpo_vs_grpo(records: MethodRecords) -> Evidence:
+    """SRPO minus GRPO with the same loss, and minus GRPO as published; both must hold, the first decides against."""
+    matched, as_published = (superiority(gain(records, SRPO, arm), half("SRPO", "GRPO")) for arm in (MATCHED, "grpo"))
+    loss = superiority(gain(records, MATCHED, "grpo"), 0.0)
+    details = (
+        (f"{SRPO} minus {MATCHED}", shown(matched)),
+        (f"{SRPO} minus grpo", shown(as_published)),
+        (f"{MATCHED} minus grpo: the loss alone", shown(loss)),
+        (f"srpo_oracle minus {MATCHED}", shown(superiority(gain(records, "srpo_oracle", MATCHED), 0.0))),
+        _over_curve(records, SRPO, MATCHED),
+    )
+    if matched.against:
+        return replace(matched, details=details)
+    return replace(all_must_hold([matched, replace(as_published, against=False)]), details=details)
+
+
+def speed_up(records: MethodRecords) -> Evidence:
+    """Generated tokens that GRPO needs for its own final level, over those that SRPO needs for it."""
+    level = final_level(records)
+    own, other = curves(records, SRPO), curves(records, "grpo")
+    details = [("level: GRPO's mean success at its end, training prompts", f"{100 * level:.1f} %")]
+    ratios = {}
+    for cost in ("tokens", "steps", "chains"):
+        ratios[cost] = np.log(cost_to_level(other, level, cost).cost / cost_to_level(own, level, cost).cost)
+    steps_taken = cost_to_level(own, level, "steps"), cost_to_level(other, level, "steps")
+    seconds = [
+        seconds_of_training(records, arm) * found.cost / curves(records, arm).steps[:, -1]
+        for arm, found in zip((SRPO, "grpo"), steps_taken, strict=True)
+    ]
+    for name, ratio in (("steps", ratios["steps"]), ("chains drawn", ratios["chains"])):
+        details.append((f"ratio in {name}", shown(as_ratio(of_seeds(ratio, 0.0), "times"), 2)))
+    time = of_seeds(np.log(seconds[1] / seconds[0]), 0.0)
+    details.append(("ratio in seconds of training", shown(as_ratio(time, "times"), 2)))
+    for arm, found in zip((SRPO, "grpo"), steps_taken, strict=True):
+        details.append((f"seeds of {arm} that reached the level", f"{found.reached.sum()} of {len(found.reached)}"))
+    return replace(as_ratio(of_seeds(ratios["tokens"], 0.0), "times"), details=tuple(details))
+
+
+def rrpo_like_grpo(records: MethodRecords) -> Evidence:
+    """RRPO minus GRPO with the same loss is within half of what the paper's SRPO gains over GRPO."""
+    table = gain(records, "rrpo", MATCHED)
+    details = (("rrpo minus grpo as published", shown(superiority(gain(records, "rrpo", "grpo"), 0.0))),)
+    return equivalence(table[..., None], half("SRPO", "GRPO"), details=details)
+
+
+DOSE_ARMS = ("rrpo", "srpo_degraded", "srpo_hit_25", "srpo_hit_50", "srpo_oracle")
+
+
+def dose_levels(records: MethodRecords) -> dict[str, float]:
+    """Measured share of exact hits of the arms that differ in it, ascending; the offset of their misses is 0."""
+    found = {arm: hit_rate(records, arm) for arm in DOSE_ARMS if records.has("reasoning", arm)}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def localization_dose(records: MethodRecords) -> Evidence:
+    """Slope of success on the measured share of exact hits, in points from none to all, each seed a block."""
+    levels = dose_levels(records)
+    x = np.array(list(levels.values()))
+    scores = seed_scores(records, *levels)
+    centred = x - x.mean()
+    slopes = scores @ centred / (centred @ centred)
+    found = of_seeds(slopes, half("SRPO", "RRPO"))
+    oracle = superiority(gain(records, "srpo_oracle", "rrpo"), half("SRPO", "RRPO"))
+    details = [(f"{arm}: exact hits {100 * level:.0f} %", f"success {score:.1f}") for (arm, level), score in
+               zip(levels.items(), scores.mean(axis=0), strict=True)]
+    details.append(("srpo_oracle minus rrpo", shown(oracle)))
+    details.append(("Page's trend over these levels", f"p = {stats.page_trend_test(scores).pvalue:.4f}"))
+    for arm, label in (("srpo_early", "three steps too early"), ("srpo_late", "three steps too late")):
+        if records.has("reasoning", arm):
+            offset = superiority(gain(records, arm, SRPO), 0.0)
+            details.append((f"{arm}, misses {label}, minus {SRPO}", shown(offset)))
+    against = found.high <= 0 or oracle.against
+    return replace(found, against=against and not found.in_favour, details=tuple(details))
+
+
+def position_control(records: MethodRecords) -> Evidence:
+    """SRPO with the oracle minus random resets at its positions; refuted when these do as well, within the margin."""
+    table = gain(records, "srpo_oracle", "position_control")
+    margin = half("SRPO", "RRPO")
+    found, equal = superiority(table, 0.0), equivalence(table[..., None], margin)
+    details = [
+        (f"90 % interval, for equivalence within {margin:.1f} points", shown(equal)),
+        ("position_control minus rrpo: earliness alone", shown(superiority(gain(records, "position_control", "rrpo"), 0.0))),
+        ("srpo_oracle minus rrpo", shown(superiority(gain(records, "srpo_oracle", "rrpo"), 0.0))),
+    ]
+    for arm in ("srpo_oracle", "position_control", "rrpo"):
+        details.append((f"mean h*/H of {arm}", f"{resets(records, arm)['position'].mean():.2f}"))
+    if records.has("reasoning", "restart"):
+        details.append(("restart minus rrpo", shown(superiority(gain(records, "restart", "rrpo"), 0.0))))
+    return replace(found, against=not found.in_favour and equal.high < margin, details=tuple(details))
+
+
+def split_mixture(records: MethodRecords) -> Evidence:
+    """1x4 minus 1x8, with the trend over the three splits as test."""
+    gaps = [published_split(model, 0) - published_split(model, 2) for model in MODELS]
+    found = superiority(gain(records, SPLITS[0], SPLITS[2]), float(np.mean(gaps)) / 2)
+    scores = seed_scores(records, *SPLITS)
+    spread = stats.levene(*scores.T, center="median")
+    details = [
+        (f"{arm}: success, standard deviation over seeds", f"{own.mean():.1f}, {own.std(ddof=1):.1f}")
+        for arm, own in zip(SPLITS, scores.T, strict=True)
+    ]
+    details.append(("1x4 minus 2x4", shown(superiority(gain(records, SPLITS[0], SPLITS[1]), 0.0))))
+    details.append(("equal spread over seeds (Brown-Forsythe)", f"p = {spread.pvalue:.4f}"))
+    trend = float(stats.page_trend_test(scores[:, ::-1]).pvalue)
+    return replace(found, p_value=trend, details=tuple(details))
+
+
+def published_split(model: str, place: int) -> float:
+    """Mean over ten benchmarks of the split at this place, 1x4, 2x4, 1x8."""
+    return mean_scores(model, ("SRPO", "2x4", "1x8")[place])[0]
+
+
+def _deviation(records: MethodRecords, arm: str) -> float:
+    return float(seed_scores(records, arm)[:, 0].std(ddof=1))
+
+
+def prefix_mask(records: MethodRecords) -> Evidence:
+    """Masked minus unmasked prefix is not below a quarter of a standard deviation over seeds."""
+    margin = MARGIN_IN_DEVIATIONS * _deviation(records, SRPO)
+    found = not_worse(gain(records, SRPO, "unmasked_prefix"), margin)
+    return replace(found, details=((f"margin, {MARGIN_IN_DEVIATIONS:g} SD over seeds", f"{margin:.1f} points"),))
+
+
+def clip_role(records: MethodRecords) -> Evidence:
+    """SRPO without the clip minus SRPO with it, four updates a batch; and the same for GRPO with the same loss."""
+    srpo, grpo = (gain(records, f"{arm}_updates", f"{arm}_clip") for arm in ("srpo", "grpo"))
+    details = (
+        ("no clip minus clip, srpo", shown(superiority(srpo, 0.0))),
+        ("no clip minus clip, grpo with the same loss", shown(superiority(grpo, 0.0))),
+        ("interaction", shown(superiority(srpo - grpo, 0.0))),
+    )
+    return superiority(srpo, 0.0, details)
+
+
+def g1_bias(records: MethodRecords) -> Evidence:
+    """The published base group minus an unbiased one; refuted when they are equal within a quarter of an SD."""
+    margin = MARGIN_IN_DEVIATIONS * _deviation(records, SRPO)
+    found = different(gain(records, SRPO, "independent_base"), margin)
+    return replace(found, details=((f"margin, {MARGIN_IN_DEVIATIONS:g} SD over seeds", f"{margin:.1f} points"),))
+
+
+def format_transfer(records: MethodRecords) -> Evidence:
+    """Out of domain SRPO changes the share of answers in the right form, not the success among them."""
+    parts = {}
+    for panel in ("test", "ood"):
+        own, other = (valid_shares(records, arm, panel) for arm in (SRPO, MATCHED))
+        parts[panel] = [mine - theirs for mine, theirs in zip(own, other, strict=True)]
+    valid, right = parts["ood"]
+    form, given = of_seeds(valid, 0.0), equal_over_seeds(right, FORMAT_MARGIN)
+    gained = of_seeds(right, FORMAT_MARGIN)
+    details = (
+        ("out of domain: answers in the right form", shown(form)),
+        ("out of domain: success among these [95 %]", shown(gained)),
+        ("in domain: answers in the right form", shown(of_seeds(parts["test"][0], 0.0))),
+        ("in domain: success among these", shown(of_seeds(parts["test"][1], 0.0))),
+    )
+    assert form.p_value is not None and given.p_value is not None
+    return replace(
+        gained,
+        p_value=max(form.p_value, given.p_value),
+        in_favour=form.in_favour and given.in_favour,
+        against=gained.low > 0,
+        minimum_detectable_effect=given.minimum_detectable_effect,
+        seeds_needed=None,
+        details=details,
+    )
+
+
+# ---- resets
+
+
+def clean_prefix(records: MethodRecords) -> Evidence:
+    """Odds ratio of a solved group of suffixes, clean against erroneous prefixes, over arms that reset at both."""
+    arms = [arm for arm in ("rrpo", "position_control", SRPO) if arm in reset_arms(records)]
+    rows = resets(records, *arms)
+    raw = of_seeds(log_odds_of_clean(rows, by_position=False), 0.0)
+    adjusted = of_seeds(log_odds_of_clean(rows, by_position=True), 0.0)
+    told = as_ratio(adjusted, "odds ratio")
+    table = [[int((rows["clean"] == clean).mul(rows["solved"] == solved).sum()) for solved in (True, False)]
+             for clean in (True, False)]
+    earliness = raw.in_favour and told.low <= 1 and told.high < ODDS_MARGIN
+    details = (
+        ("clean prefixes: groups solved", f"{table[0][0]} of {sum(table[0])}"),
+        ("erroneous prefixes: groups solved", f"{table[1][0]} of {sum(table[1])}"),
+        ("odds ratio at equal length and equal step (Mantel-Haenszel)", shown(told, 2)),
+        ("explained by earliness", "yes" if earliness else "no"),
+        ("Fisher's exact test of all resets together", f"p = {stats.fisher_exact(table, 'greater').pvalue:.4g}"),
+    )
+    found = as_ratio(raw, "odds ratio")
+    return replace(found, against=found.high < ODDS_MARGIN, details=details)
+
+
+def self_correction_rise(records: MethodRecords) -> Evidence:
+    """Correlation of the suffixes' success with the step, and fall of the share of suffix groups without signal."""
+    success, silent = (records.log("reasoning", SRPO, f"suffix/{name}") for name in ("success", "zero_std"))
+    rise = of_seeds(_over_steps(success, correlation=True), 0.0, "Pearson r")
+    fall = of_seeds(-100 * _over_steps(silent, correlation=False), 0.0)
+    base = records.log("reasoning", SRPO, "base/success")
+    parallel = of_seeds(_over_steps(success, False) - _over_steps(base, False), 0.0)
+    edge = max(1, success.shape[1] // 10)
+    details = (
+        ("r of suffix success with the step", shown(rise, 2)),
+        ("fall of the share of suffix groups without signal, points over the training", shown(fall)),
+        ("r of the base group's success with the step", shown(of_seeds(_over_steps(base, True), 0.0, "r"), 2)),
+        ("rise of suffixes minus rise of the base group, points", shown(replace(parallel, effect=100 * parallel.effect,
+         low=100 * parallel.low, high=100 * parallel.high))),
+        ("suffix success, first and last tenth", f"{100 * np.nanmean(success[:, :edge]):.1f} %, "
+         f"{100 * np.nanmean(success[:, -edge:]):.1f} %"),
+    )
+    against = rise.high <= 0 or fall.high <= 0
+    parts = [replace(part, against=against and part.high <= 0) for part in (rise, fall)]
+    return replace(all_must_hold(parts), details=details)
+
+
+def _over_steps(values: np.ndarray, correlation: bool) -> np.ndarray:
+    """Correlation with the step, or the fitted rise over the whole training, for each seed; steps without a reset are
+    left out."""
+    found = []
+    for row in values:
+        known = np.isfinite(row)
+        place = np.linspace(0, 1, len(row))[known]
+        own = row[known]
+        if known.sum() < 3 or np.ptp(own) == 0:
+            found.append(0.0)
+            continue
+        found.append(float(np.corrcoef(place, own)[0, 1] if correlation else np.polyfit(place, own, 1)[0]))
+    return np.array(found)
+
+
+def token_signal(records: MethodRecords) -> Evidence:
+    """Ratio of signal per token, suffix over base group, where both have signal."""
+    ratios = np.log(signal_ratios(records, SRPO))
+    found = as_ratio(of_seeds(_seed_means(ratios), 0.0), "times")
+    steps = np.exp(np.nanmedian(ratios, axis=0)) if np.isfinite(ratios).any() else np.array([np.nan])
+    known = steps[np.isfinite(steps)]
+    sign = stats.binomtest(int((known > 1).sum()), len(known), alternative="greater").pvalue if len(known) else 1.0
+    details = [("steps with a median ratio above 1", f"{(known > 1).sum()} of {len(known)}, sign test p = {sign:.4f}")]
+    for part, label in (("advantage", "|A|"), ("inverse_length", "1/T")):
+        own = _seed_means(np.log(signal_ratios(records, SRPO, part)))
+        details.append((f"ratio of {label} alone", shown(as_ratio(of_seeds(own, 0.0), "times"), 2)))
+    return replace(found, details=tuple(details))
+
+
+def _seed_means(values: np.ndarray) -> np.ndarray:
+    """Mean over the steps that have a value, for each seed; 0 where none has."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+
+
+def localization_profile(records: MethodRecords) -> Evidence:
+    """Agreement of the learned localizer with the true first error above that of a guess by position."""
+    found = of_seeds(agreement_above_chance(resets(records, "srpo_learned")), AGREEMENT_MARGIN)
+    details = []
+    for arm in ("srpo_learned", "srpo_entropy", SRPO, "rrpo"):
+        rows = resets(records, arm)
+        above = of_seeds(agreement_above_chance(rows), AGREEMENT_MARGIN)
+        shares = f"exact {100 * rows['exact'].mean():.1f} %, clean {100 * rows['clean'].mean():.1f} %"
+        details.append((f"{arm}: {shares}; above chance", shown(above)))
+    return replace(found, against=found.high < AGREEMENT_MARGIN, details=tuple(details))
+
+
+# ---- theory beside practice
+
+
+def coverage_law(records: MethodRecords) -> Evidence:
+    """Simulated exponents of 1/p minus their exact finite-p prediction, in hundredths."""
+    laws = coverage_laws()
+    differences = np.stack([100 * (law.fitted - law.predicted) for law in laws.values()], axis=-1)
+    table = np.repeat(differences[:, None], 2, axis=1)
+    found = equivalence(table, EXPONENT_MARGIN)
+    details = tuple(
+        (
+            f"exponent of 1/p, {name}",
+            f"{shown(of_seeds(law.fitted, 0.0, 'exponent'), 3).partition(', p')[0]}, finite-p prediction "
+            f"{law.predicted:.3f}",
+        )
+        for name, law in laws.items()
+    )
+    return replace(
+        found,
+        interval_method="paired t, unit: simulated study of the deciding exponent",
+        unit_of_effect="hundredths",
+        questions=0,
+        details=details,
+    )
+
+
+def smallest_success(records: MethodRecords) -> float:
+    """Least mean success of any trained arm on the test tiers; a floor would hide every difference."""
+    arms = {run["arm"] for run in records.runs}
+    return min(float(final_success(records, arm).mean()) for arm in arms)
+
+
+def published_spread() -> float:
+    """Mean over benchmarks and models of SRPO's printed standard deviation, in points; for planning."""
+    return float(np.mean([deviations(model, "SRPO").mean() for model in MODELS]))
+
+
+def median_signal_ratio() -> float:
+    """Median over the eleven printed steps."""
+    return float(np.median([published()[f"signal-ratio.shared-prefix.{step}"] for step in range(1, 12)]))
