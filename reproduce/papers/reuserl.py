@@ -12,9 +12,9 @@ from __future__ import annotations
 from reproduce.papers.reuserl_claims import CLAIMS
 from reproduce.papers.reuserl_figures import draw_figures
 from reproduce.papers.reuserl_identities import IDENTITIES
-from reproduce.papers.reuserl_measures import TRAINING_COLUMNS, further_records, measure_tasks
+from reproduce.papers.reuserl_measures import TRAINING_COLUMNS, further_records, measure_tasks, read_records
 from reproduce.papers.reuserl_power import planned_effects
-from reproduce.papers.reuserl_sections import further_sections, positive_controls
+from reproduce.papers.reuserl_sections import further_sections, positive_controls, scope
 from reproduce.papers.reuserl_settings import DESCRIPTIONS as ARMS
 from reproduce.papers.reuserl_settings import KEY, PROFILES, plan
 
@@ -36,6 +36,8 @@ __all__ = [
     "plan",
     "planned_effects",
     "positive_controls",
+    "read_records",
+    "scope",
 ]
 
 TITLE = "Skill Reuse as Compression in Agentic RL"

@@ -141,8 +141,7 @@ CLAIMS = (
         "reset, {operations.Countdown.multiply-divide.GRPO} to {operations.Countdown.multiply-divide.SegCost-buf} % "
         "MUL/DIV",
         "SegCost minus GRPO: share of successes without a reset, share of operations that multiply or divide; "
-        "one-sided "
-        "exact sign-flips over seeds; both must hold, the larger p",
+        "one-sided exact sign-flips over seeds; both must hold, the larger p",
         f"{ONE_SIDED_LIMIT} for either",
         countdown_op_mix,
         ("operations",),
@@ -151,9 +150,8 @@ CLAIMS = (
         "buffer-tradeoff",
         "Without the buffer SegCost is more direct and less diverse in countdown.",
         "without reset {successes.Countdown.no-reset.SegCost-no-buf} against "
-        "{successes.Countdown.no-reset.SegCost-buf} "
-        "%, MUL/DIV {operations.Countdown.multiply-divide.SegCost-no-buf} against "
-        "{operations.Countdown.multiply-divide.SegCost-buf} %",
+        "{successes.Countdown.no-reset.SegCost-buf} %, MUL/DIV {operations.Countdown.multiply-divide.SegCost-no-buf} "
+        "against {operations.Countdown.multiply-divide.SegCost-buf} %",
         "without buffer minus with: share of successes without a reset (more), share of operations that multiply or "
         "divide (less); one-sided exact sign-flips over seeds; both must hold, the larger p",
         "a sign is reversed and its 95 % interval excludes 0",

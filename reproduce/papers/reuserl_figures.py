@@ -173,8 +173,7 @@ def learning(records: MethodRecords) -> tuple[Canvas, str]:
     drawing = _headline_curves(records, {"reuse/success": "success, % of rollouts"}, 2.3, 100.0)
     return drawing, (
         f"Success of the training rollouts. Mean over {records.seeds} seeds with 95 % t bands over seeds; each curve "
-        f"is "
-        f"averaged over a window of a twenty-fifth of the steps."
+        f"is averaged over a window of a twenty-fifth of the steps."
     )
 
 
@@ -185,8 +184,7 @@ def cost(records: MethodRecords) -> tuple[Canvas, str]:
     return drawing, (
         f"Successes among the training rollouts: length in actions (above) and segmentation cost in phrases (below), "
         f"each arm under its own dictionary of the step: GRPO's is learned for the log only, that of the length "
-        f"penalty "
-        f"holds single symbols. Mean over {records.seeds} seeds with 95 % t bands over seeds."
+        f"penalty holds single symbols. Mean over {records.seeds} seeds with 95 % t bands over seeds."
     )
 
 
@@ -250,8 +248,7 @@ def failures(records: MethodRecords) -> tuple[Canvas, str]:
             drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(kinds))
     return drawing, (
         f"Episodes of the test panel that failed, by kind, as share of all episodes, so that the denominator is the "
-        f"same "
-        f"for every arm; mean over seeds. `burned` cannot be undone. {_sizes(records)}."
+        f"same for every arm; mean over seeds. `burned` cannot be undone. {_sizes(records)}."
     )
 
 
@@ -306,8 +303,7 @@ def actions(records: MethodRecords) -> tuple[Canvas, str]:
                 _share_panel(axes, records, environment, part, "rounds", f"{part}, % of actions")
     return drawing, (
         f"Invalid actions, and actions that their episode had given before word for word, on the test panel. Dots: one "
-        f"a "
-        f"seed; marks: mean with 95 % t interval over seeds. {_sizes(records)}."
+        f"a seed; marks: mean with 95 % t interval over seeds. {_sizes(records)}."
     )
 
 

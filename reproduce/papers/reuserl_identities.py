@@ -184,8 +184,7 @@ IDENTITIES = (
         "proportion.",
         "none",
         "advantages over lambda on random groups of eight successes, to a relative 1e-6, without the term that TRL "
-        "adds "
-        "to the standard deviation",
+        "adds to the standard deviation",
         lambda_cancels,
     ),
     _identity(

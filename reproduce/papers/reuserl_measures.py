@@ -14,8 +14,9 @@ from reproduce.configuration import RunConfig
 from reproduce.environments.cooking import SKILLS as COOKING_SKILLS
 from reproduce.environments.countdown import SKILLS as COUNTDOWN_SKILLS
 from reproduce.environments.household import SKILLS as HOUSEHOLD_SKILLS
-from reproduce.method_records import TASK, MethodRecords
-from reproduce.storage import read_json, write_json
+from reproduce.method_records import TASK, MethodRecords, load_method_records
+from reproduce.papers.reuserl_settings import KEY
+from reproduce.storage import UserError, read_json, write_json
 from theory.segmentation import phrase_counts, segment
 from theory.skill_strings import SkillDictionary
 
@@ -128,6 +129,17 @@ def _phrase_table(dictionary: SkillDictionary, successes: list[tuple[bytes, int]
 
 
 # ---- Reading the records
+
+
+def read_records(folder: Path) -> MethodRecords:
+    """The records in a folder. Raises UserError for those of another paper, or without the skill strings."""
+    records = load_method_records(folder)
+    others = sorted({str(run.get("paper")) for run in records.runs} - {KEY})
+    if others:
+        raise UserError(f"{folder / 'runs.jsonl'}: records of {', '.join(others)}, not of {KEY}")
+    if "strings" not in records.tables:
+        raise UserError(f"{folder / 'strings.parquet'}: no such file; run again with --redo")
+    return records
 
 
 def strings_of(

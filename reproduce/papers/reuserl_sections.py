@@ -24,6 +24,7 @@ from reproduce.papers.reuserl_statistics import (
     shares,
 )
 from reproduce.published import PublishedNumber, load_published
+from reproduce.report_appendix import policy_text
 from reproduce.report_text import NOTHING, Section, effect_text, listed, number, over_seeds, plain, table
 from theory.segmentation import phrase_counts
 
@@ -49,6 +50,23 @@ def further_sections(records: MethodRecords) -> tuple[Section, ...]:
         hacks(records),
         controls(records),
         beside_the_paper(records),
+    )
+
+
+def scope(records: MethodRecords) -> str:
+    """Sizes of the experiment, for the report's first page."""
+    parts = []
+    for environment in environments(records):
+        bed_config = records.experiment[environment]
+        panels, evaluation = bed_config["panels"], bed_config["evaluation"]
+        parts.append(
+            f"{environment}, {len(arms(records, environment)) - 1} trained arms, {panels['test']} test tasks with "
+            f"{evaluation['samples']} episodes each"
+        )
+    policy = policy_text(records.experiment[environments(records)[0]]["policy"], environments(records)[0])
+    return (
+        f"a {policy} policy, trained from scratch, on generated tasks ({'; '.join(parts)}); {records.seeds} seeds, each "
+        f"with its own base in each environment."
     )
 
 
@@ -205,10 +223,8 @@ def training(records: MethodRecords) -> Section:
     body = [
         plain(
             "First and last tenth of the steps, mean over seeds. Fewer distinct successes, less entropy and longer "
-            "runs "
-            "are the side effects to expect of a reward for repeating oneself; a dictionary that stays empty would "
-            "make "
-            "SegCost the length penalty. GRPO's dictionary is learned for the log only."
+            "runs are the side effects to expect of a reward for repeating oneself; a dictionary that stays empty "
+            "would make SegCost the length penalty. GRPO's dictionary is learned for the log only."
         ),
         table(("Environment", "Measure", *names), rows),
     ]
@@ -272,11 +288,10 @@ def hacks(records: MethodRecords) -> Section:
     body = [
         plain(
             f"Two ways to game the cost: to repeat one symbol, and to loop over two. Price: phrases paid for each "
-            f"symbol "
-            f"of the cheapest string of {REPETITIONS} symbols of that kind, under the dictionary a run ended with; a "
-            f"length penalty charges 1, the least possible is 1/L. Reward saved: what such a string in a success "
-            f"saves against a length penalty with the same lambda. Whether policies do so: actions that their episode "
-            f"had given before, as share of actions, and the longest run of one symbol, in all episodes and in "
+            f"symbol of the cheapest string of {REPETITIONS} symbols of that kind, under the dictionary a run ended "
+            f"with; a length penalty charges 1, the least possible is 1/L. Reward saved: what such a string in a "
+            f"success saves against a length penalty with the same lambda. Whether policies do so: actions that their "
+            f"episode had given before, as share of actions, and the longest run of one symbol, in all episodes and in "
             f"successes, on the test panel. Means over seeds. A repetition is cheap only once its phrase pays, that is "
             f"once successes repeat anyway; and a reward of a success that is longer is never larger than without the "
             f"repetition, so that it saves only against the length penalty."

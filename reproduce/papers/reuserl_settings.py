@@ -14,6 +14,8 @@ from reproduce.configuration import (
     SamplingConfig,
     TrainingConfig,
 )
+from reproduce.names import nearest
+from reproduce.storage import UserError
 
 KEY = "reuserl"
 ENVIRONMENTS = ("countdown", "cooking", "household")
@@ -144,7 +146,11 @@ def settings_of(arm: str, config: ReuseConfig) -> ReuseSettings | None:
 
 
 def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
-    """Every run of the experiment: for each seed and environment the base, then the arms trained from it."""
+    """Every run of the experiment: for each seed and environment the base, then the arms trained from it.
+
+    Raises UserError for an arm that does not exist, and for arms without those that they are compared with.
+    """
+    _check_arms(config)
     runs = []
     for seed in range(config.seeds):
         for environment in ENVIRONMENTS:
@@ -168,6 +174,18 @@ def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
                     )
                 )
     return tuple(runs)
+
+
+def _check_arms(config: ReuseConfig) -> None:
+    for environment in ENVIRONMENTS:
+        wanted = getattr(config, f"{environment}_arms")
+        setting = f"--set {environment}_arms={','.join(wanted)}"
+        for arm in wanted:
+            if arm not in ALL_ARMS:
+                raise UserError(f"{setting}: unknown arm {arm!r}; {nearest(arm, ALL_ARMS)}")
+        missing = [arm for arm in HEADLINE_ARMS if wanted and arm not in wanted]
+        if missing:
+            raise UserError(f"{setting}: every comparison needs {', '.join(missing)}")
 
 
 def _bed(rounds: int, panels: PanelSizes, samples: int, epochs: int, positions: int, wide: bool = False) -> BedConfig:
