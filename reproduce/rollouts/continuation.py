@@ -60,6 +60,8 @@ class EpisodeChains(Generic[TaskType]):
 
     def __call__(self, requests: Sequence[Request]) -> list[Chain]:
         """One chain a request. Raises ValueError for a prefix that no episode since `begin` has."""
+        if not requests:
+            return []
         beginnings: list[Beginning] = []
         place_of: dict[tuple[int, tuple[int, ...], int], int] = {}
         beginning_of_episode = []
@@ -73,7 +75,7 @@ class EpisodeChains(Generic[TaskType]):
             self._rounds(beginnings[place], request.steps)
             for place, request in zip(beginning_of_episode, requests, strict=True)
         ]
-        streams = self._streams(requests, max(rounds, default=0))
+        streams = self._streams(requests, max(rounds))
         batch = self.sampler.sample_from(
             self.tasks,
             beginnings,

@@ -21,6 +21,7 @@ _PER_ROW = (
     "lines_left",
 )
 UNLIMITED = np.iinfo(np.int64).max
+"""Lines of an action without a limit."""
 _PER_TOKEN = ("tokens", "from_policy", "log_probabilities", "entropies")
 
 

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
-from reproduce.rollouts.rows import HistoryRows
+from reproduce.rollouts.rows import UNLIMITED, HistoryRows
 from reproduce.rollouts.streams import STREAM_LENGTH as STREAM_LENGTH
 from reproduce.rollouts.streams import UniformStreams, stream_length
 from reproduce.rollouts.text import EpisodeText
@@ -313,7 +313,7 @@ class EpisodeSampler(Generic[TaskType]):
         for place, (text, closed) in enumerate(followers, start=first):
             message = (self._closing_message(int(waiting.task[place])) or []) if closed else []
             waiting.write_environment(place, [*self.text.encode(text), *message, self.text.turn])
-            waiting.closed[place] = closed
+            waiting.closed[place], waiting.lines_left[place] = closed, UNLIMITED
             waiting.rounds[place] += 1
 
     def _closing_message(self, task: int) -> list[int] | None:

@@ -140,7 +140,7 @@ class History:
     actions: tuple[str, ...]
     chance: float
     lines: float
-    """How many lines may still end."""
+    """How many lines may still end in it."""
 
 
 def law_of_continuations(
@@ -166,7 +166,7 @@ def law_of_continuations(
             law[ids] = law.get(ids, 0.0) + chance
             return []
         ids = (*ids, *tokenizer(answer.text, add_special_tokens=False).input_ids, turn)
-        return [History(ids, len(ids), (*one.actions, action), chance, lines)]
+        return [History(ids, len(ids), (*one.actions, action), chance, np.inf)]
 
     ids = tuple(given.token_ids[: beginning.length].tolist())
     starts = [place for place, own in enumerate(given.from_policy) if own and not given.from_policy[place - 1]]
@@ -188,7 +188,15 @@ def law_of_continuations(
 
 @pytest.mark.parametrize(
     ("turns", "longest", "cut", "lines"),
-    [(1, 5, 2, None), (1, 5, 1, 1), (1, 5, 0, 2), (2, 2, "second", None), (3, 2, "second", None), (2, 3, 1, None)],
+    [
+        (1, 5, 2, None),
+        (1, 5, 1, 1),
+        (1, 5, 0, 2),
+        (2, 2, "second", None),
+        (3, 2, "second", None),
+        (2, 3, 1, None),
+        (2, 3, 1, 1),
+    ],
 )
 def test_continuations_have_the_law_of_the_policy(turns: int, longest: int, cut: int | str, lines: int | None) -> None:
     environment, count = Echo(turns), 6000

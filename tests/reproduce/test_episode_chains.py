@@ -167,6 +167,14 @@ def test_equal_episodes_are_chains_of_their_own_and_calls_draw_anew() -> None:
     assert [chain.token_ids for chain in chains(requests)] == [chain.token_ids for chain in first]
     alone = chains_of()(requests[11:12])
     assert alone[0].token_ids == first[11].token_ids
+    assert chains([]) == []
+
+
+def test_prompts_and_draws_may_have_any_number() -> None:
+    chains = chains_of()
+    prompt = tuple(chains.sampler.prompt_ids(CHAINS[0]))
+    found = chains([Request(10**9, draw, prompt, (), 60) for draw in (3, 10**9, 3)])
+    assert found[0].token_ids == found[2].token_ids != found[1].token_ids
 
 
 def test_the_oracle_and_resampling_work_on_the_chains() -> None:
