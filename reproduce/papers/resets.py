@@ -32,6 +32,8 @@ from reproduce.papers.resets_measures import CATEGORIES, CHAINS, ENVIRONMENT, ga
 from reproduce.papers.resets_power import planned_effects
 from reproduce.papers.resets_sections import further_sections
 from reproduce.papers.resets_settings import ARMS, LAPTOP, SETTINGS
+from reproduce.record_checks import read_method_records
+from reproduce.report_appendix import policy_text
 from reproduce.storage import read_parquet
 
 __all__ = [
@@ -52,6 +54,8 @@ __all__ = [
     "plan",
     "planned_effects",
     "positive_controls",
+    "read_records",
+    "scope",
 ]
 
 KEY = "resets"
@@ -65,28 +69,29 @@ SUMMARY = (
 )
 DEVIATIONS = (
     "The policy is a small decoder trained from scratch on generated chains of arithmetic modulo ten, not "
-    "Qwen2.5-14B-Instruct or OLMo-3-7B-Instruct on olympiad problems and code; verdicts are about the mechanism at this "
-    "size.",
+    "Qwen2.5-14B-Instruct or OLMo-3-7B-Instruct on olympiad problems and code; verdicts are about the mechanism at "
+    "this size.",
     "No arm asks the policy for its first error: word-level policies of this size cannot read such a prompt. The "
     "environment's oracle stands in, exact or degraded; `methods.localizers.AskedPolicy` is the paper's localizer, for "
     "models that can.",
     "The degraded oracle has the paper's share of exact hits (15 %) and mean offset (0, misses up to four steps either "
     "way). Chains have 5 to 8 steps here and about 17 in the paper, so that chance alone hits more often: the measured "
     "shares are in the report, and the dose-response uses these.",
-    "The coverage law is judged against the exact finite-p prediction. The registered rule, an interval that excludes an "
-    "exponent of 2, would refute the law where it holds exactly: at tau/R = .25 and p = 1/2 to 1/16 the exact exponent "
-    "is 1.89 (reports/LOG.md).",
+    "The coverage law is judged against the exact finite-p prediction. The registered rule, an interval that excludes "
+    "an exponent of 2, would refute the law where it holds exactly: at tau/R = .25 and p = 1/2 to 1/16 the exact "
+    "exponent is 1.89 (reports/LOG.md).",
     "One optimiser step a batch in every arm but those of the clip's role, which take the paper's four; with one step "
     "the ratio is 1 and the clip cannot act, in GRPO as published neither.",
     "Success is the mean over sampled episodes at the training temperature, not over one greedy sample.",
     "Learning curves are of independent fresh chains on training prompts. The published curves are of the training "
     "problems too; the published base group would overstate success.",
     "Margins are half of what the paper's Table 3 shows as means over ten benchmarks and both models, fixed before any "
-    "run: `rrpo-like-grpo` is registered with half of the SRPO−GRPO effect, which would be a margin chosen by the data.",
+    "run: `rrpo-like-grpo` is registered with half of the SRPO−GRPO effect, which would be a margin chosen by the "
+    "data.",
     "`clean-prefix` is tested seed by seed; position is adjusted for by strata of equal chain length and equal step "
     "(Mantel-Haenszel) instead of by a logistic model with a random effect of the prompt.",
-    "Chains of at most 20 steps, those of the prefix counted, as published; chains here are shorter by half, so the cap "
-    "does not bind and a suffix allowance of its own would change nothing.",
+    "Chains of at most 20 steps, those of the prefix counted, as published; chains here are shorter by half, so the "
+    "cap does not bind and a suffix allowance of its own would change nothing.",
     "Seeds set sampling, order of tasks and initial weights; each seed has its own base.",
 )
 
@@ -186,7 +191,7 @@ def plan(config: ResetsConfig) -> tuple[RunConfig, ...]:
 
 def measure_tasks(config: RunConfig, episodes: pd.DataFrame) -> None:
     """No sums of tasks beside the common ones."""
-    return None
+    return
 
 
 def further_records(config: RunConfig, folder: Path, episodes: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -200,4 +205,20 @@ def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...
     return tuple(
         (f"{arm} minus base", superiority(gain(records, arm, "base"), smallest_effect=0.0))
         for arm in trained_arms(records)
+    )
+
+
+def read_records(folder: Path) -> MethodRecords:
+    """The records in a folder, checked. Raises UserError naming file and lack."""
+    return read_method_records(folder, KEY)
+
+
+def scope(records: MethodRecords) -> str:
+    """Sizes of the experiment, for the report's first page."""
+    bed = records.experiment[ENVIRONMENT]
+    return (
+        f"a {policy_text(bed['policy'], ENVIRONMENT)} policy, trained from scratch, on generated chains of arithmetic; "
+        f"{records.seeds} seeds, each with its own base; {len(CATEGORIES)} tiers with {bed['panels']['test']} test "
+        f"tasks each, {bed['evaluation']['samples']} episodes for each policy and task; {len(trained_arms(records))} "
+        "trained arms."
     )

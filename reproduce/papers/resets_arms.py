@@ -101,7 +101,11 @@ class RecordedRollouts:
         prompts = {task.identifier: setting.sampler.prompt_ids(task) for task in setting.tasks}
         self.block = buffer.split.size if rule else 1
         self.rollouts = ResetRollouts(
-            self._sample, self._recorded(rule) if rule else None, prompts.__getitem__, buffer, setting.config.seed,
+            self._sample,
+            self._recorded(rule) if rule else None,
+            prompts.__getitem__,
+            buffer,
+            setting.config.seed,
             self.oracle.truth,
         )
 

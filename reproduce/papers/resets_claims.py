@@ -57,7 +57,8 @@ CLAIMS = (
         "Localized resets beat random resets at equal trained rollouts.",
         _means("SRPO", "RRPO"),
         f"success of srpo_degraded minus rrpo; {OVER_SEEDS}",
-        f"the 95 % interval includes 0 or less and ends below {half('SRPO', 'RRPO'):.1f} points, half the published gain",
+        f"the 95 % interval includes 0 or less and ends below {half('SRPO', 'RRPO'):.1f} points, half the published "
+        "gain",
         tests.srpo_vs_rrpo,
         "contrasts",
         read=TABLE_3,
@@ -99,8 +100,8 @@ CLAIMS = (
         "localization-dose",
         "The gain rises with the quality of localization.",
         "argued, not measured",
-        "slope of success on the measured share of exact hits over rrpo, degraded oracles and oracle, the misses' offset "
-        f"being 0; {OVER_SEEDS}; Page's trend beside it",
+        "slope of success on the measured share of exact hits over rrpo, degraded oracles and oracle, the misses' "
+        f"offset being 0; {OVER_SEEDS}; Page's trend beside it",
         f"the 95 % interval of the slope ends at or below 0, or that of srpo_oracle minus rrpo includes 0 or less and "
         f"ends below {half('SRPO', 'RRPO'):.1f} points",
         tests.localization_dose,
@@ -113,8 +114,8 @@ CLAIMS = (
         "no control in paper or code",
         f"success of srpo_oracle minus position_control; {OVER_SEEDS}; equivalence within "
         f"{half('SRPO', 'RRPO'):.1f} points beside it",
-        f"the 95 % interval is not above 0 and the 90 % interval ends below {half('SRPO', 'RRPO'):.1f} points: resets at "
-        "the same positions, drawn blindly, do as well",
+        f"the 95 % interval is not above 0 and the 90 % interval ends below {half('SRPO', 'RRPO'):.1f} points: resets "
+        "at the same positions, drawn blindly, do as well",
         tests.position_control,
         "contrasts",
         "positions",
@@ -193,10 +194,10 @@ CLAIMS = (
     _claim(
         "self-correction-rise",
         "Suffixes succeed more often as training goes on, and fewer suffix groups lack signal.",
-        "r = {suffix-pass-rate.correlation} with the step; {suffix-pass-rate.first} to {suffix-pass-rate.last} % right; "
-        "groups of one outcome {same-outcome.shared-prefix.first} to {same-outcome.shared-prefix.last} %",
-        f"Pearson r of suffix success with the step, and fall of the share without signal, srpo_degraded; {OVER_SEEDS}, "
-        "the larger p; the base group's rise beside it",
+        "r = {suffix-pass-rate.correlation} with the step; {suffix-pass-rate.first} to {suffix-pass-rate.last} % "
+        "right; groups of one outcome {same-outcome.shared-prefix.first} to {same-outcome.shared-prefix.last} %",
+        "Pearson r of suffix success with the step, and fall of the share without signal, srpo_degraded; "
+        f"{OVER_SEEDS}, the larger p; the base group's rise beside it",
         "the 95 % interval of r, or of the fall, ends at or below 0",
         tests.self_correction_rise,
         "self_correction",
@@ -217,8 +218,8 @@ CLAIMS = (
         "format-transfer",
         "Gains out of domain are gains in answering at all (ours).",
         "the gain over GRPO is 5.6 and 3.3 points over ten benchmarks, 0.5 and -1.8 on the one of training",
-        "srpo_degraded minus grpo_reset_loss out of domain: share of episodes with an answer, one-sided exact sign-flip "
-        f"over seeds; success among these, TOST within {FORMAT_MARGIN:g} points; the larger p",
+        "srpo_degraded minus grpo_reset_loss out of domain: share of episodes with an answer, one-sided exact "
+        f"sign-flip over seeds; success among these, TOST within {FORMAT_MARGIN:g} points; the larger p",
         "the 95 % interval of the gain in success among answers lies above 0",
         tests.format_transfer,
         read=TABLE_3,
@@ -229,8 +230,8 @@ CLAIMS = (
         "The localizer finds errors rather than early places.",
         "exact in {deviation.raw.localizations.0} of {localizations.graded} graded resets; mean position "
         "{position-summary.SRPO.mean} of the chain, random {position-summary.RRPO.mean}",
-        "agreement of srpo_learned with the true first error minus that of the same choices dealt among chains of equal "
-        f"length; {OVER_SEEDS}",
+        "agreement of srpo_learned with the true first error minus that of the same choices dealt among chains of "
+        f"equal length; {OVER_SEEDS}",
         f"the 95 % interval ends below {AGREEMENT_MARGIN:g} points",
         tests.localization_profile,
         "localization",

@@ -1,8 +1,8 @@
 """The coverage law on chains with k of sixteen decisive steps, simulated anew whenever the report is made.
 
 Samples to a 5 % failure and gain of one step, random resets over resets by the credit oracle, as functions of the
-coverage p. The reference is the exact finite-p prediction: at tau/R = .25 the uncentred exponent over p = 1/2 .. 1/16 is
-1.89, which a small interval excludes from 2 although the theorem holds (reports/LOG.md).
+coverage p. The reference is the exact finite-p prediction: at tau/R = .25 the uncentred exponent over p = 1/2 to 1/16
+is 1.89, which a small interval excludes from 2 although the theorem holds (reports/LOG.md).
 """
 
 from __future__ import annotations

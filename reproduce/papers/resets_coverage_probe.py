@@ -26,8 +26,8 @@ PROBE = "probe"
 
 
 def write_probe(setting: Setting, method: ResetSettings, folder: Path) -> None:
-    """Probe the base with `method.probe_tasks` chains of each coverage and write `probe.parquet`, one row a coverage and
-    rule: groups of suffixes, those with signal, suffixes right."""
+    """Probe the base with `method.probe_tasks` chains of each coverage and write `probe.parquet`, one row a coverage
+    and rule: groups of suffixes, those with signal, suffixes right."""
     tasks = build_panels(method.probe_tasks, 0, 0, tiers=(), ood_tiers=(), decisive=DECISIVE)["train"].tasks
     chains: EpisodeChains[ReasoningTask] = EpisodeChains(setting.sampler, tasks, NEWLINE)
     chains.begin(f"{setting.name} probe")

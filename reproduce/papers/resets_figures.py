@@ -96,7 +96,9 @@ def contrasts(records: MethodRecords) -> tuple[Canvas, str]:
             table = gain(records, arm, MATCHED)
             found = crossed_t_interval(table)
             colour = str(LOOKS[arm][1]["color"]) if arm in LOOKS else QUIET
-            axes.plot(table.mean(axis=1), np.full(len(table), place - 0.18), "o", color=QUIET, alpha=0.5, markersize=2.5)
+            axes.plot(
+                table.mean(axis=1), np.full(len(table), place - 0.18), "o", color=QUIET, alpha=0.5, markersize=2.5
+            )
             axes.plot([float(found.low), float(found.high)], [place, place], color=colour, linewidth=1.8)
             axes.plot(float(found.estimate), place, "s", color=colour, markersize=5)
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -106,8 +108,8 @@ def contrasts(records: MethodRecords) -> tuple[Canvas, str]:
         axes.set_ylabel("arm")
         axes.set_xlabel("success minus that of GRPO with the same loss, points")
     return drawing, (
-        "Success on the test tiers, each arm minus GRPO with the reset arms' loss. Squares: mean with 95 % interval over "
-        f"seeds and tasks; dots: one a seed. {_sizes(records)}."
+        "Success on the test tiers, each arm minus GRPO with the reset arms' loss. Squares: mean with 95 % interval "
+        f"over seeds and tasks; dots: one a seed. {_sizes(records)}."
     )
 
 
@@ -128,8 +130,8 @@ def learning_curves(records: MethodRecords) -> tuple[Canvas, str]:
         panels[0].set_ylabel("success, share of chains")
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return drawing, (
-        "Success of independent fresh chains on training prompts, mean over the last tenth of the steps, against what was "
-        "spent. Chains drawn hold seeds, chains thrown away and suffixes; tokens are those the policy sampled, "
+        "Success of independent fresh chains on training prompts, mean over the last tenth of the steps, against what "
+        "was spent. Chains drawn hold seeds, chains thrown away and suffixes; tokens are those the policy sampled, "
         f"localization included and prefixes not. Bands: 95 % t intervals over {records.seeds} seeds."
     )
 
@@ -156,8 +158,8 @@ def dose(records: MethodRecords) -> tuple[Canvas, str]:
         axes.set_ylabel("success on test tiers, %")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawing, (
-        "Success against the measured share of exact hits; the misses' mean offset is 0. Squares: mean with 95 % interval "
-        f"over seeds and tasks; lines: one a seed. {_sizes(records)}."
+        "Success against the measured share of exact hits; the misses' mean offset is 0. Squares: mean with 95 % "
+        f"interval over seeds and tasks; lines: one a seed. {_sizes(records)}."
     )
 
 
@@ -184,8 +186,8 @@ def positions(records: MethodRecords) -> tuple[Canvas, str]:
             axes.grid(axis="x", visible=False)
         panels[0].set_ylabel("resets, %")
     return drawing, (
-        "Reset positions h*/H over the whole training, in tenths of the chain. Bars: mean over seeds; lines: least to most "
-        f"of {records.seeds} seeds."
+        "Reset positions h*/H over the whole training, in tenths of the chain. Bars: mean over seeds; lines: least to "
+        f"most of {records.seeds} seeds."
     )
 
 
@@ -212,11 +214,20 @@ def localization(records: MethodRecords) -> tuple[Canvas, str]:
             low, high = wilson_interval(asked["corrected"].to_numpy(), asked["attempts"].to_numpy())
             rate = (asked["corrected"] / asked["attempts"]).to_numpy()
             where = asked.index.to_numpy() + (place - (len(arms) - 1) / 2) * width
-            right.errorbar(where, 100 * rate, 100 * np.maximum([rate - low, high - rate], 0), fmt="o",
-                           color=look["color"], elinewidth=1.2)
+            right.errorbar(
+                where,
+                100 * rate,
+                100 * np.maximum([rate - low, high - rate], 0),
+                fmt="o",
+                color=look["color"],
+                elinewidth=1.2,
+            )
         ticks = range(-MOST_DEVIATION, MOST_DEVIATION + 1)
-        names = [f"≤ −{MOST_DEVIATION}", *(f"{tick:+d}".replace("-", "−").replace("+0", "0") for tick in
-                                           range(1 - MOST_DEVIATION, MOST_DEVIATION)), f"≥ +{MOST_DEVIATION}"]
+        names = [
+            f"≤ −{MOST_DEVIATION}",
+            *(f"{tick:+d}".replace("-", "−").replace("+0", "0") for tick in range(1 - MOST_DEVIATION, MOST_DEVIATION)),
+            f"≥ +{MOST_DEVIATION}",
+        ]
         for axes, label in ((left, "resets, %"), (right, "suffixes right, %")):
             axes.set_xticks(list(ticks), names)
             axes.set_xlabel("step of the reset minus true first error")
@@ -224,9 +235,9 @@ def localization(records: MethodRecords) -> tuple[Canvas, str]:
             axes.grid(axis="x", visible=False)
         drawing.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return drawing, (
-        "Left: deviation of the reset from the true first error, steps. Right: share of suffixes that are right, with 95 % "
-        f"Wilson intervals over suffixes, all {records.seeds} seeds and the whole training together. A reset at or "
-        "before the error (0 and below) keeps a clean prefix."
+        "Left: deviation of the reset from the true first error, steps. Right: share of suffixes that are right, with "
+        f"95 % Wilson intervals over suffixes, all {records.seeds} seeds and the whole training together. A reset at "
+        "or before the error (0 and below) keeps a clean prefix."
     )
 
 
@@ -251,8 +262,8 @@ def signal(records: MethodRecords) -> tuple[Canvas, str]:
         panels[0].set_ylabel("suffix over base group")
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return drawing, (
-        "Signal per token of the suffix group over that of the base group, on prompts on which both have signal, and its "
-        f"two factors; mean of the logarithm over the last tenth of the steps. Bands: 95 % t intervals over "
+        "Signal per token of the suffix group over that of the base group, on prompts on which both have signal, and "
+        f"its two factors; mean of the logarithm over the last tenth of the steps. Bands: 95 % t intervals over "
         f"{records.seeds} seeds."
     )
 
@@ -276,8 +287,8 @@ def self_correction(records: MethodRecords) -> tuple[Canvas, str]:
             axes.set_ylim(-0.02, 1.02)
         panels[1].legend(loc="best")
     return drawing, (
-        "SRPO with the degraded oracle: share of chains that are right, and of groups whose four outcomes are equal, by "
-        f"group; mean over the last tenth of the steps. Bands: 95 % t intervals over {records.seeds} seeds."
+        "SRPO with the degraded oracle: share of chains that are right, and of groups whose four outcomes are equal, "
+        f"by group; mean over the last tenth of the steps. Bands: 95 % t intervals over {records.seeds} seeds."
     )
 
 
@@ -291,7 +302,9 @@ def coverage(records: MethodRecords) -> tuple[Canvas, str]:
             found = [mean_interval(np.log(column)) for column in law.ratios.T]
             middle = np.exp([one.mean for one in found])
             reach = [middle - np.exp([one.low for one in found]), np.exp([one.high for one in found]) - middle]
-            left.errorbar(1 / COVERAGE, middle, np.maximum(reach, 0), fmt=mark, color=colour, label=name, elinewidth=1.2)
+            left.errorbar(
+                1 / COVERAGE, middle, np.maximum(reach, 0), fmt=mark, color=colour, label=name, elinewidth=1.2
+            )
             left.plot(1 / COVERAGE, law.exact, color=colour, linewidth=0.9)
         left.plot(1 / COVERAGE, 1 / COVERAGE**2, color=QUIET, linestyle=":", linewidth=0.9, label="1/p²")
         left.set_title("theorem: one action, then the policy")
@@ -313,8 +326,8 @@ def coverage(records: MethodRecords) -> tuple[Canvas, str]:
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.set_xlabel("1/p = steps over decisive steps")
     return drawing, (
-        "Left: marks are simulated ratios with 95 % intervals over 20 studies, lines the exact finite-p prediction. Right: "
-        "share of suffix groups with signal after a reset at the true first error over that after a reset at a random "
-        f"step, the base's failed chains with k of 16 decisive steps; 95 % t intervals of logarithms over {records.seeds} "
-        "seeds."
+        "Left: marks are simulated ratios with 95 % intervals over 20 studies, lines the exact finite-p prediction. "
+        "Right: share of suffix groups with signal after a reset at the true first error over that after a reset at a "
+        "random step, the base's failed chains with k of 16 decisive steps; 95 % t intervals of logarithms over "
+        f"{records.seeds} seeds."
     )

@@ -56,8 +56,9 @@ def proposition_ten() -> Check:
         ("exponent of 1/p in samples to 5 % failure", f"{coverage_exponent(COVERAGES, ratios).mean:.2f}"),
         (
             "stated window of n, lower and upper end",
-            "; ".join(f"p = {p:g}: {low:,.0f} to {high:,.0f}{' (empty)' * (low > high)}"
-                      for p, (low, high) in windows.items()),
+            "; ".join(
+                f"p = {p:g}: {low:,.0f} to {high:,.0f}{' (empty)' * (low > high)}" for p, (low, high) in windows.items()
+            ),
         ),
     )
     return Check(cases, int(failures), details)
@@ -233,11 +234,12 @@ READ = "paper {} (read directly)"
 IDENTITIES = (
     Identity(
         "resets.prop10",
-        "The two-state construction fails with probability at least .18 for n up to sigma²/(4 E[A]²) under random resets.",
+        "The two-state construction fails with probability at least .18 for n up to sigma²/(4 E[A]²) under random "
+        "resets.",
         "Proposition 10",
         READ.format("A.3"),
-        "|Y| = 4, R = 1, tau = .25, p = .5 to .05: 20,000 simulated estimates a cell within 4 Monte Carlo standard errors "
-        "of the exact probability, with and without oracle; the bound on a grid of n; the centred closed form",
+        "|Y| = 4, R = 1, tau = .25, p = .5 to .05: 20,000 simulated estimates a cell within 4 Monte Carlo standard "
+        "errors of the exact probability, with and without oracle; the bound on a grid of n; the centred closed form",
         proposition_ten,
     ),
     Identity(
@@ -253,7 +255,8 @@ IDENTITIES = (
         "A masked prefix gives the same update as a prefix that stands in the prompt.",
         "stated in words",
         READ.format("§4.3"),
-        f"one step of the trainer on a tiny random policy in double precision; gradients differ by at most {TOLERANCE:g}",
+        "one step of the trainer on a tiny random policy in double precision; gradients differ by at most "
+        f"{TOLERANCE:g}",
         prefix_encoding,
     ),
     Identity(

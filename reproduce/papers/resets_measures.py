@@ -177,9 +177,7 @@ def agreement_above_chance(rows: pd.DataFrame) -> np.ndarray:
         expected = 0.0
         for (_, steps), part in own.groupby(["category", "steps"]):
             places = np.arange(1, steps + 1)
-            chosen, truth = (
-                (part[name].to_numpy()[:, None] == places).sum(axis=0) for name in ("chosen", "truth")
-            )
+            chosen, truth = ((part[name].to_numpy()[:, None] == places).sum(axis=0) for name in ("chosen", "truth"))
             expected += float(chosen @ truth) / len(part)
         values.append(100 * (own["exact"].sum() - expected) / len(own))
     return np.array(values)

@@ -1,7 +1,7 @@
 """What each claim on RRPO and SRPO examines in the records: statistic, test and rule of refutation.
 
-Success is in points, on the test tiers, unless said otherwise; arms are compared seed by seed on the same tasks. Margins
-and smallest effects are those of the paper's own tables, halved, and were fixed before any run.
+Success is in points, on the test tiers, unless said otherwise; arms are compared seed by seed on the same tasks.
+Margins and smallest effects are those of the paper's own tables, halved, and were fixed before any run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reproduce.audit.resets_scores import MODELS, deviations, mean_scores, publi
 from reproduce.claims import Evidence
 from reproduce.evidence import all_must_hold, equivalence, superiority
 from reproduce.method_records import MethodRecords
-from reproduce.papers.resets_coverage import coverage_laws
+from reproduce.papers.resets_coverage import COVERAGE, coverage_laws
 from reproduce.papers.resets_evidence import as_ratio, different, equal_over_seeds, not_worse, of_seeds, shown
 from reproduce.papers.resets_measures import (
     MATCHED,
@@ -28,6 +28,7 @@ from reproduce.papers.resets_measures import (
     gain,
     hit_rate,
     log_odds_of_clean,
+    probe_ratios,
     reset_arms,
     resets,
     seconds_of_training,
@@ -35,6 +36,7 @@ from reproduce.papers.resets_measures import (
     signal_ratios,
     valid_shares,
 )
+from theory.decisive_chain import coverage_exponent
 
 ODDS_MARGIN = 1.3
 """Odds ratio below which a clean prefix is of no use (section 7)."""
@@ -142,8 +144,10 @@ def localization_dose(records: MethodRecords) -> Evidence:
     slopes = scores @ centred / (centred @ centred)
     found = of_seeds(slopes, half("SRPO", "RRPO"))
     oracle = superiority(gain(records, "srpo_oracle", "rrpo"), half("SRPO", "RRPO"))
-    details = [(f"{arm}: exact hits {100 * level:.0f} %", f"success {score:.1f}") for (arm, level), score in
-               zip(levels.items(), scores.mean(axis=0), strict=True)]
+    details = [
+        (f"{arm}: exact hits {100 * level:.0f} %", f"success {score:.1f}")
+        for (arm, level), score in zip(levels.items(), scores.mean(axis=0), strict=True)
+    ]
     details.append(("srpo_oracle minus rrpo", shown(oracle)))
     details.append(("Page's trend over these levels", f"p = {stats.page_trend_test(scores).pvalue:.4f}"))
     for arm, label in (("srpo_early", "three steps too early"), ("srpo_late", "three steps too late")):
@@ -161,7 +165,10 @@ def position_control(records: MethodRecords) -> Evidence:
     found, equal = superiority(table, 0.0), equivalence(table[..., None], margin)
     details = [
         (f"90 % interval, for equivalence within {margin:.1f} points", shown(equal)),
-        ("position_control minus rrpo: earliness alone", shown(superiority(gain(records, "position_control", "rrpo"), 0.0))),
+        (
+            "position_control minus rrpo: earliness alone",
+            shown(superiority(gain(records, "position_control", "rrpo"), 0.0)),
+        ),
         ("srpo_oracle minus rrpo", shown(superiority(gain(records, "srpo_oracle", "rrpo"), 0.0))),
     ]
     for arm in ("srpo_oracle", "position_control", "rrpo"):
@@ -258,8 +265,10 @@ def clean_prefix(records: MethodRecords) -> Evidence:
     raw = of_seeds(log_odds_of_clean(rows, by_position=False), 0.0)
     adjusted = of_seeds(log_odds_of_clean(rows, by_position=True), 0.0)
     told = as_ratio(adjusted, "odds ratio")
-    table = [[int((rows["clean"] == clean).mul(rows["solved"] == solved).sum()) for solved in (True, False)]
-             for clean in (True, False)]
+    table = [
+        [int((rows["clean"] == clean).mul(rows["solved"] == solved).sum()) for solved in (True, False)]
+        for clean in (True, False)
+    ]
     earliness = raw.in_favour and told.low <= 1 and told.high < ODDS_MARGIN
     details = (
         ("clean prefixes: groups solved", f"{table[0][0]} of {sum(table[0])}"),
@@ -284,10 +293,14 @@ def self_correction_rise(records: MethodRecords) -> Evidence:
         ("r of suffix success with the step", shown(rise, 2)),
         ("fall of the share of suffix groups without signal, points over the training", shown(fall)),
         ("r of the base group's success with the step", shown(of_seeds(_over_steps(base, True), 0.0, "r"), 2)),
-        ("rise of suffixes minus rise of the base group, points", shown(replace(parallel, effect=100 * parallel.effect,
-         low=100 * parallel.low, high=100 * parallel.high))),
-        ("suffix success, first and last tenth", f"{100 * np.nanmean(success[:, :edge]):.1f} %, "
-         f"{100 * np.nanmean(success[:, -edge:]):.1f} %"),
+        (
+            "rise of suffixes minus rise of the base group, points",
+            shown(replace(parallel, effect=100 * parallel.effect, low=100 * parallel.low, high=100 * parallel.high)),
+        ),
+        (
+            "suffix success, first and last tenth",
+            f"{100 * np.nanmean(success[:, :edge]):.1f} %, {100 * np.nanmean(success[:, -edge:]):.1f} %",
+        ),
     )
     against = rise.high <= 0 or fall.high <= 0
     parts = [replace(part, against=against and part.high <= 0) for part in (rise, fall)]
@@ -357,6 +370,13 @@ def coverage_law(records: MethodRecords) -> Evidence:
             f"{law.predicted:.3f}",
         )
         for name, law in laws.items()
+    )
+    practice = coverage_exponent(COVERAGE, probe_ratios(records))
+    details += (
+        (
+            "in practice, the base's failed chains: exponent of 1/p in groups with signal, targeted over random",
+            f"{practice.mean:.2f} [{practice.low:.2f}, {practice.high:.2f}]",
+        ),
     )
     return replace(
         found,
