@@ -70,6 +70,8 @@ def _check_files(
     others = {str(run.get("paper")) for run in records.runs} - {key}
     if others:
         raise UserError(f"{folder / 'runs.jsonl'}: records of {', '.join(sorted(others))}, not of {key}")
+    if records.counts["seed"].nunique() < 2:
+        raise UserError(f"{folder}: records of 1 seed; an interval needs 2 or more (--set seeds=2)")
 
 
 def check_agreement(records: Records, arms: Collection[str], folder: Path) -> None:

@@ -22,14 +22,14 @@ def test_bases_are_built_measured_and_left_alone_the_next_time(reproduce_in_proc
     built = reproduce_in_process(tmp_path, *TINY, "--seeds", "1")
     assert built.code == 0, built.err
     assert "1 of 1 bases to build" in built.out
-    folder = tmp_path / "bases/seed-0"
+    folder = tmp_path / "bases/retrieval/seed-0"
     description = json.loads((folder / "base.json").read_text())
     smoke = PROFILES["smoke"]
     assert description["digest"] == base_digest(smoke.policy, replace(smoke.warm_start, steps=4), 0)
     assert set(description["measured"]) == {"static", "comparison", "bridge"}
     assert description["measured"]["bridge"]["questions"] == smoke.panels.test_per_category
     load_policy(folder)
-    assert [path.name for path in (tmp_path / "bases").iterdir()] == ["seed-0"]
+    assert [path.name for path in (tmp_path / "bases/retrieval").iterdir()] == ["seed-0"]
 
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     again = reproduce_in_process(tmp_path, *TINY, "--seeds", "1")
@@ -38,7 +38,7 @@ def test_bases_are_built_measured_and_left_alone_the_next_time(reproduce_in_proc
 
     (folder / "base.json").write_text("{")
     refused = reproduce_in_process(tmp_path, *TINY, "--seeds", "1")
-    assert refused.code == 2 and "bases/seed-0/base.json: damaged" in refused.err and refused.err.count("\n") == 1
+    assert refused.code == 2 and "bases/retrieval/seed-0/base.json: damaged" in refused.err and refused.err.count("\n") == 1
 
 
 def test_base_of_another_configuration_is_built_again(tmp_path):
@@ -46,17 +46,19 @@ def test_base_of_another_configuration_is_built_again(tmp_path):
 
     from reproduce.base_building import base_jobs, is_built
     from reproduce.bases import describe_base
-    from reproduce.papers.pass_kt import PROFILES
+    from reproduce.papers.pass_kt import PROFILES, plan
 
-    smoke = PROFILES["smoke"]
-    (tmp_path / "seed-0").mkdir()
-    (tmp_path / "seed-0/base.json").write_text(json.dumps(describe_base(smoke.policy, smoke.warm_start, 0, {})))
-    assert is_built(smoke, 0, tmp_path / "seed-0")
-    assert not is_built(smoke, 1, tmp_path / "seed-0")
-    changed = replace(smoke, warm_start=replace(smoke.warm_start, steps=5))
-    assert [job[0].name for job in base_jobs(changed, range(2), tmp_path, {})] == ["seed-0", "seed-1"]
-    shutil.rmtree(tmp_path / "seed-0")
-    assert not is_built(smoke, 0, tmp_path / "seed-0")
+    bases = [run for run in plan(PROFILES["smoke"]) if run.training is None]
+    folder = tmp_path / "retrieval/seed-0"
+    folder.mkdir(parents=True)
+    (folder / "base.json").write_text(json.dumps(describe_base(bases[0].policy, bases[0].warm_start, 0, {})))
+    assert is_built(bases[0], folder)
+    assert not is_built(bases[1], folder)
+    changed = [replace(run, warm_start=replace(run.warm_start, steps=5)) for run in bases]
+    jobs = base_jobs(changed, tmp_path, lambda run: {})
+    assert [job[0].name for job in jobs] == ["retrieval seed-0", "retrieval seed-1"]
+    shutil.rmtree(folder)
+    assert not is_built(bases[0], folder)
 
 
 def test_summary_of_known_counts():

@@ -112,7 +112,7 @@ def test_planned_episodes_are_those_written(smoke_folder, monkeypatch):
     experiment = open_experiment("pass_kt", "smoke", (), smoke_folder / "runs")
     for run in experiment.plan:
         folder = experiment.folder / run.name
-        assert pq.read_metadata(folder / "episodes.parquet").num_rows == experiment.episodes[run.arm]
+        assert pq.read_metadata(folder / "episodes.parquet").num_rows == experiment.episodes[run.name]
         written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         assert written < expected_bytes(experiment, run) < 10 * written + 10**6
 
@@ -190,10 +190,10 @@ def test_damaged_manifest_is_named(reproduce_in_process, smoke_copy, content):
 
 @pytest.mark.parametrize("name", ["counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"])
 def test_damaged_records_are_named_by_report(reproduce_in_process, smoke_copy, name):
-    file = smoke_copy / "reports/smoke/records" / name
+    file = smoke_copy / "reports/smoke/pass_kt/records" / name
     file.write_bytes(file.read_bytes()[:-20])
     refused = reproduce_in_process(smoke_copy, "report", "pass_kt", "--profile", "smoke")
-    assert_one_line(refused, f"reports/smoke/records/{name}", "damaged")
+    assert_one_line(refused, f"reports/smoke/pass_kt/records/{name}", "damaged")
 
 
 def test_too_little_disk_is_refused(reproduce_in_process, tmp_path, monkeypatch):
@@ -205,7 +205,7 @@ def test_too_little_disk_is_refused(reproduce_in_process, tmp_path, monkeypatch)
 
 
 def test_complete_plan_writes_records_and_computes_nothing(reproduce_in_process, smoke_copy):
-    records = smoke_copy / "reports/smoke/records"
+    records = smoke_copy / "reports/smoke/pass_kt/records"
     before = {path.name: path.read_bytes() for path in records.iterdir()}
     assert set(before) == {"counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"}
     shutil.rmtree(smoke_copy / "reports")

@@ -24,6 +24,7 @@ EPISODE = {
     "estimator": "independent",
     "sample": 7,
     "success": True,
+    "failure": "",
     "rounds": 1,
     "forced": True,
     "transcript": TRANSCRIPT,
@@ -140,9 +141,9 @@ def test_control_characters_are_escaped():
 def test_missing_column_and_negative_seed_are_one_line(reproduce_in_process, tmp_path):
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.Table.from_pylist([EPISODE]).drop_columns(["hops"]), tmp_path / "episodes.parquet")
+    pq.write_table(pa.Table.from_pylist([EPISODE]).drop_columns(["failure"]), tmp_path / "episodes.parquet")
     refused = reproduce_in_process(tmp_path, "show", ".")
     assert refused.code == 2 and refused.err.count("\n") == 1
-    assert "episodes.parquet: damaged (no column hops)" in refused.err
+    assert "episodes.parquet: damaged (no column failure)" in refused.err
     negative = reproduce_in_process(tmp_path, "show", ".", "--seed", "-1")
     assert negative.code == 2 and "--seed -1: must not be negative" in negative.err
