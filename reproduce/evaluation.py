@@ -23,7 +23,7 @@ from reproduce.beds import load_bed
 from reproduce.configuration import INDEPENDENT, PREFIX_FORK, EvaluationConfig, HorizonEvaluation, RunConfig
 from reproduce.environments.protocol import Panel
 from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Trajectory, UniformStreams
-from reproduce.rollouts.sampler import STREAM_LENGTH
+from reproduce.rollouts.streams import stream_length
 from reproduce.storage import read_parquet, write_parquet
 
 
@@ -89,13 +89,13 @@ def sample_cells(
     sample = np.arange(len(cell_of_episode)) - np.repeat(np.cumsum(counts) - counts, counts)
     place_of_name = {name: place for place, name in enumerate(names)}
     stream = np.array([place_of_name[cell.stream] for cell in cells])[cell_of_episode] * most + sample
-    longest = (max(cell.cap for cell in cells) + 1) * sampler.config.longest_action
+    longest = stream_length(max(cell.cap for cell in cells), sampler.config.longest_action)
     batch = sampler.sample(
         tasks,
         np.array([cell.question for cell in cells])[cell_of_episode],
         np.array([cell.cap for cell in cells])[cell_of_episode],
         stream,
-        UniformStreams(names, most, max(STREAM_LENGTH, longest)),
+        UniformStreams(names, most, longest),
     )
     return batch, cell_of_episode, sample
 

@@ -30,7 +30,7 @@ from reproduce.beds import load_bed
 from reproduce.configuration import RunConfig, TrainingConfig
 from reproduce.policies import load_policy
 from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
-from reproduce.rollouts.sampler import STREAM_LENGTH
+from reproduce.rollouts.streams import stream_length
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -115,11 +115,11 @@ def build_arm(setting: Setting) -> Arm:
 def independent_rollouts(setting: Setting) -> Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]:
     """The `rollout_func` of GRPO. Rollouts are addressed by (run, call, row), so a run that is continued from a
     checkpoint draws what the uninterrupted one draws."""
-    longest = (setting.training.rounds + 1) * setting.config.sampling.longest_action
+    longest = stream_length(setting.training.rounds, setting.config.sampling.longest_action)
 
     def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
         name = f"{setting.name} training step {trainer.state.global_step}"
-        streams = UniformStreams((name,), len(prompts), max(STREAM_LENGTH, longest))
+        streams = UniformStreams((name,), len(prompts), longest)
         tasks, rows = [setting.place_of_prompt[prompt] for prompt in prompts], range(len(prompts))
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
             unwrapped.eval()
