@@ -186,7 +186,7 @@ CLAIMS = (
         "none",
         "success of SegCost minus each control (8a, 8f) in cooking; one-sided exact sign-flips over seeds; both must "
         "hold, the larger p",
-        f"both 95 % intervals lie inside +-{STRUCTURE_MARGIN:g} points (this would falsify the thesis)",
+        f"both 95 % intervals end below {STRUCTURE_MARGIN:g} points (this would falsify the thesis)",
         structure_matters,
         ("controls",),
     ),

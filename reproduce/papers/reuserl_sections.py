@@ -12,7 +12,7 @@ from reproduce.evidence import superiority
 from reproduce.method_records import MethodRecords
 from reproduce.papers.reuserl_evidence import ratio_table
 from reproduce.papers.reuserl_figures import arms, environments, named
-from reproduce.papers.reuserl_measures import ALPHABETS, dictionary_of, strings_of
+from reproduce.papers.reuserl_measures import ALPHABETS, dictionary_of, drawn_law, encoded, strings_of
 from reproduce.papers.reuserl_settings import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, KEY, SWEPT_WEIGHTS
 from reproduce.papers.reuserl_statistics import (
     Ratio,
@@ -65,7 +65,8 @@ def scope(records: MethodRecords) -> str:
         )
     policy = policy_text(records.experiment[environments(records)[0]]["policy"], environments(records)[0])
     return (
-        f"a {policy} policy, trained from scratch, on generated tasks ({'; '.join(parts)}); {records.seeds} seeds, each "
+        f"a {policy} policy, trained from scratch, on generated tasks ({'; '.join(parts)}); {records.seeds} seeds, "
+        f"each "
         f"with its own base in each environment."
     )
 
@@ -249,29 +250,50 @@ def repetition_price(records: MethodRecords, environment: str, arm: str, period:
     ]
 
 
+def cheaper_with_one_more(records: MethodRecords, environment: str, arm: str, repeat: bool) -> np.ndarray:
+    """Share of an arm's successes on the test panel that one action more would make cheaper under the run's final
+    dictionary, in points, one value a seed (NaN without a success). repeat: only an action given twice in a row."""
+    alphabet, shares_of_seeds = len(ALPHABETS[environment]), []
+    for seed in range(records.seeds):
+        found = strings_of(records, environment, arm, seed=seed)
+        strings = encoded(found["skills"], environment)
+        longer, owner = [], []
+        for place, string in enumerate(strings):
+            for position, symbol in enumerate(string):
+                for added in (symbol,) if repeat else range(alphabet):
+                    longer.append(string[:position] + bytes([added]) + string[position:])
+                    owner.append(place)
+        if not longer:
+            shares_of_seeds.append(np.nan)
+            continue
+        dictionary = dictionary_of(records, environment, arm, seed)
+        cheapest = np.full(len(strings), np.iinfo(np.int64).max)
+        np.minimum.at(cheapest, np.array(owner), phrase_counts(longer, dictionary))
+        shares_of_seeds.append(100 * float(drawn_law(found) @ (cheapest < phrase_counts(strings, dictionary))))
+    return np.array(shares_of_seeds)
+
+
 def hacks(records: MethodRecords) -> Section:
     """What repetition and looping would gain under each arm's final dictionary, and whether policies do it."""
     rows = []
     for environment in environments(records):
         horizon = int(records.experiment[environment]["training"]["rounds"])
-        for arm in arms(records, environment):
+        for arm in (name for name in arms(records, environment) if name != "base"):
             weight = _weight(records, arm)
             prices = [repetition_price(records, environment, arm, period) for period in (1, 2)]
-            saved = [weight * REPETITIONS * (1 - float(np.mean(price))) / horizon for price in prices]
-            # The base and GRPO pay nothing for length, so nothing can be saved.
-            paid = weight > 0
+            saved = weight * REPETITIONS * (1 - float(np.mean(prices[0]))) / horizon
+            padded = [cheaper_with_one_more(records, environment, arm, repeat) for repeat in (True, False)]
+            repeated = _percent(shares(records, environment, arm, "repeated", "rounds"))
             runs = _percent(shares(records, environment, arm, "longest_run", "n")) / 100
             solved = _percent(shares(records, environment, arm, "longest_run_of_successes", "successes")) / 100
-            repeated = _percent(shares(records, environment, arm, "repeated", "rounds"))
             rows.append(
                 (
                     environment,
                     named(arm),
-                    *(number(float(np.mean(price)) if paid else None, 2) for price in prices),
-                    *(number(value if paid else None, 3) for value in saved),
-                    number(float(repeated.mean()), 1),
-                    number(float(runs.mean()), 2),
-                    number(float(np.mean(solved[np.isfinite(solved)])) if np.isfinite(solved).any() else None, 2),
+                    *(number(float(np.mean(price)), 2) for price in prices),
+                    number(saved, 3),
+                    *(number(_known_mean(values), 1) for values in (*padded, repeated)),
+                    *(number(_known_mean(values), 2) for values in (runs, solved)),
                 )
             )
     headings = (
@@ -279,26 +301,36 @@ def hacks(records: MethodRecords) -> Section:
         "Arm",
         "Price, repeat",
         "Price, loop",
-        "Reward saved, repeat",
-        "Reward saved, loop",
+        "Saved",
+        "Cheaper, repeat, %",
+        "Cheaper, any, %",
         "Repeated, %",
         "Longest run",
         "of successes",
     )
     body = [
         plain(
-            f"Two ways to game the cost: to repeat one symbol, and to loop over two. Price: phrases paid for each "
-            f"symbol of the cheapest string of {REPETITIONS} symbols of that kind, under the dictionary a run ended "
-            f"with; a length penalty charges 1, the least possible is 1/L. Reward saved: what such a string in a "
-            f"success saves against a length penalty with the same lambda. Whether policies do so: actions that their "
-            f"episode had given before, as share of actions, and the longest run of one symbol, in all episodes and in "
-            f"successes, on the test panel. Means over seeds. A repetition is cheap only once its phrase pays, that is "
-            f"once successes repeat anyway; and a reward of a success that is longer is never larger than without the "
-            f"repetition, so that it saves only against the length penalty."
+            f"Two ways to game the cost. To fill an episode: price is what each symbol of the cheapest string of "
+            f"{REPETITIONS} symbols costs in phrases, one symbol repeated or two in a loop, under the dictionary a run "
+            f"ended with. The length penalty charges 1, the least possible is 1/L. Saved: reward that such a "
+            f"repetition "
+            f"saves in a success against a length penalty of the same lambda. To complete a phrase: cheaper is the "
+            f"share of successes on the test panel that would cost fewer phrases with one action more, a repeated one "
+            f"or any, which the length penalty never rewards. GRPO has a dictionary but pays for nothing (lambda = 0)."
         ),
-        table(headings, rows, numbers=range(2, 9)),
+        plain(
+            "Whether policies do so: actions that their episode had given before word for word, as share of actions, "
+            "and the longest run of one symbol, in all episodes and in successes, on the test panel. Means over seeds."
+        ),
+        table(headings, rows, numbers=range(2, 10)),
     ]
     return Section("What repetition and looping gain", "\n\n".join(body), ("actions",))
+
+
+def _known_mean(values: np.ndarray) -> float | None:
+    """Mean over the seeds that have a value; None without one."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None
 
 
 def _weight(records: MethodRecords, arm: str) -> float:
