@@ -52,7 +52,7 @@ class MethodRecords:
     def has(self, environment: str, *arms: str) -> bool:
         """Whether the plan has these arms in this environment."""
         found = self.counts[self.counts["environment"] == environment]["arm"]
-        return set(arms) <= set(found)
+        return not found.empty and set(arms) <= set(found)
 
     def table(
         self, environment: str, arm: str, column: str, panel: str = "test", category: str | None = None
