@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from methods.echorl import EchoConfig, GRPOWithRolloutSignals, policy_tokens
-from methods.grpo import select_rows
+from methods.echorl import EchoConfig, GRPOWithRolloutSignals
+from methods.grpo import policy_tokens, select_rows
 
 
 def dr_grpo_settings() -> dict[str, Any]:

@@ -36,7 +36,7 @@ from methods.echo_clips import (
     token_weights,
     uniform_keys,
 )
-from methods.grpo import GRPOWithGroupMetrics, has_advantage, select_rows
+from methods.grpo import GRPOWithGroupMetrics, has_advantage, policy_tokens, select_rows
 
 __all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer", "GRPOWithRolloutSignals", "newline_tokens"]
 
@@ -56,11 +56,6 @@ def newline_tokens(tokenizer: Any, vocabulary_size: int, token_ids: tuple[int, .
         raise ValueError(f"newline_token_ids {outside} are not in the vocabulary of {len(found)} tokens")
     found[list(token_ids)] = True
     return found
-
-
-def policy_tokens(inputs: dict[str, Any]) -> torch.Tensor:
-    """(rows, tokens) booleans: what the policy loss reads, `completion_mask * tool_mask`."""
-    return (inputs["completion_mask"] * inputs.get("tool_mask", 1)).bool()
 
 
 class GRPOWithRolloutSignals(GRPOWithGroupMetrics):
@@ -134,11 +129,6 @@ class GRPOWithRolloutSignals(GRPOWithGroupMetrics):
     def _local_slice(self, rows: int) -> slice:
         """This process's part of what was gathered from all."""
         return slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
-
-    def _log_trained_tokens(self, output: dict[str, Any], trained: torch.Tensor) -> None:
-        """Corrects `tokens/trained` where more rows than those with GRPO's advantages are trained."""
-        tokens = self.accelerator.gather((policy_tokens(output) * trained[:, None]).sum()).sum()
-        self._metrics["train" if self.model.training else "eval"]["tokens/trained"][-1] = float(tokens)
 
 
 def _sampled_entropies(entropies: list[Any], completion_mask: torch.Tensor) -> torch.Tensor:

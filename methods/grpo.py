@@ -42,6 +42,11 @@ def has_advantage(advantages: torch.Tensor) -> torch.Tensor:
     return advantages.reshape(len(advantages), -1).ne(0).any(dim=1)
 
 
+def policy_tokens(inputs: dict[str, Any]) -> torch.Tensor:
+    """(rows, tokens) booleans: what the policy loss reads, `completion_mask * tool_mask`."""
+    return (inputs["completion_mask"] * inputs.get("tool_mask", 1)).bool()
+
+
 def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
     """The rows with an advantage, cut to the longest of them; one row where none has, so that there is a loss."""
     return select_rows(inputs, has_advantage(inputs["advantages"]))
@@ -109,13 +114,16 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        policy_tokens = output["completion_mask"] * output.get("tool_mask", 1)
-        sampled = self.accelerator.gather(policy_tokens.sum()).sum()
+        self._log("tokens/sampled", float(self.accelerator.gather(policy_tokens(output).sum()).sum()))
+        self._log("tokens/trained", 0.0)
         # A row whose advantage is zero adds nothing to the gradient, so its tokens are sampled but not trained.
-        trained = self.accelerator.gather((policy_tokens * has_advantage(output["advantages"])[:, None]).sum()).sum()
-        self._log("tokens/sampled", float(sampled))
-        self._log("tokens/trained", float(trained))
+        self._log_trained_tokens(output, has_advantage(output["advantages"]))
         return output
+
+    def _log_trained_tokens(self, output: dict[str, Any], trained: torch.Tensor) -> None:
+        """Says anew how many tokens of this batch are trained: those of the rows `trained`, (rows,) booleans."""
+        tokens = self.accelerator.gather((policy_tokens(output) * trained[:, None]).sum()).sum()
+        self._metrics["train" if self.model.training else "eval"]["tokens/trained"][-1] = float(tokens)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         # A KL term, an entropy bonus, an entropy quantile or a router loss speaks of every row.

@@ -188,23 +188,36 @@ def resample_first_errors(seeds: Sequence[Seed], sample: Sampler, continuations:
     The first of equal drops is taken; where no continuation ever succeeds that is step 1. Continuations that failed to
     come count as failures. Source: step labels of Math-Shepherd (arXiv 2312.08935), own choice of the greatest drop.
     """
+    values, _, tokens = prefix_values(seeds, sample, continuations, longest, lambda chain: float(chain.correct))
+    steps = tuple(int(np.argmax(value - np.append(value[1:], 0.0))) + 1 for value in values)
+    return Resampled(steps, values, tokens)
+
+
+def prefix_values(
+    seeds: Sequence[Seed],
+    sample: Sampler,
+    continuations: int,
+    longest: int,
+    score: Callable[[Chain], float],
+    first_draw: int = 0,
+) -> tuple[tuple[np.ndarray, ...], int, int]:
+    """V(1) .. V(H) of each chain: mean score of continuations from steps 1 .. h - 1; chains and tokens generated.
+
+    first_draw: number of the first continuation of each seed, above those of chains already drawn for it. Continuations
+    that failed to come score 0.
+    """
     requests = [
-        Request(place, step * continuations + draw, seed.prompt_ids, seed.chain.prefix(step + 1), longest - step)
+        Request(place, first_draw + step * continuations + draw, seed.prompt_ids, seed.chain.prefix(step + 1), left)
         for place, seed in enumerate(seeds)
-        for step in range(seed.chain.steps)
+        for step, left in enumerate(range(longest, longest - seed.chain.steps, -1))
         for draw in range(continuations)
     ]
-    chains = sample(requests) if requests else []
-    tokens = sum(
-        sum(chain.policy_mask(len(request.prefix_ids)))
-        for request, chain in zip(requests, chains, strict=True)
-        if chain is not None
-    )
-    right = np.array([chain is not None and chain.correct for chain in chains], dtype=float)
+    found = [(one, chain) for one, chain in zip(requests, sample(requests) if requests else [], strict=True)]
+    tokens = sum(sum(chain.policy_mask(len(one.prefix_ids))) for one, chain in found if chain is not None)
+    scores = np.array([0.0 if chain is None else score(chain) for _, chain in found])
     bounds = np.cumsum([seed.chain.steps * continuations for seed in seeds])[:-1]
-    values = [part.reshape(-1, continuations).mean(axis=1) for part in np.split(right, bounds)]
-    steps = tuple(int(np.argmax(value - np.append(value[1:], 0.0))) + 1 for value in values) if seeds else ()
-    return Resampled(steps, tuple(values) if seeds else (), tokens)
+    values = [part.reshape(-1, continuations).mean(axis=1) for part in np.split(scores, bounds)]
+    return tuple(values) if seeds else (), sum(chain is not None for _, chain in found), tokens
 
 
 @dataclass(frozen=True, eq=False)

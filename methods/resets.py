@@ -138,15 +138,17 @@ class ResetRollouts:
         with torch.no_grad(), unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             model.eval()
             try:
-                if training and self.rule:
-                    blocks = self._blocks(prompts, trainer, self.rule)
-                else:
-                    blocks = plain_blocks([self.encode(prompt) for prompt in prompts], self.sample, self.settings)
+                blocks = self._training_blocks(prompts, trainer) if training else self._plain_blocks(prompts)
             finally:
                 model.train(training)
         return rollout_columns(blocks, self.settings.mask_prefix)
 
-    def _blocks(self, prompts: list[Any], trainer: Any, rule: ResetRule) -> list[Block]:
+    def _plain_blocks(self, prompts: list[Any]) -> list[Block]:
+        return plain_blocks([self.encode(prompt) for prompt in prompts], self.sample, self.settings)
+
+    def _training_blocks(self, prompts: list[Any], trainer: Any) -> list[Block]:
+        if self.rule is None:
+            return self._plain_blocks(prompts)
         size = self.settings.split.size
         if trainer.num_generations != size:
             raise ValueError(f"num_generations is {trainer.num_generations}, but {self.settings.split} makes {size}")
@@ -157,7 +159,7 @@ class ResetRollouts:
         entropy = (self.seed, trainer.accelerator.process_index, *self._address)
         generator = np.random.default_rng(entropy)
         ids = [self.encode(prompt) for prompt in prompts[::size]]
-        return build_blocks(ids, self.sample, rule, self.settings, generator, self.first_error)
+        return build_blocks(ids, self.sample, self.rule, self.settings, generator, self.first_error)
 
 
 # ---- the loss
@@ -244,10 +246,8 @@ class GRPOWithResets(GRPOWithGroupMetrics):
         output = super()._generate_and_score_completions(inputs)
         first = self.accelerator.process_index * len(inputs)
         output["advantages"] = self._within_groups[first : first + len(inputs)]
-        trained = output["completion_mask"] * output.get("tool_mask", 1) * has_advantage(output["advantages"])[:, None]
         # What the parent logged spoke of the advantages that were replaced.
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["tokens/trained"][-1] = float(self.accelerator.gather(trained.sum()).sum())
+        self._log_trained_tokens(output, has_advantage(output["advantages"]))
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
