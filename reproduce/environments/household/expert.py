@@ -80,7 +80,7 @@ class _Episode:
         if self.chance(self.demonstrator.checks):
             self.write(self.generator.choice(["inventory", "look", *([f"examine {self.at}"] if self.at else [])]))
         if self.chance(self.demonstrator.slip):
-            self.write(self.generator.choice(["take it", f"open open {self.generator.choice(self.receptacles)}"]))
+            self.write(self.generator.choice(["take", f"open open {self.generator.choice(self.receptacles)}"]))
         return self.write(command)
 
     def write(self, command: str) -> str:
