@@ -28,7 +28,7 @@ from theory.inference import crossed_t_interval, mean_interval
 
 GAIN = 1.0
 """Points: the smallest gain of interest throughout the specification."""
-PERMUTATIONS = 10_000
+PERMUTATIONS = 2_000
 
 
 def _line(label: str, table: np.ndarray) -> tuple[str, str]:

@@ -92,9 +92,9 @@ CLAIMS = (
         "restored-gradient",
         "On all-success groups the echo has a gradient, and beside the policy gradient it is large enough to matter.",
         WORDS,
-        f"norm of lambda times the echo's gradient over the norm of the policy gradient, lambda = 0.001, every fifth "
-        f"step with at most 90 % all-success groups; median of a seed, t interval over seeds, descriptive; the norm of "
-        f"the echo's gradient from all-success groups alone must not be 0",
+        "norm of lambda times the echo's gradient over the norm of the policy gradient, lambda = 0.001, every fifth "
+        "step with at most 90 % all-success groups; median of a seed, t interval over seeds, descriptive; the norm of "
+        "the echo's gradient from all-success groups alone must not be 0",
         f"that norm is 0 at a measured step, or the 95 % interval of the ratio ends below {RATIO:g} thousandth",
         restored_gradient,
         "gradient_ratio",

@@ -99,6 +99,13 @@ def deletion_areas(records: MethodRecords) -> dict[str, np.ndarray]:
     return {str(order): 100 * means[order].sort_index().to_numpy(dtype=float) for order in rows["order"].unique()}
 
 
+def deletion_curves(records: MethodRecords, order: str) -> tuple[np.ndarray, np.ndarray]:
+    """Shares deleted (shares,), and the success after it (seeds, shares)."""
+    rows = _table(records, "deletion")
+    wide = rows[rows["order"] == order].pivot(index="seed", columns="share", values="success").sort_index()
+    return wide.columns.to_numpy(dtype=float), wide.to_numpy(dtype=float)
+
+
 def golden_entropy(records: MethodRecords) -> Evidence:
     """Mean token entropy of reference traces minus that of own successes, under the base."""
     rows = _table(records, "golden").sort_values("seed")

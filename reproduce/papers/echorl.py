@@ -1,0 +1,156 @@
+"""EchoRL: does the echoed high-entropy prefix of a success help, and is it the entropy? (arXiv 2605.31228)
+
+The experiment: warm-start a base, train it with GRPO and with GRPO plus the echo, with every other choice of clip that
+could explain a gain, and with the other remedies for groups whose rewards are all equal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from reproduce.claims import Evidence
+from reproduce.configuration import RunConfig
+from reproduce.evidence import superiority
+from reproduce.method_records import MethodRecords
+from reproduce.papers.echorl_claims import CLAIMS
+from reproduce.papers.echorl_design import ARMS, DESIGNS, KEY, PROFILES, plan
+from reproduce.papers.echorl_figures import draw as draw_figures
+from reproduce.papers.echorl_identities import IDENTITIES
+from reproduce.papers.echorl_measures import ENVIRONMENTS, REASONING, gain
+from reproduce.papers.echorl_power import planned_effects
+from reproduce.papers.echorl_sections import further_sections, trained_arms
+from reproduce.record_checks import read_method_records
+from reproduce.report_appendix import policy_text
+from reproduce.storage import read_parquet
+
+__all__ = [
+    "ARMS",
+    "ARXIV",
+    "CLAIMS",
+    "DEVIATIONS",
+    "IDENTITIES",
+    "KEY",
+    "PROFILES",
+    "SUMMARY",
+    "TITLE",
+    "TRAINING_COLUMNS",
+    "draw_figures",
+    "further_records",
+    "further_sections",
+    "measure_tasks",
+    "plan",
+    "planned_effects",
+    "positive_controls",
+    "read_records",
+    "scope",
+]
+
+TITLE = "EchoRL: Reinforcement Learning via Rollout Echoing"
+ARXIV = "2605.31228"
+SUMMARY = (
+    "Where every episode of a group succeeds, GRPO has no gradient. EchoRL adds the negative log-likelihood of one "
+    "clip a group: the prefix of a success that ends with the step of highest mean entropy, at a weight of 0.001. The paper "
+    "reports gains on mathematics and reads them as entropy pointing at what is worth repeating. Here the echo is set "
+    "against the same loss on other clips of the same successes, and against other remedies, at the published weight "
+    "and at one where the echo is not negligible beside the policy gradient."
+)
+DEVIATIONS = (
+    "The policy is a small decoder trained from scratch on generated tasks, not Qwen2.5-Math-7B on competition "
+    "mathematics; verdicts are about the mechanism at this size.",
+    "The body of the paper was not read: abstracts, the authors' scripts and a digest that carries the formulas were. "
+    "The released code does not contain the method, so every choice it leaves open is a switch.",
+    "The base loss is GRPO with advantages divided by the group's deviation and a mean over each episode's tokens; the "
+    "released configuration does neither (Dr. GRPO is an arm). The entropy bonus, 0.001 in the paper's two arms, is "
+    "off here and an arm of its own.",
+    "`final-accuracy` and `vs-remedies` are tested at the published weight, and refuted only if a weight of 0.1 fails "
+    "as well: at 0.001 the echo may be too small to test the idea.",
+    "Claims about the choice of clip are tested at a weight of 0.1; at 0.001 the same comparisons are details.",
+    "A gain whose interval lies above 0 is not refuted for being smaller than a point.",
+    "Where the plan has no placebo, GRPO stands for it: that they are equal bit for bit is an identity, tried anew for "
+    "every report.",
+    "`late-dose` takes the categories of one training, from easy to hard, as its levels of saturation, instead of "
+    "trainings from checkpoints of several levels.",
+    "`late-dose` and `vs-remedies` compare arms after equally many steps; dynamic sampling pays for its extra rollouts "
+    "in the tables of costs, and equal costs are compared by the reward in training.",
+    "`unselected-null` counts every episode as a success: success is a selection too. Its deciding prefix has a length "
+    "drawn beforehand, for a length that depends on the text is a selection as well.",
+    "`step-deletion` and `golden-entropy` use the base's own solutions and the generated expert's, not DeepSeek-R1's.",
+    "The other policy of `golden-entropy` is the mixture of demonstrators that the base was made from.",
+    "Demonstrations enter as one expert episode in each group with the advantage of a success, without LUFFY's shaping "
+    "of the ratio.",
+    "In countdown an episode has several actions and an action is a step; in reasoning a line is.",
+    "ExGRPO's arm echoes successes of the same batch, without replay; VAPO's has no value model.",
+    "Success is the mean over sampled episodes at the training temperature.",
+)
+TRAINING_COLUMNS = (
+    "reward",
+    "groups/all_wrong",
+    "groups/mixed",
+    "groups/all_right",
+    "groups/resampling_rounds",
+    "entropy",
+    "policy/entropy",
+    "grad_norm",
+    "step_time",
+    "completions/mean_length",
+    "tokens/sampled",
+    "tokens/trained",
+    "episodes/sampled",
+    "gradient/policy",
+    "gradient/echo",
+    "gradient/echo_all_right",
+    "echo/loss",
+    "echo/groups_with_clip",
+    "echo/clip_tokens",
+    "echo/clip_share",
+    "echo/step_tokens",
+    "echo/step_entropy",
+    "echo/short_steps",
+    "echo/short_steps_of_pool",
+    "echo/first_steps",
+)
+TABLES = ("projections", "deletion", "golden")
+"""What the frozen arm writes beside its log."""
+
+
+def measure_tasks(config: RunConfig, episodes: pd.DataFrame) -> None:
+    """No sums of tasks beside the common ones."""
+    return
+
+
+def further_records(config: RunConfig, folder: Path, episodes: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of the frozen base, where the run has them."""
+    found = {name: folder / f"{name}.parquet" for name in TABLES}
+    return {name: read_parquet(path).to_pandas() for name, path in found.items() if path.exists()}
+
+
+def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...]:
+    """Each arm learns: its success on test tasks rises over its base's."""
+    return tuple(
+        (
+            f"{DESIGNS[arm].label} minus base, {environment}",
+            superiority(gain(records, arm, "base", environment=environment), smallest_effect=0.0),
+        )
+        for environment in ENVIRONMENTS
+        for arm in trained_arms(records, environment)
+    )
+
+
+def read_records(folder: Path) -> MethodRecords:
+    """The records in a folder, checked. Raises UserError naming file and lack."""
+    return read_method_records(folder, KEY)
+
+
+def scope(records: MethodRecords) -> str:
+    """Sizes of the experiment, for the report's first page."""
+    bed = records.experiment[REASONING]
+    tasks = records.success(REASONING, "base").shape[1]
+    more = " and number puzzles" if records.has("countdown", "grpo") else ""
+    return (
+        f"a {policy_text(bed['policy'], REASONING)} policy, trained from scratch, on generated chains of "
+        f"arithmetic{more}; {records.seeds} seeds, each with its own base; {tasks} test tasks in reasoning, "
+        f"{bed['evaluation']['samples']} episodes for each policy and task; "
+        f"{len(trained_arms(records, REASONING))} trained arms."
+    )
