@@ -121,6 +121,22 @@ def test_the_careful_expert_wins_and_the_literal_one_burns_what_is_cooked_alread
         check_solved_and_trapped(task)
 
 
+def test_a_careless_cook_who_does_not_cut_again_needs_no_more_rounds_than_a_careful_one(
+    tasks: list[CookingTask],
+) -> None:
+    cut_again = 0
+    for task in (task for task in tasks if task.category == COOK_ON and not task.level.cut):
+        said = {}
+        for chance in (0.0, 1.0):
+            demonstrator = Demonstrator(careless=1, cuts_again=chance)
+            turns = demonstrate(task, task.horizon, random.Random(0), demonstrator)
+            said[chance] = [turn.text for turn in turns if turn.by_policy]
+        # All but the look at the food.
+        assert said[0.0] == [action for action in solve(task) if action != "inventory"]
+        cut_again += len(said[1.0]) > len(said[0.0])
+    assert cut_again
+
+
 def test_panels_are_balanced_disjoint_and_the_checks_notice_a_leak(panels: dict[str, Panel[CookingTask]]) -> None:
     for panel in panels.values():
         assert [task.category for task in panel.tasks] == [COOK_ON, COOK_OFF] * (len(panel.tasks) // 2)

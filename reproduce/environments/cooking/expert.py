@@ -25,6 +25,9 @@ class Demonstrator:
 
     careless: float = 0.0
     """To follow the cookbook to the letter, without a look at the food, in the whole episode."""
+    cuts_again: float = 1.0
+    """Of a careless one, to cut what is cut already, in the whole episode: refused without loss, but each such cut
+    costs a round, so whoever looks at the food first can be the quicker one."""
     examines_each: float = 0.0
     """Of a careful one, to examine the ingredients one by one instead of the inventory."""
     wrong_appliance: float = 0.0
@@ -109,7 +112,8 @@ def _script(task: CookingTask, generator: random.Random, demonstrator: Demonstra
         route.commands += [f"examine {food}" for food in foods] if each else [INSPECT]
     if generator.random() < demonstrator.tastes:
         route.commands.append(f"eat {generator.choice(foods)}")
-    now, later = _split(_steps(task, careless), generator, demonstrator)
+    cuts_again = careless and generator.random() < demonstrator.cuts_again
+    now, later = _split(_steps(task, careless, cuts_again), generator, demonstrator)
     for steps in (now, later) if later else (now,):
         for step in steps:
             step.perform(route, generator, demonstrator)
@@ -146,15 +150,15 @@ class _Cut:
         route.commands.append(f"{generator.choice(others) if wrong else self.verb} {self.food} with {KNIFE}")
 
 
-def _steps(task: CookingTask, careless: bool) -> list[_Cook | _Cut]:
+def _steps(task: CookingTask, careless: bool, cuts_again: bool) -> list[_Cook | _Cut]:
     """The cookbook's directions but for the last; of a careful cook only those that are still to be done.
 
-    A careless one cuts again what is cut already, if there is a knife: the game refuses, and nothing is lost.
+    cuts_again: also to cut what is cut already, if there is a knife: the game refuses, and nothing is lost.
     """
     knife = any(thing.name == KNIFE for thing in task.world.things)
     steps: list[_Cook | _Cut] = []
     for ingredient in task.world.ingredients:
-        if ingredient.cutting in CUTTING_VERB and (task.level.cut or (careless and knife)):
+        if ingredient.cutting in CUTTING_VERB and (task.level.cut or (cuts_again and knife)):
             steps.append(_Cut(ingredient.food, CUTTING_VERB[ingredient.cutting]))
         if task.category == COOK_ON or careless:
             steps.append(_Cook(ingredient.food, APPLIANCE[ingredient.cooking]))
