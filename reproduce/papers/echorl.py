@@ -51,10 +51,10 @@ TITLE = "EchoRL: Reinforcement Learning via Rollout Echoing"
 ARXIV = "2605.31228"
 SUMMARY = (
     "Where every episode of a group succeeds, GRPO has no gradient. EchoRL adds the negative log-likelihood of one "
-    "clip a group: the prefix of a success that ends with the step of highest mean entropy, at a weight of 0.001. The paper "
-    "reports gains on mathematics and reads them as entropy pointing at what is worth repeating. Here the echo is set "
-    "against the same loss on other clips of the same successes, and against other remedies, at the published weight "
-    "and at one where the echo is not negligible beside the policy gradient."
+    "clip a group: the prefix of a success that ends with the step of highest mean entropy, at a weight of 0.001. The "
+    "paper reports gains on mathematics and reads them as entropy pointing at what is worth repeating. Here the echo "
+    "is set against the same loss on other clips of the same successes, and against other remedies, at the published "
+    "weight and at one where the echo is not negligible beside the policy gradient."
 )
 DEVIATIONS = (
     "The policy is a small decoder trained from scratch on generated tasks, not Qwen2.5-Math-7B on competition "
@@ -77,7 +77,7 @@ DEVIATIONS = (
     "`unselected-null` counts every episode as a success: success is a selection too. Its deciding prefix has a length "
     "drawn beforehand, for a length that depends on the text is a selection as well.",
     "`step-deletion` and `golden-entropy` use the base's own solutions and the generated expert's, not DeepSeek-R1's.",
-    "The other policy of `golden-entropy` is the mixture of demonstrators that the base was made from.",
+    "The other policy of `golden-entropy` is the demonstrator that the base of the seed was made from.",
     "Demonstrations enter as one expert episode in each group with the advantage of a success, without LUFFY's shaping "
     "of the ratio.",
     "In countdown an episode has several actions and an action is a step; in reasoning a line is.",

@@ -12,6 +12,8 @@ from typing import Literal
 
 from reproduce.beds import countdown, reasoning
 from reproduce.configuration import BedConfig, RunConfig, TrainingConfig
+from reproduce.names import nearest
+from reproduce.storage import UserError
 
 KEY = "echorl"
 Trainer = Literal["grpo", "dr_grpo", "dapo", "rl_zvp", "sign_advantage", "echo", "dapo_echo"]
@@ -308,7 +310,7 @@ PROFILES = {
 def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
     """Every run: for each seed and environment the base, then the arms trained from it.
 
-    Raises ValueError for an arm that does not exist.
+    Raises UserError for an arm that does not exist.
     """
     runs = []
     for seed in range(config.seeds):
@@ -316,9 +318,12 @@ def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
             ("reasoning", config.reasoning, config.reasoning_arms),
             ("countdown", config.countdown, config.countdown_arms),
         ):
+            # `--set countdown_arms=` is one empty name: no arm.
+            arms = tuple(arm for arm in arms if arm)
             unknown = sorted(set(arms) - set(EVERY_ARM))
             if unknown:
-                raise ValueError(f"no arm {', '.join(unknown)}; there are {', '.join(EVERY_ARM)}")
+                found = nearest(unknown[0], EVERY_ARM)
+                raise UserError(f"--set {environment}_arms: unknown arm {unknown[0]!r}; {found}")
             runs += [_run(config, environment, bed, arm, seed) for arm in ("base", *arms) if arms]
     return tuple(runs)
 
@@ -346,6 +351,7 @@ def _run(config: EchoRLConfig, environment: str, bed: BedConfig, arm: str, seed:
         sampling=bed.sampling,
         evaluation=bed.evaluation,
         method=settings,
+        rounds=bed.training.rounds,
     )
 
 

@@ -161,7 +161,7 @@ def restored_gradient() -> Check:
             entropies = -(logarithms.exp() * logarithms).sum(dim=-1)
             scores = logarithms.gather(1, ids[0, start:, None])[:, 0]
             pool += [
-                (float(entropies[first:last].mean()), -member, -last, scores[:last])
+                (float(entropies.detach()[first:last].mean()), -member, -last, scores[:last])
                 for first, last in _lines(row["completion_ids"], newline)
             ]
         total = total - max(pool, key=lambda item: item[:3])[3].mean() / GROUPS

@@ -17,6 +17,7 @@ from reproduce.papers.echorl_accuracy import cumulative_cost, equal_cost, omnibu
 from reproduce.papers.echorl_claims import CLAIMS
 from reproduce.papers.echorl_design import ARMS, DESIGNS, EVERY_ARM, PROFILES, plan
 from reproduce.papers.echorl_measures import over_seeds_evidence
+from reproduce.storage import UserError
 from tests.reproduce.simulated_echorl import Planted, simulated_records
 
 SECTION_7 = (
@@ -217,7 +218,7 @@ def test_other_group_sizes_sample_as_many_episodes() -> None:
 
 
 def test_an_unknown_arm_is_refused() -> None:
-    with pytest.raises(ValueError, match="no arm echos"):
+    with pytest.raises(UserError, match="unknown arm 'echos'.*echo"):
         plan(replace(PROFILES["laptop"], reasoning_arms=("echos",)))
 
 

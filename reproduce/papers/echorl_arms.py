@@ -1,0 +1,198 @@
+"""The arms of EchoRL as training sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast
+from trl import GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from methods.degenerate_groups import (
+    DynamicSamplingTrainer,
+    SignAdvantageTrainer,
+    ZeroVarianceTrainer,
+    dapo_settings,
+    dr_grpo_settings,
+)
+from methods.echo_dynamic_sampling import EchoWithDynamicSampling
+from methods.echorl import EchoConfig, EchoTrainer
+from methods.grpo import GRPOWithGroupMetrics
+from reproduce.environments.reasoning import NEWLINE, ReasoningTask, solve
+from reproduce.papers.echorl_design import ArmSettings
+from reproduce.papers.echorl_probes import write_tables
+from reproduce.rollouts import UniformStreams, rollout_columns, stream_length
+from reproduce.training import Arm, Setting
+
+
+class MeasuredEcho(EchoTrainer):
+    """`EchoTrainer` that also logs, every so many steps, the norms `gradient/policy` (without the echo),
+    `gradient/echo` (lambda times the echo's) and `gradient/echo_all_right` (of that, what clips of all-success groups
+    give). The measurement changes nothing: it leaves no gradient behind. One batch must be one optimiser step."""
+
+    def __init__(self, *args: Any, measure_every: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.measure_every = measure_every
+        self._terms: tuple[torch.Tensor, torch.Tensor | None] | None = None
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        whole = self._successes.view(-1, self.num_generations).all(dim=1).repeat_interleave(self.num_generations)
+        output["all_right"] = whole[self._local_slice(len(inputs))].float()
+        return output
+
+    def _echo(self, kept: dict[str, Any]) -> torch.Tensor:
+        log_probabilities = self._forward[0]
+        nll = super()._echo(kept)
+        weights = kept["echo_weights"] * kept["all_right"][:, None]
+        self._terms = (nll, -(weights * log_probabilities).sum() if weights.any() else None)
+        return nll
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        self._terms = None
+        loss = super()._compute_loss(model, inputs)
+        measure = self.model.training and self.measure_every and self.state.global_step % self.measure_every == 0
+        if measure and self._terms is not None:
+            nll, of_all_right = self._terms
+            weight = self._echo_weight
+            # The two parts of the echo's own gradient cancel to exactly 0 before they are spread over the weights.
+            self._log("gradient/policy", self._norm(loss - weight * nll))
+            self._log("gradient/echo", weight * self._norm(nll))
+            if of_all_right is not None:
+                self._log("gradient/echo_all_right", weight * self._norm(of_all_right))
+        self._terms = None  # It holds the graph.
+        return loss
+
+    def _norm(self, term: torch.Tensor) -> float:
+        weights = [value for value in self.model.parameters() if value.requires_grad]
+        found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+        squares = [value.double().square().sum() for value in found if value is not None]
+        return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+
+
+def outcome(
+    completions: list[Any],
+    success: list[bool],
+    entropies: Sequence[Sequence[float]],
+    policy_tokens: Sequence[int],
+    log_metric: Callable[[str, float], None] | None = None,
+    **columns: Any,
+) -> list[float]:
+    """The reward: 1 for a right answer, else 0. Logs `policy/entropy`, in nats a token, over all sampled tokens."""
+    if log_metric and sum(policy_tokens):
+        log_metric("policy/entropy", sum(sum(row) for row in entropies) / sum(policy_tokens))
+    return [float(value) for value in success]
+
+
+def rollouts(setting: Setting, demonstrations: int = 0) -> Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]:
+    """Independent episodes. Arms of one seed draw from the same streams, so that they differ by nothing else; each
+    call within a step, as dynamic sampling makes, has streams of its own.
+
+    demonstrations: how many episodes of each group give way to the expert's solution (`reasoning` only).
+    """
+    config, training = setting.config, setting.training
+    longest = stream_length(training.rounds, config.sampling.longest_action)
+    calls = {"step": -1, "number": 0}
+
+    def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
+        step = trainer.state.global_step
+        calls.update(step=step, number=calls["number"] + 1 if calls["step"] == step else 0)
+        name = f"{config.paper} {config.environment} seed {config.seed} step {step} call {calls['number']}"
+        streams = UniformStreams((name,), len(prompts), longest)
+        tasks, rows = [setting.place_of_prompt[prompt] for prompt in prompts], range(len(prompts))
+        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
+            unwrapped.eval()
+            batch = setting.sampler.sample(setting.tasks, tasks, [training.rounds] * len(prompts), rows, streams)
+            unwrapped.train()
+        columns = rollout_columns(batch)
+        columns["policy_tokens"] = [sum(mask) for mask in columns["env_mask"]]
+        columns["demonstration"] = [False] * len(prompts)
+        for row in range(len(prompts)):
+            if row % training.group_size < demonstrations:
+                demonstrate(columns, row, setting.tasks[tasks[row]], setting.tokenizer)
+        return columns
+
+    return rollout
+
+
+def demonstrate(
+    columns: dict[str, list[Any]], row: int, task: ReasoningTask, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Put the expert's solution in the place of an episode."""
+    ids = expert_tokens(task, tokenizer)
+    columns["completion_ids"][row] = ids
+    columns["env_mask"][row] = [1] * len(ids)
+    columns["logprobs"][row] = columns["entropies"][row] = [0.0] * len(ids)
+    columns["success"][row] = columns["demonstration"][row] = True
+    columns["policy_tokens"][row] = 0
+    columns["failure"][row] = ""
+
+
+def expert_tokens(task: ReasoningTask, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The expert's one action, closed."""
+    return [*tokenizer.convert_tokens_to_ids(solve(task)[0].split()), int(tokenizer.eos_token_id)]
+
+
+def echo_config(settings: ArmSettings, setting: Setting) -> EchoConfig:
+    """The settings as `methods` reads them. In countdown there are no newlines: a step is an action."""
+    newline = setting.tokenizer.get_vocab().get(NEWLINE)
+    return EchoConfig(
+        weight=settings.weight,
+        selection=settings.selection,  # type: ignore[arg-type]
+        extent=settings.extent,  # type: ignore[arg-type]
+        scope=settings.scope,  # type: ignore[arg-type]
+        unit=settings.unit,  # type: ignore[arg-type]
+        split=settings.split,  # type: ignore[arg-type]
+        reduction=settings.reduction,  # type: ignore[arg-type]
+        newline_token_ids=() if newline is None else (newline,),
+        minimum_step_tokens=settings.minimum_step_tokens,
+        seed=setting.config.seed,
+    )
+
+
+def build_arm(setting: Setting) -> Arm:
+    """The arm of a run. Raises ValueError for demonstrations in an environment without them."""
+    settings = setting.config.method
+    assert isinstance(settings, ArmSettings)
+    if settings.demonstrations and setting.config.environment != "reasoning":
+        raise ValueError("only reasoning has demonstrations in training")
+    arguments: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    trainer: type[GRPOTrainer] = GRPOWithGroupMetrics
+    match settings.trainer:
+        case "dr_grpo":
+            arguments = dr_grpo_settings()
+        case "dapo":
+            trainer, arguments = DynamicSamplingTrainer, dapo_settings()
+            options = {"largest_rounds": settings.largest_rounds, "resampling_seed": setting.config.seed}
+        case "dapo_echo":
+            trainer, arguments = EchoWithDynamicSampling, dapo_settings()
+            options = {"largest_rounds": settings.largest_rounds, "resampling_seed": setting.config.seed}
+            options["echo"] = echo_config(settings, setting)
+        case "rl_zvp":
+            trainer, options = ZeroVarianceTrainer, {"alpha": settings.weight}
+        case "sign_advantage":
+            trainer = SignAdvantageTrainer
+        case "echo":
+            trainer = MeasuredEcho
+            options = {"echo": echo_config(settings, setting), "measure_every": settings.measure_gradients_every}
+    if settings.entropy_bonus:
+        arguments["entropy_coef"] = settings.entropy_bonus
+    if settings.frozen:
+        arguments["learning_rate"] = 0.0
+
+    def finish(folder: Path) -> None:
+        if settings.frozen:
+            write_tables(setting, folder)
+
+    return Arm(
+        trainer=trainer,
+        reward=outcome,
+        arguments=arguments,
+        options=options,
+        rollout=rollouts(setting, settings.demonstrations),
+        finish=finish,
+    )
