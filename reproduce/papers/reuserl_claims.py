@@ -174,7 +174,7 @@ CLAIMS = (
         "Compressibility of successes predicts success out of distribution beyond their length.",
         "none",
         "partial Spearman correlation of compressibility with OOD success given mean length, over seeds and trained "
-        "arms, mean over environments; outcomes permuted within arms, whole seeds together",
+        "arms, mean over environments; outcomes permuted within each arm",
         "the 95 % interval, seeds resampled whole, lies inside +-20 hundredths (this would falsify the thesis)",
         compressibility_evidence,
         ("compressibility",),

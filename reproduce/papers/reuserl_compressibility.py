@@ -25,7 +25,7 @@ from theory.skill_extraction import extract_dictionary
 
 SUCCESSES = 256
 """Successes drawn from those of a run."""
-RESAMPLES = 2000
+RESAMPLES = 1000
 NEGLIGIBLE = 20.0
 """A correlation inside +-0.2, in hundredths, would refute the claim."""
 UNIT = "hundredths of ρ"
@@ -78,31 +78,38 @@ def partial_rank_correlation(x: FloatArray, y: FloatArray, given: FloatArray) ->
     return float(residuals[0] @ residuals[1] / (norms[0] * norms[1]))
 
 
-def _mean_correlation(points: list[RunPoints], seeds: np.ndarray, outcome_seeds: np.ndarray) -> float:
-    """Mean over environments, in hundredths; the outcome of run (seed, arm) is taken from that of `outcome_seeds`."""
+def _mean_correlation(points: list[RunPoints], outcomes: list[FloatArray] | None = None) -> float:
+    """Mean over environments, in hundredths; outcomes: in the place of the runs' own."""
+    taken = outcomes or [one.ood_success for one in points]
     values = [
-        -partial_rank_correlation(one.cost[seeds], one.ood_success[outcome_seeds], one.length[seeds]) for one in points
+        -partial_rank_correlation(one.cost, outcome, one.length) for one, outcome in zip(points, taken, strict=True)
     ]
     known = [value for value in values if np.isfinite(value)]
     return 100 * float(np.mean(known)) if known else float("nan")
 
 
+def _resampled(points: list[RunPoints], generator: np.random.Generator, seeds: int) -> list[RunPoints]:
+    """The same seeds drawn with replacement in every environment, each with all of its runs."""
+    drawn = generator.integers(seeds, size=seeds)
+    return [RunPoints(one.cost[drawn], one.length[drawn], one.ood_success[drawn], one.arms) for one in points]
+
+
 def compressibility_evidence(records: MethodRecords) -> Evidence:
-    """Mean over environments of the partial rank correlation; p by permuting the outcomes within each arm, whole seeds
-    together; interval by resampling whole seeds. The arms of a seed share its base and are not independent."""
+    """Mean over environments of the partial rank correlation; p by permuting the outcomes within each arm; interval by
+    resampling whole seeds, for the arms of a seed share its base and are not independent."""
     named = {name: run_points(records, name) for name in ENVIRONMENTS if records.has(name, "segcost")}
     points = list(named.values())
     seeds = min(len(one.cost) for one in points)
     runs = sum(int(np.isfinite(one.cost).sum()) for one in points)
-    everyone = np.arange(seeds)
-    found = _mean_correlation(points, everyone, everyone)
+    found = _mean_correlation(points)
     if not np.isfinite(found):
         return nothing_measured(seeds, runs, "too few runs with successes, or none that differ", UNIT)
     generator = np.random.default_rng(0)
-    permuted = [_mean_correlation(points, everyone, generator.permutation(seeds)) for _ in range(RESAMPLES)]
-    hits = sum(value >= found - 1e-9 for value in permuted)
-    chosen = [generator.integers(seeds, size=seeds) for _ in range(RESAMPLES)]
-    resampled = np.array([_mean_correlation(points, chosen_seeds, chosen_seeds) for chosen_seeds in chosen])
+    hits = 0
+    for _ in range(RESAMPLES):
+        permuted = [generator.permuted(one.ood_success, axis=0) for one in points]
+        hits += _mean_correlation(points, permuted) >= found - 1e-9
+    resampled = np.array([_mean_correlation(_resampled(points, generator, seeds)) for _ in range(RESAMPLES)])
     low, high = np.quantile(resampled[np.isfinite(resampled)], [0.025, 0.975])
     factor = small_sample_factor(seeds, 0.95)
     low, high = (max(-100.0, found + factor * (low - found)), min(100.0, found + factor * (high - found)))

@@ -71,6 +71,11 @@ def ratio_table(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.asarray(100 * (ratio + (numerator - ratio * denominator) / below))
 
 
+def seed_ratios(of: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Ratio of sums, (numerator, denominator), in points, one value a seed; NaN where the denominator is 0."""
+    return np.asarray(ratio_table(*of).mean(axis=1))
+
+
 def ratio_difference(
     treated: tuple[np.ndarray, np.ndarray], control: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, str]:

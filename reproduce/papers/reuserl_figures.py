@@ -16,7 +16,7 @@ from reproduce.figures import BASE, INK, OTHER, QUIET, TRAINED, Figure, canvas, 
 from reproduce.method_records import FAILURE, MethodRecords
 from reproduce.papers.reuserl_bound import DRAWS, SUCCESSES, base_draws
 from reproduce.papers.reuserl_compressibility import run_points
-from reproduce.papers.reuserl_evidence import ratio_table
+from reproduce.papers.reuserl_evidence import seed_ratios
 from reproduce.papers.reuserl_settings import ALL_ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl_statistics import gain, shares
 from theory.inference import crossed_t_interval
@@ -60,12 +60,14 @@ def draw_figures(records: MethodRecords, folder: Path) -> dict[str, Figure]:
 
 def environments(records: MethodRecords) -> tuple[str, ...]:
     """The environments of the records, in the order of the plan."""
-    return tuple(name for name in ENVIRONMENTS if records.has(name, "base"))
+    found = set(records.counts["environment"].unique())
+    return tuple(name for name in ENVIRONMENTS if name in found)
 
 
 def arms(records: MethodRecords, environment: str, among: Sequence[str] = ALL_ARMS) -> tuple[str, ...]:
     """The arms of the records in an environment, in the order of the plan."""
-    return tuple(arm for arm in among if records.has(environment, arm))
+    found = set(records.counts[records.counts["environment"] == environment]["arm"].unique())
+    return tuple(arm for arm in among if arm in found)
 
 
 def named(arm: str) -> str:
@@ -270,7 +272,7 @@ def _share_panel(axes: Axes, records: MethodRecords, environment: str, part: str
     """Sum of one column as share of the sum of another, a row for each arm."""
     listed = arms(records, environment)
     for row, arm in enumerate(reversed(listed)):
-        _seed_marks(axes, row, ratio_table(*shares(records, environment, arm, part, whole)).mean(axis=1), arm)
+        _seed_marks(axes, row, seed_ratios(shares(records, environment, arm, part, whole)), arm)
     _rows(axes, [named(arm) for arm in listed])
     axes.set_title(environment)
     axes.set_xlabel(label)

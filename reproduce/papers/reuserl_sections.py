@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-
 import numpy as np
 
 from reproduce.claims import Evidence
 from reproduce.evidence import superiority
 from reproduce.method_records import MethodRecords
-from reproduce.papers.reuserl_evidence import ratio_table
+from reproduce.papers.reuserl_evidence import seed_ratios
 from reproduce.papers.reuserl_figures import arms, environments, named
-from reproduce.papers.reuserl_measures import ALPHABETS, dictionary_of, drawn_law, encoded, strings_of
-from reproduce.papers.reuserl_settings import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, KEY, SWEPT_WEIGHTS
+from reproduce.papers.reuserl_hacks import hacks, weight_of
+from reproduce.papers.reuserl_measures import strings_of
+from reproduce.papers.reuserl_published import beside_the_paper
+from reproduce.papers.reuserl_settings import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl_statistics import (
-    Ratio,
-    burned_of_all,
-    burned_of_failures,
     failures,
     gain,
     length_on_shared,
     shares,
 )
-from reproduce.published import PublishedNumber, load_published
 from reproduce.report_appendix import policy_text
 from reproduce.report_text import NOTHING, Section, effect_text, listed, number, over_seeds, plain, table
-from theory.segmentation import phrase_counts
 
 PHRASES_SHOWN = 8
-REPETITIONS = 8
-"""Symbols of the strings on which the price of repetition is measured."""
-PAPER_ARMS = {"GRPO": "grpo", "length": "length", "SegCost-buf": "segcost", "SegCost-no-buf": "segcost_no_buffer"}
-PAPER_BENCHMARKS = {
-    "ALFWorld-IID": ("household", "test"),
-    "ALFWorld-OOD": ("household", "ood"),
-    "TextWorld-Cooking": ("cooking", "test"),
-    "Countdown": ("countdown", "test"),
-}
-"""The paper's words, and ours."""
 
 
 def further_sections(records: MethodRecords) -> tuple[Section, ...]:
@@ -81,11 +65,6 @@ def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...
     )
 
 
-def _percent(of: Ratio) -> np.ndarray:
-    """A ratio of sums in points, one value a seed, NaN where the denominator is 0."""
-    return np.asarray(ratio_table(*of).mean(axis=1))
-
-
 def bed(records: MethodRecords) -> Section:
     """What the base does before training: the bed on which the claims are tested."""
     rows = []
@@ -102,7 +81,7 @@ def bed(records: MethodRecords) -> Section:
                 over_seeds(records.success(environment, "base").mean(axis=1), 1),
                 over_seeds(records.success(environment, "base", "ood").mean(axis=1), 1),
                 over_seeds(burned, 1),
-                over_seeds(_percent(per_success) / 100, 1),
+                over_seeds(seed_ratios(per_success) / 100, 1),
                 f"{lengths.min()}–{lengths.max()}" if len(lengths) else NOTHING,
                 over_seeds(distinct.to_numpy(), 0),
             )
@@ -239,108 +218,6 @@ def _start_and_end(records: MethodRecords, environment: str, arm: str, column: s
     return " → ".join(number(float(part.mean()) if part.size else None, digits) for part in ends)
 
 
-def repetition_price(records: MethodRecords, environment: str, arm: str, period: int) -> list[float]:
-    """Cheapest cost of a repeated symbol in phrases, one value a seed: the least seg over strings of REPETITIONS
-    symbols with this period, divided by REPETITIONS. Period 1 repeats one symbol, period 2 loops over two."""
-    alphabet = len(ALPHABETS[environment])
-    loops = [bytes(loop) * (REPETITIONS // period) for loop in itertools.permutations(range(alphabet), period)]
-    return [
-        float(phrase_counts(loops, dictionary_of(records, environment, arm, seed)).min()) / REPETITIONS
-        for seed in range(records.seeds)
-    ]
-
-
-def cheaper_with_one_more(records: MethodRecords, environment: str, arm: str, repeat: bool) -> np.ndarray:
-    """Share of an arm's successes on the test panel that one action more would make cheaper under the run's final
-    dictionary, in points, one value a seed (NaN without a success). repeat: only an action given twice in a row."""
-    alphabet, shares_of_seeds = len(ALPHABETS[environment]), []
-    for seed in range(records.seeds):
-        found = strings_of(records, environment, arm, seed=seed)
-        strings = encoded(found["skills"], environment)
-        longer, owner = [], []
-        for place, string in enumerate(strings):
-            for position, symbol in enumerate(string):
-                for added in (symbol,) if repeat else range(alphabet):
-                    longer.append(string[:position] + bytes([added]) + string[position:])
-                    owner.append(place)
-        if not longer:
-            shares_of_seeds.append(np.nan)
-            continue
-        dictionary = dictionary_of(records, environment, arm, seed)
-        cheapest = np.full(len(strings), np.iinfo(np.int64).max)
-        np.minimum.at(cheapest, np.array(owner), phrase_counts(longer, dictionary))
-        shares_of_seeds.append(100 * float(drawn_law(found) @ (cheapest < phrase_counts(strings, dictionary))))
-    return np.array(shares_of_seeds)
-
-
-def hacks(records: MethodRecords) -> Section:
-    """What repetition and looping would gain under each arm's final dictionary, and whether policies do it."""
-    rows = []
-    for environment in environments(records):
-        horizon = int(records.experiment[environment]["training"]["rounds"])
-        for arm in (name for name in arms(records, environment) if name != "base"):
-            weight = _weight(records, arm)
-            prices = [repetition_price(records, environment, arm, period) for period in (1, 2)]
-            saved = weight * REPETITIONS * (1 - float(np.mean(prices[0]))) / horizon
-            padded = [cheaper_with_one_more(records, environment, arm, repeat) for repeat in (True, False)]
-            repeated = _percent(shares(records, environment, arm, "repeated", "rounds"))
-            runs = _percent(shares(records, environment, arm, "longest_run", "n")) / 100
-            solved = _percent(shares(records, environment, arm, "longest_run_of_successes", "successes")) / 100
-            rows.append(
-                (
-                    environment,
-                    named(arm),
-                    *(number(float(np.mean(price)), 2) for price in prices),
-                    number(saved, 3),
-                    *(number(_known_mean(values), 1) for values in (*padded, repeated)),
-                    *(number(_known_mean(values), 2) for values in (runs, solved)),
-                )
-            )
-    headings = (
-        "Environment",
-        "Arm",
-        "Price, repeat",
-        "Price, loop",
-        "Saved",
-        "Cheaper, repeat, %",
-        "Cheaper, any, %",
-        "Repeated, %",
-        "Longest run",
-        "of successes",
-    )
-    body = [
-        plain(
-            f"Two ways to game the cost. To fill an episode: price is what each symbol of the cheapest string of "
-            f"{REPETITIONS} symbols costs in phrases, one symbol repeated or two in a loop, under the dictionary a run "
-            f"ended with. The length penalty charges 1, the least possible is 1/L. Saved: reward that such a "
-            f"repetition "
-            f"saves in a success against a length penalty of the same lambda. To complete a phrase: cheaper is the "
-            f"share of successes on the test panel that would cost fewer phrases with one action more, a repeated one "
-            f"or any, which the length penalty never rewards. GRPO has a dictionary but pays for nothing (lambda = 0)."
-        ),
-        plain(
-            "Whether policies do so: actions that their episode had given before word for word, as share of actions, "
-            "and the longest run of one symbol, in all episodes and in successes, on the test panel. Means over seeds."
-        ),
-        table(headings, rows, numbers=range(2, 10)),
-    ]
-    return Section("What repetition and looping gain", "\n\n".join(body), ("actions",))
-
-
-def _known_mean(values: np.ndarray) -> float | None:
-    """Mean over the seeds that have a value; None without one."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None
-
-
-def _weight(records: MethodRecords, arm: str) -> float:
-    """lambda of an arm."""
-    if arm in ("base", "grpo", "grpo_no_std"):
-        return 0.0
-    suffix = arm.rpartition("_")[2]
-    return float(suffix) if "_weight_" in arm else float(records.experiment["weight"])
-
-
 def matched_length_arm(records: MethodRecords, environment: str) -> str:
     """Control 8d: of the length penalties, the one whose successes among the training rollouts are, in the last tenth
     of the steps and on average over seeds, as long as SegCost's; the test panel has no part in the choice."""
@@ -368,9 +245,9 @@ def controls(records: MethodRecords) -> Section:
     matched = []
     for environment in (name for name in environments(records) if records.has(name, "segcost", "length")):
         arm = matched_length_arm(records, environment)
-        difference = _percent(length_on_shared(records, environment, "segcost", arm)) / 100
+        difference = seed_ratios(length_on_shared(records, environment, "segcost", arm)) / 100
         matched.append(
-            f"in {environment} {named(arm)} (lambda = {_weight(records, arm):g}; on tasks that both solve SegCost's "
+            f"in {environment} {named(arm)} (lambda = {weight_of(records, arm):g}; on tasks that both solve SegCost's "
             f"successes are {over_seeds(difference, 2)} actions longer)"
         )
     body = [
@@ -391,75 +268,3 @@ def controls(records: MethodRecords) -> Section:
             )
         )
     return Section("Controls", "\n\n".join(body), ("controls", "compressibility", "operations", "failures", "bound"))
-
-
-def beside_the_paper(records: MethodRecords) -> Section:
-    """Every published number that this experiment measures too."""
-    rows, left_out = [], []
-    for published in load_published(KEY):
-        value = _ours(records, published)
-        cell = published.cell
-        what = published.quantity.replace("-", " ")
-        kind = str(cell.get("kind", ""))
-        if value is None:
-            left_out.append(f"{what} of {cell.get('arm', 'the best method')} on {cell.get('benchmark', '?')}")
-            continue
-        against = f" - {cell['against']}" if "against" in cell else ""
-        rows.append(
-            (
-                f"{what} {kind}".strip(),
-                str(cell["benchmark"]),
-                f"{cell['arm']}{against}",
-                f"{published.value:g}",
-                value,
-                ", ".join(published.sources),
-            )
-        )
-    body = [
-        plain(
-            "The paper's benchmarks correspond to our environments (ALFWorld: household; TextWorld-Cooking: cooking; "
-            "Countdown: countdown); model, tasks and metric differ, so that no number of ours estimates one of theirs. "
-            "All of its numbers were read in digests of it. Ours: mean over seeds (least to most), in the same unit."
-        )
-    ]
-    if rows:
-        headings = ("Quantity", "Benchmark", "Arm", "Paper", "Ours", "Read in")
-        body.append(table(headings, rows, numbers=(3,)))
-    body.append(plain(f"Published but not measured in this profile: {len(left_out)} numbers."))
-    return Section("Published numbers beside ours", "\n\n".join(body), ("success",))
-
-
-def _ours(records: MethodRecords, published: PublishedNumber) -> str | None:
-    """Our measurement of a published number, mean over seeds; None where this profile has none."""
-    cell = published.cell
-    arm = PAPER_ARMS.get(str(cell.get("arm")))
-    environment, panel = PAPER_BENCHMARKS.get(str(cell.get("benchmark")), ("", ""))
-    if arm is None or not records.has(environment, arm):
-        return None
-
-    def difference() -> str | None:
-        other = PAPER_ARMS[str(cell["against"])]
-        if not records.has(environment, other):
-            return None
-        return over_seeds(gain(records, environment, arm, other, panel).mean(axis=1), 1)
-
-    measures: dict[str, Callable[[], str | None]] = {
-        "success": lambda: over_seeds(records.success(environment, arm, panel).mean(axis=1), 1),
-        "success-difference": difference,
-        "steps-of-successes": lambda: over_seeds(
-            _percent(shares(records, environment, arm, "rounds_of_successes", "successes")) / 100, 1
-        ),
-        "action-share": lambda: over_seeds(_percent(shares(records, environment, arm, str(cell["kind"]), "rounds")), 1),
-        "failure-share": lambda: (
-            over_seeds(_percent(burned_of_failures(records, arm)), 1)
-            + f"; of all episodes {over_seeds(_percent(burned_of_all(records, arm)), 1)}"
-        ),
-        "success-share": lambda: over_seeds(
-            _percent(shares(records, environment, arm, "successes_without_reset", "successes")), 1
-        ),
-        "operation-share": lambda: over_seeds(
-            _percent(shares(records, environment, arm, "multiplicative", "operations")), 1
-        ),
-    }
-    measure = measures.get(published.quantity)
-    return measure() if measure else None

@@ -1,0 +1,444 @@
+"""ReuseRL's experiment: planted effects are found, A/A keeps the error rate, the wrong sign is refuted."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from reproduce import claims
+from reproduce.claims import Verdict, decide
+from reproduce.configuration import RunConfig
+from reproduce.method_records import MethodRecords
+from reproduce.papers import reuserl, reuserl_bound, reuserl_identities
+from reproduce.papers.reuserl_bound import DRAWS, base_draws
+from reproduce.papers.reuserl_compressibility import compressibility_evidence, partial_rank_correlation, run_points
+from reproduce.papers.reuserl_evidence import (
+    directed,
+    not_inferior,
+    of_seeds,
+    ratio_difference,
+    ratio_table,
+    seed_evidence,
+    two_panels,
+)
+from reproduce.papers.reuserl_hacks import cheaper_with_one_more, repetition_price
+from reproduce.papers.reuserl_measures import (
+    further_records,
+    longest_run,
+    measure_tasks,
+    read_dictionary,
+    read_records,
+    write_dictionary,
+)
+from reproduce.papers.reuserl_sections import matched_length_arm
+from reproduce.papers.reuserl_settings import ALL_ARMS, HEADLINE_ARMS, PROFILES, plan, settings_of
+from reproduce.report import write_report
+from reproduce.storage import UserError
+from tests.reproduce.simulated_reuserl import NOTHING, PUBLISHED, REVERSED, World, simulated, write_simulated
+from theory.inference import mean_interval
+
+LAPTOP = PROFILES["laptop"]
+SMALL_FULL = replace(
+    PROFILES["full"],
+    countdown_arms=(*HEADLINE_ARMS, "segcost_no_buffer"),
+    cooking_arms=LAPTOP.cooking_arms,
+    household_arms=HEADLINE_ARMS,
+)
+"""The arms that the claims of `full` compare."""
+OF_TRAINING = (
+    "penalties-beat-grpo",
+    "length-harms-guarded",
+    "segcost-avoids-harm",
+    "irreversible-share",
+    "countdown-op-mix",
+    "structure-matters",
+    "starts-as-length",
+)
+
+
+def verdicts(records: MethodRecords, names: tuple[str, ...] = ()) -> dict[str, Verdict]:
+    chosen = [claim for claim in reuserl.CLAIMS if not names or claim.identifier.partition(".")[2] in names]
+    return {verdict.claim.identifier.partition(".")[2]: verdict for verdict in decide(chosen, records)}
+
+
+def decisions(records: MethodRecords, names: tuple[str, ...] = ()) -> dict[str, str]:
+    return {name: verdict.decision for name, verdict in verdicts(records, names).items()}
+
+
+@pytest.fixture(scope="module")
+def published() -> MethodRecords:
+    return simulated(np.random.default_rng(1), PUBLISHED)
+
+
+@pytest.fixture(scope="module")
+def smoke() -> MethodRecords:
+    arms = (*HEADLINE_ARMS, "segcost_no_buffer")
+    config = replace(PROFILES["smoke"], countdown_arms=arms)
+    return simulated(np.random.default_rng(9), PUBLISHED, config, seeds=2, tasks=3, samples=2, strings=4)
+
+
+# ---- the pipeline from records to verdicts
+
+
+def test_claims_are_those_of_the_specification() -> None:
+    assert [identity.identifier for identity in reuserl.IDENTITIES] == [
+        "reuserl.length-identity",
+        "reuserl.mean-objective-degenerate",
+        "reuserl.lambda-cancels",
+        "reuserl.repetition-cheap",
+    ]
+    assert [claim.identifier for claim in reuserl.CLAIMS] == [
+        f"reuserl.{name}"
+        for name in (
+            "penalties-beat-grpo",
+            "length-harms-guarded",
+            "segcost-avoids-harm",
+            "irreversible-share",
+            "ood-gain-not-smaller",
+            "easy-env-equivalence",
+            "cleaner-actions",
+            "segcost-not-shorter",
+            "countdown-op-mix",
+            "buffer-tradeoff",
+            "bound-coverage",
+            "compressibility-predicts",
+            "structure-matters",
+            "starts-as-length",
+        )
+    ]
+    # The smallest p of eight seeds, 1/256, has to survive Holm's correction.
+    assert len(claims.tested_claims(reuserl.CLAIMS, "laptop")) <= 12
+
+
+def test_planted_effects_are_found_at_the_laptop_profile(published: MethodRecords) -> None:
+    found = verdicts(published)
+    assert {name: verdict.decision for name, verdict in found.items()} == dict.fromkeys(
+        (*OF_TRAINING[:5], "bound-coverage", *OF_TRAINING[5:]), "supported"
+    )
+    harm = found["length-harms-guarded"].evidence
+    assert harm.low < 11 < harm.high
+    parts = dict(found["penalties-beat-grpo"].evidence.details)
+    assert set(parts) == {"countdown: length − GRPO".replace("−", "-"), "countdown: SegCost - GRPO"}
+
+
+def test_the_wrong_sign_is_refuted() -> None:
+    records = simulated(np.random.default_rng(2), REVERSED, strings=0)
+    assert decisions(records, OF_TRAINING) == dict.fromkeys(OF_TRAINING, "refuted")
+
+
+OF_FULL = ("ood-gain-not-smaller", "easy-env-equivalence", "cleaner-actions", "segcost-not-shorter", "buffer-tradeoff")
+
+
+def test_planted_effects_are_found_in_the_claims_of_full_only() -> None:
+    world = replace(PUBLISHED, ood_follows_structure=0.0)
+    records = simulated(np.random.default_rng(3), world, SMALL_FULL, samples=64, strings=0)
+    assert decisions(records, OF_FULL) == dict.fromkeys(OF_FULL, "supported")
+
+
+def test_the_wrong_sign_is_refuted_in_the_claims_of_full_only() -> None:
+    records = simulated(np.random.default_rng(4), REVERSED, SMALL_FULL, strings=0)
+    assert decisions(records, OF_FULL) == dict.fromkeys(OF_FULL, "refuted")
+
+
+def false_support(simulations: int, **sizes: int) -> int:
+    """In how many A/A experiments any claim about training is supported after Holm."""
+    count = 0
+    for seed in range(simulations):
+        records = simulated(np.random.default_rng(seed), NOTHING, strings=0, **sizes)
+        count += "supported" in decisions(records, OF_TRAINING).values()
+    return count
+
+
+def test_a_a_experiments_keep_the_family_wise_error() -> None:
+    assert false_support(4, tasks=12, samples=8) <= stats.binom.ppf(0.999, 4, 0.05)
+
+
+@pytest.mark.slow
+def test_a_a_experiments_keep_the_family_wise_error_at_length() -> None:
+    assert false_support(150) <= stats.binom.ppf(0.999, 150, 0.05)
+
+
+def test_smoke_verdicts_are_withheld(smoke: MethodRecords) -> None:
+    assert set(decisions(smoke).values()) == {"withheld"}
+
+
+def test_without_failures_the_share_of_failures_is_not_measured(published: MethodRecords) -> None:
+    counts = published.counts.copy()
+    cooking = (counts["environment"] == "cooking") & (counts["arm"] == "segcost")
+    counts.loc[cooking, "successes"] = counts.loc[cooking, "n"]
+    counts.loc[cooking, ["failure: burned", "failure: timeout"]] = 0
+    verdict = verdicts(replace(published, counts=counts), ("irreversible-share",))["irreversible-share"]
+    assert verdict.decision == "inconclusive"
+    assert ("not measured", "8 of 8 seeds left out: a share of nothing") in verdict.evidence.details
+
+
+def test_what_never_happens_is_no_evidence() -> None:
+    found = directed(np.zeros((8, 5)))
+    assert not found.in_favour and not found.against
+
+
+# ---- statistics
+
+
+def test_a_ratio_table_has_the_ratio_of_sums_in_every_row() -> None:
+    generator = np.random.default_rng(0)
+    below = generator.integers(1, 9, (6, 30)).astype(float)
+    above = generator.binomial(below.astype(int), 0.3).astype(float)
+    table = ratio_table(above, below)
+    np.testing.assert_allclose(table.mean(axis=1), 100 * above.sum(axis=1) / below.sum(axis=1))
+    # The spread over tasks is that of the ratio when tasks are drawn anew, checked by bootstrap.
+    drawn = [generator.integers(30, size=30) for _ in range(4000)]
+    again = [100 * above[0, which].sum() / below[0, which].sum() for which in drawn]
+    assert table[0].std(ddof=1) / 30**0.5 == pytest.approx(np.std(again), rel=0.1)
+
+
+def test_seeds_without_a_denominator_are_left_out() -> None:
+    ones = np.ones((3, 4))
+    empty = np.array([[1.0] * 4, [0.0] * 4, [1.0] * 4])
+    table, note = ratio_difference((ones * empty, empty), (0 * ones, ones))
+    assert table.shape == (2, 4) and note.startswith("1 of 3 seeds")
+    np.testing.assert_allclose(table, 100)
+
+
+def test_two_panels_of_different_size_have_the_difference_of_means() -> None:
+    generator = np.random.default_rng(1)
+    first, second = generator.normal(3, 1, (8, 10)), generator.normal(1, 1, (8, 25))
+    table = two_panels(first, second)
+    np.testing.assert_allclose(table.mean(axis=1), first.mean(axis=1) - second.mean(axis=1))
+    variance = first[0].var(ddof=1) / 10 + second[0].var(ddof=1) / 25
+    assert table[0].var(ddof=1) / 35 == pytest.approx(variance, rel=0.1)
+
+
+def test_a_statistic_of_seeds_has_the_t_interval_of_seeds() -> None:
+    values = np.random.default_rng(2).normal(1, 2, 8)
+    found, wanted = seed_evidence(directed(of_seeds(values))), mean_interval(values)
+    assert (found.effect, found.low, found.high) == pytest.approx((wanted.mean, wanted.low, wanted.high))
+
+
+def test_non_inferiority_is_about_the_margin() -> None:
+    table = np.random.default_rng(3).normal(-1, 1, (8, 40))
+    found = not_inferior(table, 5.0)
+    assert found.low > -5 and found.in_favour and not found.against
+    assert found.effect == pytest.approx(table.mean())
+    assert not_inferior(table - 10, 5.0).against
+
+
+def test_partial_rank_correlation_equals_the_formula() -> None:
+    generator = np.random.default_rng(4)
+    x, y, z = generator.normal(size=(3, 50))
+    y, z = y + x, z + 0.5 * x
+    xy, xz, yz = (stats.spearmanr(*pair).statistic for pair in ((x, y), (x, z), (y, z)))
+    wanted = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+    assert partial_rank_correlation(x, y, z) == pytest.approx(wanted)
+    assert np.isnan(partial_rank_correlation(z, y, z))
+    assert partial_rank_correlation(x, y, np.zeros(50)) == pytest.approx(xy)
+
+
+def test_compressibility_is_found_where_it_was_planted() -> None:
+    config = replace(LAPTOP, countdown_arms=())
+    records = simulated(np.random.default_rng(10), World(ood_follows_structure=8.0), config)
+    points = run_points(records, "cooking")
+    assert points.cost.shape == (8, len(LAPTOP.cooking_arms) - 1) and np.isfinite(points.cost).all()
+    found = compressibility_evidence(records)
+    assert found.in_favour and not found.against and found.p_value is not None and found.p_value < 0.01
+    unrelated = compressibility_evidence(simulated(np.random.default_rng(6), NOTHING, config))
+    assert not unrelated.in_favour and unrelated.p_value is not None and unrelated.p_value > 0.05
+
+
+def test_the_bound_covers_and_would_be_caught_if_it_did_not(
+    published: MethodRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = base_draws(published, "cooking")
+    assert draws is not None and draws.violations == 0
+    assert (draws.tighter_bound <= draws.bound + 1e-12).all() and (draws.batch_cost <= draws.bound).all()
+    assert abs(float((draws.true_cost - draws.batch_cost).mean())) < 0.02
+    reuserl_bound.bound_draws.cache_clear()
+    monkeypatch.setattr(reuserl_bound, "occam_hoeffding_bound", lambda mean, *rest: np.asarray(mean))
+    verdict = verdicts(published, ("bound-coverage",))["bound-coverage"]
+    reuserl_bound.bound_draws.cache_clear()
+    assert verdict.decision == "refuted" and 0 < verdict.evidence.effect <= 100 * DRAWS
+
+
+# ---- exact claims
+
+
+@pytest.mark.parametrize("identity", reuserl.IDENTITIES, ids=lambda identity: identity.identifier)
+def test_identities_hold(identity: Any) -> None:
+    found = identity.examine()
+    assert found.cases > 100 and found.failures == 0
+
+
+def test_identities_fail_where_the_segmentation_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = reuserl_identities.phrase_counts
+    monkeypatch.setattr(reuserl_identities, "phrase_counts", lambda strings, dictionary: right(strings, dictionary) + 1)
+    assert reuserl_identities.length_identity().failures > 0
+    assert reuserl_identities.repetition_cheap().failures > 0
+
+
+def test_lambda_does_not_cancel_where_advantages_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    centred_only = reuserl_identities.advantages
+    monkeypatch.setattr(
+        reuserl_identities, "advantages", lambda rewards, standardised=True, epsilon=0.0: centred_only(rewards, False)
+    )
+    assert reuserl_identities.lambda_cancels().failures > 0
+
+
+# ---- what is kept of a run
+
+
+def run_of(environment: str, arm: str = "segcost", seed: int = 0) -> RunConfig:
+    runs = plan(PROFILES["smoke"])
+    return next(run for run in runs if (run.environment, run.arm, run.seed) == (environment, arm, seed))
+
+
+def episodes_of(rows: list[tuple[str, str, bool, str]]) -> pd.DataFrame:
+    """question, skills, success, failure."""
+    frame = pd.DataFrame(rows, columns=["question", "skills", "success", "failure"])
+    return frame.assign(panel="test", category="numbers-4", T=6, repeated=0, sampled_tokens=1)
+
+
+COUNTDOWN = episodes_of(
+    [
+        ("a", "add mul sub", True, ""),
+        ("a", "add reset add div div", True, ""),
+        ("b", "invalid invalid invalid reset", False, "timeout"),
+    ]
+)
+
+
+def test_sums_of_each_task() -> None:
+    found = measure_tasks(run_of("countdown"), COUNTDOWN).set_index("question")
+    assert found.loc["a", "operations"] == 7 and found.loc["a", "multiplicative"] == 3
+    assert found.loc["a", "successes_without_reset"] == 1
+    assert found.loc["b", ["operations", "multiplicative", "successes_without_reset"]].tolist() == [0, 0, 0]
+    assert found.loc["a", ["longest_run", "longest_run_of_successes"]].tolist() == [3, 3]
+    assert found.loc["b", ["longest_run", "longest_run_of_successes"]].tolist() == [3, 0]
+    assert "operations" not in measure_tasks(run_of("household"), COUNTDOWN)
+
+
+def test_longest_run_by_enumeration() -> None:
+    for string in itertools.product("ab", repeat=5):
+        runs = [len(run) for run in re.findall("a+|b+", "".join(string))]
+        assert longest_run(string) == max(runs)
+    assert longest_run(()) == 0
+
+
+def test_the_dictionary_and_its_use_are_kept(tmp_path: Path) -> None:
+    write_dictionary(tmp_path, [("add", "mul"), ("div", "div")], 4)
+    dictionary = read_dictionary(tmp_path, "countdown")
+    assert dictionary.phrases == ((0, 2), (3, 3)) and dictionary.max_phrase_length == 4
+    tables = further_records(run_of("countdown"), tmp_path, COUNTDOWN)
+    strings = tables["strings"].set_index("skills")
+    assert strings.loc["add mul sub", "segments"] == 2
+    assert strings.loc["add reset add div div", "segments"] == 4
+    assert strings["count"].sum() == len(COUNTDOWN)
+    assert tables["phrases"][["phrase", "uses", "successes"]].to_numpy().tolist() == [
+        ["add mul", 1, 2],
+        ["div div", 1, 2],
+    ]
+    (tmp_path / "dictionary.json").unlink()
+    plain = further_records(run_of("countdown", "base"), tmp_path, COUNTDOWN)
+    assert "phrases" not in plain and plain["strings"].set_index("skills").loc["add mul sub", "segments"] == 3
+
+
+def hack_records(records: MethodRecords, phrases: list[str], skills: str) -> MethodRecords:
+    """The records with one dictionary and one success of `segcost` in countdown, for all seeds."""
+    rows = {"environment": "countdown", "arm": "segcost", "length": 2, "uses": 0, "successes": 1}
+    table = pd.DataFrame([rows | {"seed": seed, "phrase": phrase} for seed in range(8) for phrase in phrases])
+    strings = records.tables["strings"]
+    own = (strings["environment"] == "countdown") & (strings["arm"] == "segcost") & strings["success"]
+    one = strings[own & (strings["panel"] == "test")].groupby("seed").head(1).assign(skills=skills, count=1)
+    return replace(records, tables={"phrases": table, "strings": one})
+
+
+def test_the_price_of_repetition_and_of_completing_a_phrase(published: MethodRecords) -> None:
+    records = hack_records(published, ["add add add add", "mul div"], "add add mul")
+    assert repetition_price(records, "countdown", "segcost", 1) == [2 / 8] * 8
+    assert repetition_price(records, "countdown", "segcost", 2) == [4 / 8] * 8
+    assert repetition_price(records, "countdown", "length", 1) == [1.0] * 8
+    # add add mul: 3 phrases, with one action more at least 3. add add add: 3, and 1 with one more.
+    assert cheaper_with_one_more(records, "countdown", "segcost", True).tolist() == [0.0] * 8
+    records = hack_records(published, ["add add add add", "mul div"], "add add add")
+    assert cheaper_with_one_more(records, "countdown", "segcost", True).tolist() == [100.0] * 8
+    records = hack_records(published, ["add sub mul"], "add mul")
+    assert cheaper_with_one_more(records, "countdown", "segcost", True).tolist() == [0.0] * 8
+    assert cheaper_with_one_more(records, "countdown", "segcost", False).tolist() == [100.0] * 8
+
+
+def test_matched_length_is_chosen_on_training_rollouts() -> None:
+    config = replace(LAPTOP, cooking_arms=(*HEADLINE_ARMS, "length_weight_0.1", "length_weight_0.9"))
+    longer = {"segcost": -2.0, "length": -4.0, "length_weight_0.1": -2.2, "length_weight_0.9": -6.0}
+    records = simulated(np.random.default_rng(7), World(longer=longer), config, tasks=4, samples=2, strings=0)
+    assert matched_length_arm(records, "cooking") == "length_weight_0.1"
+    assert matched_length_arm(records, "countdown") == "length"
+
+
+# ---- plan and report
+
+
+def test_plans() -> None:
+    for profile, config in PROFILES.items():
+        runs = plan(config)
+        assert len({run.name for run in runs}) == len(runs)
+        assert all((run.training is None) == (run.arm == "base") == (run.method is None) for run in runs)
+        names = [run.name for run in runs]
+        for run in runs:
+            if run.arm == "random_dictionary":
+                assert names.index(run.name.replace("random_dictionary", "segcost")) < names.index(run.name)
+            assert names.index(run.name.replace(f"/{run.arm}/", "/base/")) <= names.index(run.name)
+        assert profile == config.profile
+    assert {run.arm for run in plan(PROFILES["smoke"])} == set(ALL_ARMS)
+    assert len({settings_of(arm, LAPTOP) for arm in ALL_ARMS}) == len(ALL_ARMS)
+    assert "torch" not in reuserl.__dict__
+
+
+def test_wrong_arms_are_refused() -> None:
+    with pytest.raises(UserError, match="unknown arm 'segcosts'; did you mean 'segcost'"):
+        plan(replace(LAPTOP, cooking_arms=("base", "segcosts")))
+    with pytest.raises(UserError, match="--set cooking_arms=base: every comparison needs grpo, length, segcost"):
+        plan(replace(LAPTOP, cooking_arms=("base",)))
+
+
+def test_planned_effects() -> None:
+    assert len(reuserl.planned_effects(PROFILES["full"])) == 5
+    ((_, effect, reason),) = reuserl.planned_effects(PROFILES["smoke"])
+    assert effect == "none" and "0.25" in reason
+
+
+def test_records_are_read_back_and_others_refused(tmp_path: Path) -> None:
+    records = simulated(np.random.default_rng(8), NOTHING, seeds=2, tasks=3, samples=2, strings=3)
+    write_simulated(tmp_path, records)
+    again = read_records(tmp_path)
+    pd.testing.assert_frame_equal(again.counts, records.counts, check_dtype=False)
+    assert set(again.tables) == {"strings", "phrases"}
+    (tmp_path / "strings.parquet").rename(tmp_path.parent / "strings.parquet")
+    with pytest.raises(UserError, match=r"strings.parquet: no such file"):
+        read_records(tmp_path)
+
+
+def test_figures_and_sections_hold_no_missing_number(smoke: MethodRecords, tmp_path: Path) -> None:
+    figures = reuserl.draw_figures(smoke, tmp_path)
+    sections = reuserl.further_sections(smoke)
+    shown = {name for section in sections for name in section.figures}
+    shown |= {name for claim in reuserl.CLAIMS if not claim.full_only for name in claim.figures}
+    assert shown == set(figures) and all(figure.path.stat().st_size > 1000 for figure in figures.values())
+    text = " ".join([*(section.body for section in sections), *(figure.caption for figure in figures.values())])
+    assert not re.search(r"\b(nan|inf|None)\b", text)
+
+
+@pytest.mark.slow
+def test_the_report_shows_every_figure_once(smoke: MethodRecords, tmp_path: Path) -> None:
+    write_simulated(tmp_path / "records", smoke)
+    write_report(reuserl, tmp_path / "records", tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8").replace("\u00a0", " ")
+    pictures = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert len(pictures) == len(set(pictures)) == 10
+    assert not re.search(r"\b(nan|inf|None)\b", text)
