@@ -23,9 +23,9 @@ def test_panels_have_as_many_tasks_as_are_counted(environment):
 
 
 def test_categories_of_reasoning_can_be_chosen():
-    sizes = PanelSizes(2, 2, 2, categories=("easy", "decisive-4-of-16"), ood_categories=("longer",))
+    sizes = PanelSizes(2, 2, 2, categories=("easy", "decisive-4-of-8"), ood_categories=("longer",))
     panels = load_bed("reasoning").panels(sizes)
-    assert {task.category for task in panels["train"].tasks} == {"easy", "decisive-4-of-16"}
+    assert {task.category for task in panels["train"].tasks} == {"easy", "decisive-4-of-8"}
     assert {task.category for task in panels["ood"].tasks} == {"longer"}
     assert {name: len(panel.tasks) for name, panel in panels.items()} == task_counts("reasoning", sizes)
     with pytest.raises(ValueError, match="no category 'esay'"):

@@ -5,10 +5,12 @@ only), so one wrong result in a chain always makes its answer wrong, unless a se
 differ in length alone, hence in the chance that all samples of a group are right: a policy that gets a step right with
 chance q solves a chain of H steps with chance q^H.
 
-A decisive chain has H steps of which k are operations; at the others the question says `free` and a digit, which only
-tells those steps apart, and whatever line is written there is right. The k operations are all that matters, each one
-does, and nothing can be made good later: the share of steps where a better choice exists is k/H on a chain that is
-right so far, by design.
+No operation comes twice in a chain: the line before tells which one is next, and nothing has to be counted.
+
+A decisive chain has H steps of which k are operations; at the others the question says `free` and the last digit of
+their place, which only tells those steps apart, and whatever line is written there is right. The k operations are all
+that matters, each one does, and nothing can be made good later: the share of steps where a better choice exists is k/H
+on a chain that is right so far, by design.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ class Tier:
 TIERS = (Tier("easy", 2, 2), Tier("medium", 4, 4), Tier("hard", 6, 7))
 OOD_TIERS = (Tier("longer", 8, 9), Tier("template", 2, 7, ("trailing",)))
 """Longer chains in the known wordings, and chains of known lengths in another one."""
-DECISIVE = ((8, 16), (4, 16), (2, 16), (1, 16))
-"""(k, H) of the decisive chains: coverage 1/2, 1/4, 1/8, 1/16."""
+DECISIVE = ((4, 8), (2, 8), (1, 8), (1, 16))
+"""(k, H) of the decisive chains: coverage 1/2, 1/4, 1/8, 1/16. Few decisive steps, or no tiny policy is ever right."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,14 @@ def build_panels(
     tiers: Sequence[Tier] = TIERS,
     ood_tiers: Sequence[Tier] = OOD_TIERS,
     decisive: Sequence[tuple[int, int]] = DECISIVE,
+    operations: Sequence[str] = OPERATIONS,
 ) -> dict[str, Panel[ReasoningTask]]:
     """The three panels, checked to be disjoint.
 
-    train and test: the tiers and the decisive chains; ood: the ood tiers. A digest of its canonical form says which
-    panel a chain belongs to. A panel is part of any larger one with the same seed. Raises ValueError where a category
-    has too few different chains, or for k and H out of range.
+    train and test: the tiers and the decisive chains; ood: the ood tiers. operations: those that chains are made of,
+    of `OPERATIONS`. A digest of its canonical form says which panel a chain belongs to. A panel is part of any larger
+    one with the same seed and operations. Raises ValueError where a category has too few different chains or needs
+    more operations than there are, or for k and H out of range.
     """
     sizes = {
         "train": (train_per_category, train_seed),
@@ -150,15 +154,14 @@ def build_panels(
     }
     panels = {}
     for split, (count, seed) in sizes.items():
-        tasks = [task for tier in (ood_tiers if split == "ood" else tiers) for task in _many(split, tier, count, seed)]
-        if split != "ood":
-            tasks += [task for pair in decisive for task in _many(split, pair, count, seed)]
+        kinds = ood_tiers if split == "ood" else (*tiers, *decisive)
+        tasks = [task for kind in kinds for task in _many(split, kind, count, seed, operations)]
         panels[split] = Panel(split, tuple(tasks))
     check_disjoint(list(panels.values()), [canonical_forms(panel) for panel in panels.values()])
     return panels
 
 
-def _many(split: str, kind: Tier | tuple[int, int], count: int, seed: int) -> list[ReasoningTask]:
+def _many(split: str, kind: Tier | tuple[int, int], count: int, seed: int, known: Sequence[str]) -> list[ReasoningTask]:
     """`count` different chains, each a function of (seed, split, kind, place) and of those before it."""
     category = kind.name if isinstance(kind, Tier) else f"decisive-{kind[0]}-of-{kind[1]}"
     tasks: list[ReasoningTask] = []
@@ -168,7 +171,7 @@ def _many(split: str, kind: Tier | tuple[int, int], count: int, seed: int) -> li
             if attempt == _MOST_DRAWS:
                 raise ValueError(f"panel {split}: category {category} has too few chains for {count} tasks")
             generator = random.Random(f"reasoning {seed} {split} {kind} {place} {attempt}")
-            template, operations = _draw(kind, generator)
+            template, operations = _draw(kind, generator, known)
             start = generator.randrange(10)
             form = canonical_form(start, operations)
             if form not in seen and _split_of(form) == split:
@@ -178,14 +181,21 @@ def _many(split: str, kind: Tier | tuple[int, int], count: int, seed: int) -> li
     return tasks
 
 
-def _draw(kind: Tier | tuple[int, int], generator: random.Random) -> tuple[Template, list[str]]:
+def _draw(kind: Tier | tuple[int, int], generator: random.Random, known: Sequence[str]) -> tuple[Template, list[str]]:
     if isinstance(kind, Tier):
         length = generator.randint(kind.fewest_steps, kind.most_steps)
-        return generator.choice(kind.templates), generator.choices(OPERATIONS, k=length)
+        return generator.choice(kind.templates), _different(length, generator, known)
     count, length = kind
     if not 1 <= count <= length:
         raise ValueError(f"1 to {length} steps can be decisive, got {count}")
-    operations = [f"{FREE} {generator.randrange(10)}" for _ in range(length)]
-    for place in generator.sample(range(length), count):
-        operations[place] = generator.choice(OPERATIONS)
+    operations = [f"{FREE} {place % 10}" for place in range(length)]
+    places = generator.sample(range(length), count)
+    for place, operation in zip(places, _different(count, generator, known), strict=True):
+        operations[place] = operation
     return "decisive", operations
+
+
+def _different(count: int, generator: random.Random, known: Sequence[str]) -> list[str]:
+    if count > len(known):
+        raise ValueError(f"{count} operations in a chain, but there are {len(known)}")
+    return generator.sample(known, count)
