@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from reproduce.beds import load_bed
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -11,8 +12,6 @@ from reproduce.configuration import (
     PanelSizes,
     PolicyConfig,
     RunConfig,
-    SamplingConfig,
-    TrainingConfig,
 )
 from reproduce.names import nearest
 from reproduce.storage import UserError
@@ -188,36 +187,29 @@ def _check_arms(config: ReuseConfig) -> None:
             raise UserError(f"{setting}: every comparison needs {', '.join(missing)}")
 
 
-def _bed(rounds: int, panels: PanelSizes, samples: int, epochs: int, positions: int, wide: bool = False) -> BedConfig:
-    """A bed at laptop size. rounds: horizon T; positions: tokens of the longest episode."""
-    return BedConfig(
-        panels=panels,
-        policy=PolicyConfig(longest=positions),
-        warm_start=DemonstrationConfig(steps=800 if wide else 400),
-        training=TrainingConfig(epochs=epochs, questions_per_step=16, rounds=rounds, save_every=50),
-        sampling=SamplingConfig(temperature=1.0),
-        evaluation=HorizonEvaluation(samples=samples, ood_samples=samples),
-    )
+BEDS = {name: load_bed(name).BED for name in ENVIRONMENTS}
+"""The beds as they were measured from the base alone; profiles change sizes only."""
 
 
-def _tiny(positions: int) -> BedConfig:
+def _tiny(bed: BedConfig) -> BedConfig:
     """A bed on which every part runs in a second or two and hardly anything succeeds."""
-    return BedConfig(
-        panels=PanelSizes(train=4, test=4, ood=4),
-        policy=PolicyConfig(layers=2, width=32, heads=2, feed_forward=64, longest=positions),
+    return replace(
+        bed,
+        panels=PanelSizes(train=2, test=2, ood=2),
+        policy=PolicyConfig(layers=2, width=32, heads=2, feed_forward=64, longest=bed.policy.longest),
         warm_start=DemonstrationConfig(steps=60, batch_size=16, demonstrations=200),
-        training=TrainingConfig(epochs=2, group_size=4, questions_per_step=4, rounds=6, save_every=2),
-        sampling=SamplingConfig(temperature=1.0, longest_action=8),
+        training=replace(bed.training, epochs=2, group_size=4, questions_per_step=2, rounds=6, save_every=2),
         evaluation=HorizonEvaluation(samples=4, ood_samples=4),
     )
 
 
-# Rounds are the environments' own horizons. Every other size of a profile stands here and nowhere else.
-ROUNDS = {"countdown": 12, "cooking": 24, "household": 30}
-POSITIONS = {"countdown": 256, "cooking": 640, "household": 1024}
-LAPTOP_PANELS = PanelSizes(train=64, test=64, ood=48)
-FULL_PANELS = PanelSizes(train=128, test=256, ood=256)
+def _large(bed: BedConfig) -> BedConfig:
+    """Twice the training, four times the tasks, the same policy."""
+    panels = replace(bed.panels, train=2 * bed.panels.train, test=4 * bed.panels.test, ood=4 * bed.panels.ood)
+    return replace(bed, panels=panels)
 
+
+# Every size of a profile that is not the bed's own stands here and nowhere else.
 PROFILES = {
     "smoke": ReuseConfig(
         profile="smoke",
@@ -227,15 +219,15 @@ PROFILES = {
         countdown_arms=ALL_ARMS,
         cooking_arms=(*HEADLINE_ARMS, *STRUCTURE_ARMS),
         household_arms=HEADLINE_ARMS,
-        **{name: _tiny(POSITIONS[name]) for name in ENVIRONMENTS},
+        **{name: _tiny(bed) for name, bed in BEDS.items()},
     ),
-    "laptop": ReuseConfig(**{name: _bed(ROUNDS[name], LAPTOP_PANELS, 8, 10, POSITIONS[name]) for name in ENVIRONMENTS}),
+    "laptop": ReuseConfig(**BEDS),
     "full": ReuseConfig(
         profile="full",
         seeds=10,
         countdown_arms=ALL_ARMS,
         cooking_arms=ALL_ARMS,
         household_arms=ALL_ARMS,
-        **{name: _bed(ROUNDS[name], FULL_PANELS, 8, 20, POSITIONS[name], wide=True) for name in ENVIRONMENTS},
+        **{name: _large(bed) for name, bed in BEDS.items()},
     ),
 }
