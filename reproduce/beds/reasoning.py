@@ -40,7 +40,7 @@ from reproduce.environments.reasoning import (
     words,
 )
 from reproduce.environments.reasoning.steps import FREE
-from reproduce.environments.reasoning.tasks import make_task
+from reproduce.environments.reasoning.tasks import Template, make_task
 
 __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
 
@@ -153,7 +153,7 @@ def draw_demonstrator(generator: random.Random) -> Demonstrator:
 def _drills(batch_size: int, steps: int, generator: random.Random) -> Iterator[list[Batch]]:
     """Long chains without a mistake: to follow the question is the slow skill. Tiers first, then decisive ones too."""
     for step in range(steps):
-        template = "decisive" if step >= 0.75 * steps and step % 2 else "listed"
+        template: Template = "decisive" if step >= 0.75 * steps and step % 2 else "listed"
         length, batch = generator.choice(DRILLED_STEPS), list[Sequence]()
         for _ in range(batch_size):
             operations = generator.sample(OPERATIONS, length)
