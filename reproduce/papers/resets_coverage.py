@@ -21,7 +21,7 @@ HORIZON, DECISIVE_STEPS = 16, (8, 4, 2, 1)
 COVERAGE = np.array(DECISIVE_STEPS) / HORIZON
 STUDIES = 20
 """Simulated studies, the unit of the intervals."""
-TRIALS = 4000
+TRIALS = 2000
 """Estimates drawn at each sample size of a study."""
 GAIN_SAMPLES, GAIN_TRIALS = 10**6, 4
 """Resets of a step whose gain is measured, and steps of a study; so many that the estimates have converged."""
