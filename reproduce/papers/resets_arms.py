@@ -37,6 +37,7 @@ from methods.resets import (
     chain_reward,
     uniform_step,
 )
+from methods.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
 from reproduce.environments.reasoning import NEWLINE, first_wrong_step
 from reproduce.papers.resets_chains import RESETS, ChainLog, Located, read_tables, step_row
 from reproduce.papers.resets_coverage_probe import write_probe
@@ -62,7 +63,7 @@ def build_arm(setting: Setting) -> Arm:
     if rows % method.updates:
         raise ValueError(f"{method.updates} updates do not divide a batch of {rows} chains")
     return Arm(
-        trainer=GRPOWithResets,
+        trainer=GRPOWithSegmentValues if method.rule == "values" else GRPOWithResets,
         reward=chain_reward,
         rollout=rollouts,
         arguments={
@@ -91,23 +92,19 @@ class RecordedRollouts:
         self.chains = EpisodeChains(setting.sampler, setting.tasks, NEWLINE)
         self.oracle = Oracle(self._first_error, method.hit_rate, method.offset, method.spread)
         self.step, self.fresh, self.located = 0, list[bool](), list[Located]()
-        rule = self._rule()
         buffer = BufferSettings(
             split=SPLITS[method.split],
             independent_base=method.independent_base,
             mask_prefix=method.mask_prefix,
             longest=method.longest,
         )
-        prompts = {task.identifier: setting.sampler.prompt_ids(task) for task in setting.tasks}
-        self.block = buffer.split.size if rule else 1
-        self.rollouts = ResetRollouts(
-            self._sample,
-            self._recorded(rule) if rule else None,
-            prompts.__getitem__,
-            buffer,
-            setting.config.seed,
-            self.oracle.truth,
-        )
+        encode = {task.identifier: setting.sampler.prompt_ids(task) for task in setting.tasks}.__getitem__
+        if method.rule == "values":
+            self.rollouts: ResetRollouts = SegmentValueRollouts(self._sample, encode, method.continuations, buffer)
+        else:
+            rule, seed = self._rule(), setting.config.seed
+            recorded = self._recorded(rule) if rule else None
+            self.rollouts = ResetRollouts(self._sample, recorded, encode, buffer, seed, self.oracle.truth)
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         self.step = int(trainer.state.global_step) + 1

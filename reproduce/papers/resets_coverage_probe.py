@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from methods.resets import Request
+from reproduce.beds.reasoning import OPERATIONS
 from reproduce.environments.reasoning import DECISIVE, NEWLINE, ReasoningTask, build_panels, first_wrong_step
 from reproduce.papers.resets_settings import ResetSettings
 from reproduce.rollouts.continuation import EpisodeChains
@@ -28,7 +29,9 @@ PROBE = "probe"
 def write_probe(setting: Setting, method: ResetSettings, folder: Path) -> None:
     """Probe the base with `method.probe_tasks` chains of each coverage and write `probe.parquet`, one row a coverage
     and rule: groups of suffixes, those with signal, suffixes right."""
-    tasks = build_panels(method.probe_tasks, 0, 0, tiers=(), ood_tiers=(), decisive=DECISIVE)["train"].tasks
+    count = method.probe_tasks
+    panels = build_panels(count, 0, 0, tiers=(), ood_tiers=(), decisive=DECISIVE, operations=OPERATIONS)
+    tasks = panels["train"].tasks
     chains: EpisodeChains[ReasoningTask] = EpisodeChains(setting.sampler, tasks, NEWLINE)
     chains.begin(f"{setting.name} probe")
     prompts = [tuple(setting.sampler.prompt_ids(task)) for task in tasks]

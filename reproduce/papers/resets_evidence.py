@@ -9,17 +9,19 @@ from scipy import stats
 
 from reproduce.claims import Evidence
 from reproduce.evidence import equivalence, superiority
+from reproduce.report_text import interval, number, probability
 
 METHOD = "paired t, unit: seed"
 
 
-def of_seeds(
-    values: np.ndarray, smallest_effect: float, unit: str = "points", details: tuple[tuple[str, str], ...] = ()
-) -> Evidence:
-    """Evidence that a quantity with one value a seed, (seeds,), has a positive mean; refuted as by `superiority`."""
+def of_seeds(values: np.ndarray, smallest_effect: float, unit: str = "points", tasks: int = 0) -> Evidence:
+    """Evidence that a quantity with one value a seed, (seeds,), has a positive mean; refuted as by `superiority`.
+
+    tasks: how many tasks each value is a summary of.
+    """
     # Two equal columns leave no variance but that of the seeds: the crossed interval is then the paired t interval.
-    found = superiority(np.column_stack([values, values]), smallest_effect, details)
-    return replace(found, interval_method=METHOD, unit_of_effect=unit, questions=0)
+    found = superiority(np.column_stack([values, values]), smallest_effect)
+    return replace(found, interval_method=METHOD, unit_of_effect=unit, questions=tasks)
 
 
 def equal_over_seeds(values: np.ndarray, margin: float, unit: str = "points") -> Evidence:
@@ -74,8 +76,7 @@ def different(table: np.ndarray, margin: float) -> Evidence:
 
 def shown(evidence: Evidence, digits: int = 1) -> str:
     """`effect [low, high], p` of a part of a claim."""
-    signed = "+" if evidence.unit_of_effect == "points" else ""
-    ends = (round(value, digits) + 0.0 for value in (evidence.effect, evidence.low, evidence.high))
-    effect, low, high = (f"{value:{signed}.{digits}f}" for value in ends)
-    p = "" if evidence.p_value is None else f", p = {evidence.p_value:.4f}"
-    return f"{effect} [{low}, {high}]{p}"
+    signed = evidence.unit_of_effect == "points"
+    ends = interval(evidence.low, evidence.high, digits, signed)
+    p = "" if evidence.p_value is None else f", {probability(evidence.p_value, 'p')}"
+    return f"{number(evidence.effect, digits, signed)} {ends}{p}"

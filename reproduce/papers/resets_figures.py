@@ -294,7 +294,7 @@ def self_correction(records: MethodRecords) -> tuple[Canvas, str]:
 
 def coverage(records: MethodRecords) -> tuple[Canvas, str]:
     """Ratios of random over targeted resets against coverage: simulated, predicted, and in practice."""
-    with canvas(2.8) as drawing:
+    with canvas(3.0) as drawing:
         left, right = drawing.subplots(1, 2)
         looks = {"samples, uncentred": (TRAINED, "s"), "samples, centred": (OTHER, "^"), GAIN: (BASE, "o")}
         for name, law in coverage_laws().items():
@@ -308,7 +308,7 @@ def coverage(records: MethodRecords) -> tuple[Canvas, str]:
             left.plot(1 / COVERAGE, law.exact, color=colour, linewidth=0.9)
         left.plot(1 / COVERAGE, 1 / COVERAGE**2, color=QUIET, linestyle=":", linewidth=0.9, label="1/p²")
         left.set_title("theorem: one action, then the policy")
-        left.set_ylabel("ratio of random and targeted resets")
+        left.set_ylabel("advantage of targeted resets, times")
         left.legend(loc="upper left")
         ratios = probe_ratios(records)
         found = [mean_interval(np.log(column)) for column in ratios.T]
@@ -317,7 +317,7 @@ def coverage(records: MethodRecords) -> tuple[Canvas, str]:
         right.errorbar(1 / COVERAGE, middle, np.maximum(reach, 0), fmt="o", color=INK, elinewidth=1.2, label="measured")
         right.plot(1 / COVERAGE, middle[0] * COVERAGE[0] / COVERAGE, color=QUIET, linestyle=":", label="slope of 1/p")
         right.set_title("practice: the whole suffix anew")
-        right.set_ylabel("targeted over random, groups with signal")
+        right.set_ylabel("groups with signal, targeted over random")
         right.legend(loc="upper left")
         for axes in (left, right):
             axes.set_xscale("log", base=2)

@@ -48,6 +48,12 @@ def trained_arms(records: MethodRecords) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run["arm"] for run in records.runs if run["arm"] != "base"))
 
 
+def training_tasks(records: MethodRecords) -> int:
+    """Tasks of the training panel."""
+    panels = records.experiment[ENVIRONMENT]["panels"]
+    return int(panels["train"]) * len(panels["categories"])
+
+
 # ---- learning curves
 
 
@@ -108,7 +114,7 @@ def final_level(records: MethodRecords, arm: str = "grpo") -> float:
 def cost_to_level(found: Curves, level: float, cost: Cost) -> Reached:
     """Cost at which the smoothed curve first reaches the level, for each seed."""
     above = smoothed(found.success) >= level
-    reached = above.any(axis=1)
+    reached = np.asarray(above.any(axis=1))
     place = np.where(reached, above.argmax(axis=1), above.shape[1] - 1)
     spent: np.ndarray = getattr(found, cost)
     return Reached(np.take_along_axis(spent, place[:, None], axis=1)[:, 0], reached)

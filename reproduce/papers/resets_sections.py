@@ -96,7 +96,7 @@ def costs(records: MethodRecords) -> Section:
 
 def reset_positions(records: MethodRecords) -> Section:
     """Positions of the resets, beside the published ones."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for arm in reset_arms(records):
         found = resets(records, arm)
         by_seed = [own for _, own in found.groupby("seed")]

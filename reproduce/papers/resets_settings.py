@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Rule = Literal["none", "uniform", "first", "oracle", "entropy", "learned", "histogram"]
+Rule = Literal["none", "uniform", "first", "oracle", "entropy", "learned", "histogram", "values"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class ResetSettings:
 
     rule: Rule = "uniform"
     """Where a failed chain is reset: `none` (plain groups), `uniform` (RRPO), `first` (always at step 1), `oracle`,
-    `entropy`, `learned`, or `histogram` (positions of the same seed's run of `source`, drawn blindly)."""
+    `entropy`, `learned`, or `histogram` (positions of the same seed's run of `source`, drawn blindly). `values` resets
+    nothing: plain groups with an advantage for each step from continuations."""
     hit_rate: float = 1.0
     """Of the oracle: chance to name the true first error."""
     offset: int = 0
@@ -40,7 +41,7 @@ class ResetSettings:
     labelled_steps: int = 5
     """Of the rule `learned`: training steps whose failed chains are labelled by resampling, before the fit."""
     continuations: int = 4
-    """Of the rule `learned`: continuations from each step of a labelled chain."""
+    """Of the rules `learned` and `values`: continuations from each step of a chain."""
     probe_tasks: int = 0
     """Decisive chains of each coverage on which the base is probed before the run (`resets_coverage_probe`)."""
 
@@ -72,6 +73,7 @@ SETTINGS: dict[str, ResetSettings] = {
     "srpo_clip": replace(DEGRADED, updates=4, clip=True),
     "grpo_updates": replace(PLAIN, updates=4),
     "grpo_clip": replace(PLAIN, updates=4, clip=True),
+    "segment_values": ResetSettings(rule="values"),
 }
 """Every trained arm."""
 
@@ -98,6 +100,7 @@ ARMS = {
     "srpo_clip": "srpo_updates with importance ratio and clip",
     "grpo_updates": "grpo_reset_loss with four optimiser steps a batch",
     "grpo_clip": "grpo_updates with importance ratio and clip",
+    "segment_values": "a rival: plain chains, the advantage of each step from continuations of its prefix (SPO-style)",
 }
 
 LAPTOP = ("grpo", "grpo_reset_loss", "rrpo", "srpo_oracle", "srpo_degraded", "position_control")

@@ -34,8 +34,10 @@ from reproduce.papers.resets_measures import (
     seconds_of_training,
     seed_scores,
     signal_ratios,
+    training_tasks,
     valid_shares,
 )
+from reproduce.report_text import probability
 from theory.decisive_chain import coverage_exponent
 
 ODDS_MARGIN = 1.3
@@ -116,7 +118,8 @@ def speed_up(records: MethodRecords) -> Evidence:
     details.append(("ratio in seconds of training", shown(as_ratio(time, "times"), 2)))
     for arm, found in zip((SRPO, "grpo"), steps_taken, strict=True):
         details.append((f"seeds of {arm} that reached the level", f"{found.reached.sum()} of {len(found.reached)}"))
-    return replace(as_ratio(of_seeds(ratios["tokens"], 0.0), "times"), details=tuple(details))
+    in_tokens = of_seeds(ratios["tokens"], 0.0, tasks=training_tasks(records))
+    return replace(as_ratio(in_tokens, "times"), details=tuple(details))
 
 
 def rrpo_like_grpo(records: MethodRecords) -> Evidence:
@@ -142,14 +145,14 @@ def localization_dose(records: MethodRecords) -> Evidence:
     scores = seed_scores(records, *levels)
     centred = x - x.mean()
     slopes = scores @ centred / (centred @ centred)
-    found = of_seeds(slopes, half("SRPO", "RRPO"))
+    found = of_seeds(slopes, half("SRPO", "RRPO"), tasks=final_success(records, "base").shape[1])
     oracle = superiority(gain(records, "srpo_oracle", "rrpo"), half("SRPO", "RRPO"))
     details = [
         (f"{arm}: exact hits {100 * level:.0f} %", f"success {score:.1f}")
         for (arm, level), score in zip(levels.items(), scores.mean(axis=0), strict=True)
     ]
     details.append(("srpo_oracle minus rrpo", shown(oracle)))
-    details.append(("Page's trend over these levels", f"p = {stats.page_trend_test(scores).pvalue:.4f}"))
+    details.append(("Page's trend over these levels", probability(float(stats.page_trend_test(scores).pvalue), "p")))
     for arm, label in (("srpo_early", "three steps too early"), ("srpo_late", "three steps too late")):
         if records.has("reasoning", arm):
             offset = superiority(gain(records, arm, SRPO), 0.0)
@@ -189,7 +192,7 @@ def split_mixture(records: MethodRecords) -> Evidence:
         for arm, own in zip(SPLITS, scores.T, strict=True)
     ]
     details.append(("1x4 minus 2x4", shown(superiority(gain(records, SPLITS[0], SPLITS[1]), 0.0))))
-    details.append(("equal spread over seeds (Brown-Forsythe)", f"p = {spread.pvalue:.4f}"))
+    details.append(("equal spread over seeds (Brown-Forsythe)", probability(float(spread.pvalue), "p")))
     trend = float(stats.page_trend_test(scores[:, ::-1]).pvalue)
     return replace(found, p_value=trend, details=tuple(details))
 
@@ -262,7 +265,7 @@ def clean_prefix(records: MethodRecords) -> Evidence:
     """Odds ratio of a solved group of suffixes, clean against erroneous prefixes, over arms that reset at both."""
     arms = [arm for arm in ("rrpo", "position_control", SRPO) if arm in reset_arms(records)]
     rows = resets(records, *arms)
-    raw = of_seeds(log_odds_of_clean(rows, by_position=False), 0.0)
+    raw = of_seeds(log_odds_of_clean(rows, by_position=False), 0.0, tasks=rows["question"].nunique())
     adjusted = of_seeds(log_odds_of_clean(rows, by_position=True), 0.0)
     told = as_ratio(adjusted, "odds ratio")
     table = [
@@ -275,7 +278,10 @@ def clean_prefix(records: MethodRecords) -> Evidence:
         ("erroneous prefixes: groups solved", f"{table[1][0]} of {sum(table[1])}"),
         ("odds ratio at equal length and equal step (Mantel-Haenszel)", shown(told, 2)),
         ("explained by earliness", "yes" if earliness else "no"),
-        ("Fisher's exact test of all resets together", f"p = {stats.fisher_exact(table, 'greater').pvalue:.4g}"),
+        (
+            "Fisher's exact test of all resets together",
+            probability(float(stats.fisher_exact(table, "greater").pvalue), "p"),
+        ),
     )
     found = as_ratio(raw, "odds ratio")
     return replace(found, against=found.high < ODDS_MARGIN, details=details)
@@ -284,18 +290,22 @@ def clean_prefix(records: MethodRecords) -> Evidence:
 def self_correction_rise(records: MethodRecords) -> Evidence:
     """Correlation of the suffixes' success with the step, and fall of the share of suffix groups without signal."""
     success, silent = (records.log("reasoning", SRPO, f"suffix/{name}") for name in ("success", "zero_std"))
-    rise = of_seeds(_over_steps(success, correlation=True), 0.0, "Pearson r")
-    fall = of_seeds(-100 * _over_steps(silent, correlation=False), 0.0)
+    tasks = training_tasks(records)
+    rise = of_seeds(100 * _over_steps(success, correlation=True), 0.0, "hundredths of r", tasks)
+    fall = of_seeds(-100 * _over_steps(silent, correlation=False), 0.0, tasks=tasks)
     base = records.log("reasoning", SRPO, "base/success")
-    parallel = of_seeds(_over_steps(success, False) - _over_steps(base, False), 0.0)
+    parallel = of_seeds(100 * (_over_steps(success, False) - _over_steps(base, False)), 0.0)
     edge = max(1, success.shape[1] // 10)
     details = (
-        ("r of suffix success with the step", shown(rise, 2)),
+        ("r of suffix success with the step, hundredths", shown(rise)),
         ("fall of the share of suffix groups without signal, points over the training", shown(fall)),
-        ("r of the base group's success with the step", shown(of_seeds(_over_steps(base, True), 0.0, "r"), 2)),
+        (
+            "r of the base group's success with the step, hundredths",
+            shown(of_seeds(100 * _over_steps(base, True), 0.0, "hundredths of r")),
+        ),
         (
             "rise of suffixes minus rise of the base group, points",
-            shown(replace(parallel, effect=100 * parallel.effect, low=100 * parallel.low, high=100 * parallel.high)),
+            shown(parallel),
         ),
         (
             "suffix success, first and last tenth",
@@ -325,11 +335,16 @@ def _over_steps(values: np.ndarray, correlation: bool) -> np.ndarray:
 def token_signal(records: MethodRecords) -> Evidence:
     """Ratio of signal per token, suffix over base group, where both have signal."""
     ratios = np.log(signal_ratios(records, SRPO))
-    found = as_ratio(of_seeds(_seed_means(ratios), 0.0), "times")
+    found = as_ratio(of_seeds(_seed_means(ratios), 0.0, tasks=training_tasks(records)), "times")
     steps = np.exp(np.nanmedian(ratios, axis=0)) if np.isfinite(ratios).any() else np.array([np.nan])
     known = steps[np.isfinite(steps)]
     sign = stats.binomtest(int((known > 1).sum()), len(known), alternative="greater").pvalue if len(known) else 1.0
-    details = [("steps with a median ratio above 1", f"{(known > 1).sum()} of {len(known)}, sign test p = {sign:.4f}")]
+    details = [
+        (
+            "steps with a median ratio above 1",
+            f"{(known > 1).sum()} of {len(known)}, sign test {probability(float(sign), 'p')}",
+        )
+    ]
     for part, label in (("advantage", "|A|"), ("inverse_length", "1/T")):
         own = _seed_means(np.log(signal_ratios(records, SRPO, part)))
         details.append((f"ratio of {label} alone", shown(as_ratio(of_seeds(own, 0.0), "times"), 2)))
@@ -344,7 +359,9 @@ def _seed_means(values: np.ndarray) -> np.ndarray:
 
 def localization_profile(records: MethodRecords) -> Evidence:
     """Agreement of the learned localizer with the true first error above that of a guess by position."""
-    found = of_seeds(agreement_above_chance(resets(records, "srpo_learned")), AGREEMENT_MARGIN)
+    learned = resets(records, "srpo_learned")
+    tasks = learned["question"].nunique()
+    found = of_seeds(agreement_above_chance(learned), AGREEMENT_MARGIN, tasks=tasks)
     details = []
     for arm in ("srpo_learned", "srpo_entropy", SRPO, "rrpo"):
         rows = resets(records, arm)

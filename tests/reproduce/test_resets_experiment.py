@@ -167,7 +167,7 @@ def false_support(simulations: int, **sizes: Any) -> int:
 
 
 def test_a_a_experiments_keep_the_family_wise_error() -> None:
-    assert false_support(5, tasks=10, steps=15, resets=3) <= stats.binom.ppf(0.999, 5, 0.05)
+    assert false_support(3, tasks=10, steps=15, resets=3) <= stats.binom.ppf(0.999, 3, 0.05)
 
 
 @pytest.mark.slow
