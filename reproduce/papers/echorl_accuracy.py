@@ -20,6 +20,7 @@ from reproduce.papers.echorl_measures import (
     gain,
     has_log,
     largest_k,
+    logged,
     over_seeds_evidence,
     pass_points,
     shown,
@@ -93,7 +94,7 @@ def peak_selection(records: MethodRecords) -> Evidence:
     )
     curves = [name for name in ("echo_strong", "random_prefix_strong") if has_log(records, REASONING, name, "reward")]
     if len(curves) == 2:
-        areas = [100 * records.log(REASONING, name, "reward").mean(axis=1) for name in curves]
+        areas = [100 * logged(records, REASONING, name, "reward").mean(axis=1) for name in curves]
         details.append(("area under the learning curve, echo minus random", shown(areas[0] - areas[1])))
     return replace(part, against=part.against or part.high < whole / 2, details=tuple(details))
 
@@ -139,7 +140,7 @@ def _tokens(records: MethodRecords, arm: str) -> np.ndarray:
 
 def final_entropy(records: MethodRecords, arm: str, environment: str = REASONING) -> np.ndarray:
     """Mean entropy of all sampled tokens in the last tenth of the steps, hundredths of a nat, (seeds,)."""
-    return 100 * ends(records.log(environment, arm, "policy/entropy"))[1]
+    return 100 * ends(logged(records, environment, arm, "policy/entropy"))[1]
 
 
 def entropy_side_effect(records: MethodRecords) -> Evidence:
@@ -240,12 +241,12 @@ def vs_remedies(records: MethodRecords) -> Evidence:
 def cumulative_cost(records: MethodRecords, environment: str, arm: str, column: str) -> np.ndarray:
     """Episodes or tokens sampled up to and with each step, (seeds, steps). column: `episodes` or `tokens/sampled`."""
     if column != "episodes":
-        return records.log(environment, arm, column).cumsum(axis=1)
+        return logged(records, environment, arm, column).cumsum(axis=1)
     training = records.experiment[environment]["training"]
     usual = training["questions_per_step"] * training["group_size"]
-    steps = records.log(environment, arm, "tokens/sampled")
+    steps = logged(records, environment, arm, "tokens/sampled")
     if has_log(records, environment, arm, "episodes/sampled"):
-        return records.log(environment, arm, "episodes/sampled").cumsum(axis=1)
+        return logged(records, environment, arm, "episodes/sampled").cumsum(axis=1)
     return np.broadcast_to(usual * np.arange(1, steps.shape[1] + 1.0), steps.shape)
 
 
@@ -260,7 +261,7 @@ def equal_cost(records: MethodRecords, arm: str, rival: str, column: str, enviro
         budget = min(float(costs[name][seed, -1]) for name in (arm, rival))
         values = []
         for name in (arm, rival):
-            reward = 100 * records.log(environment, name, "reward")[seed]
+            reward = 100 * logged(records, environment, name, "reward")[seed]
             last = max(1, int(np.searchsorted(costs[name][seed], budget, side="right")))
             width = max(1, len(reward) // 10)
             values.append(float(reward[max(0, last - width) : last].mean()))

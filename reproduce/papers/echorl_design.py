@@ -273,7 +273,8 @@ def _tiny(
     return replace(
         small,
         policy=replace(bed.policy, layers=2, width=32, heads=2, feed_forward=64),
-        warm_start=replace(bed.warm_start, steps=20, batch_size=16, demonstrations=64),
+        warm_start=replace(bed.warm_start, steps=60, batch_size=16, demonstrations=200),
+        sampling=replace(bed.sampling, longest_action=min(bed.sampling.longest_action, 24)),
     )
 
 
@@ -296,10 +297,10 @@ PROFILES = {
     "smoke": EchoRLConfig(
         "smoke",
         seeds=2,
-        reasoning=_tiny(reasoning.BED, (4, 4, 4), 4, TIERS),
+        reasoning=_tiny(reasoning.BED, (4, 4, 4), 4, TIERS[:2]),
         countdown=_tiny(countdown.BED, (4, 4, 4), 4),
         reasoning_arms=EVERY_ARM,
-        countdown_arms=COUNTDOWN_ARMS,
+        countdown_arms=("grpo", "echo", "echo_strong", "dapo"),
         analysis_groups=4,
         analysis_solutions=4,
     ),

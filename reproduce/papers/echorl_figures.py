@@ -15,7 +15,7 @@ from reproduce.method_records import MethodRecords
 from reproduce.papers.echorl_accuracy import cumulative_cost, robustness_settings
 from reproduce.papers.echorl_design import DESIGNS, RIVALS, SELECTIONS
 from reproduce.papers.echorl_frozen import deletion_curves
-from reproduce.papers.echorl_measures import REASONING, control, gain, has_log
+from reproduce.papers.echorl_measures import REASONING, control, gain, has_log, logged
 from reproduce.papers.echorl_signal import dose_levels, gradient_ratios
 from theory.inference import crossed_t_interval, mean_interval
 
@@ -109,13 +109,13 @@ def group_shares(records: MethodRecords) -> tuple[Canvas, str]:
         left, right = drawing.subplots(1, 2)
         looks = (("all_wrong", INK, "-"), ("mixed", TRAINED, "--"), ("all_right", OTHER, "-."))
         for name, colour, line in looks:
-            values = smooth(records.log(REASONING, "grpo", f"groups/{name}"))
+            values = smooth(logged(records, REASONING, "grpo", f"groups/{name}"))
             _curve(left, _steps(values), values, name.replace("_", " "), colour, line)
         left.set_ylabel("share of groups, GRPO")
         left.set_ylim(-0.02, 1.14)
         left.legend(loc="upper center", ncols=3, columnspacing=1, handlelength=1.8)
         for arm in _arms(records, "grpo", "echo_strong"):
-            values = smooth(records.log(REASONING, arm, "grad_norm"))
+            values = smooth(logged(records, REASONING, arm, "grad_norm"))
             _curve(right, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
         right.set_ylabel("norm of the gradient")
         right.set_ylim(bottom=0)
@@ -146,7 +146,7 @@ def gradient_ratio(records: MethodRecords) -> tuple[Canvas, str]:
             steps = _steps(ratios)[shown]
             left.fill_between(steps, low[shown], high[shown], color=looks[arm][0], alpha=0.15, linewidth=0)
             left.plot(steps, mean[shown], marker="o", color=looks[arm][0], linestyle=looks[arm][1], label=weights[arm])
-            shares = records.log(REASONING, arm, "groups/all_right")
+            shares = logged(records, REASONING, arm, "groups/all_right")
             seen = np.isfinite(ratios) & (ratios > 0)
             right.plot(shares[seen], ratios[seen], "o", color=looks[arm][0], alpha=0.4, markeredgewidth=0)
         for axes in (left, right):
@@ -169,7 +169,7 @@ def learning_curves(records: MethodRecords) -> tuple[Canvas, str]:
     with canvas(2.8) as drawing:
         left, right = drawing.subplots(1, 2, sharey=True)
         for arm in _arms(records, *CURVES):
-            values = smooth(100 * records.log(REASONING, arm, "reward"))
+            values = smooth(100 * logged(records, REASONING, arm, "reward"))
             _curve(left, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
             tokens = cumulative_cost(records, REASONING, arm, "tokens/sampled").mean(axis=0) / 1e3
             _curve(right, tokens, values, DESIGNS[arm].label, *CURVES[arm])
@@ -230,7 +230,7 @@ def entropy(records: MethodRecords) -> tuple[Canvas, str]:
     with canvas(2.6) as drawing:
         axes = drawing.subplots()
         for arm in arms:
-            values = smooth(records.log(REASONING, arm, "policy/entropy"))
+            values = smooth(logged(records, REASONING, arm, "policy/entropy"))
             _curve(axes, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
         axes.set_ylim(bottom=0)
         axes.set_ylabel("entropy, nats a token")
@@ -342,12 +342,12 @@ def clips(records: MethodRecords) -> tuple[Canvas, str]:
         panels = drawing.subplots(1, 3)
         for axes, (column, label, factor) in zip(panels, panels_shown, strict=True):
             for arm in arms:
-                values = smooth(factor * records.log(REASONING, arm, column))
+                values = smooth(factor * logged(records, REASONING, arm, column))
                 _curve(axes, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
             axes.set_title(label)
             axes.set_xlabel("optimiser step")
             axes.set_ylim(bottom=0)
-        pool = smooth(100 * records.log(REASONING, "echo", "echo/short_steps_of_pool"))
+        pool = smooth(100 * logged(records, REASONING, "echo", "echo/short_steps_of_pool"))
         _curve(panels[2], _steps(pool), pool, "all steps of the pool", INK)
         drawing.legend(*panels[2].get_legend_handles_labels(), loc="outside upper center", ncols=3, columnspacing=1)
     return drawing, (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reproduce.claims import Evidence
 from reproduce.method_records import MethodRecords
-from reproduce.papers.echorl_measures import REASONING, over_seeds_evidence, shown
+from reproduce.papers.echorl_measures import REASONING, logged, over_seeds_evidence, shown
 from theory.inference import mean_interval
 
 ERRORS = 4.0
@@ -134,11 +134,11 @@ def golden_entropy(records: MethodRecords) -> Evidence:
 
 def picks(records: MethodRecords, arm: str = "frozen") -> dict[str, np.ndarray]:
     """Of the clips of an arm, means over its steps for each seed, (seeds,): weighted by the clips of each step."""
-    weights = records.log(REASONING, arm, "echo/groups_with_clip")
+    weights = logged(records, REASONING, arm, "echo/groups_with_clip")
     names = ("short_steps", "short_steps_of_pool", "step_tokens", "clip_tokens", "clip_share", "first_steps")
     found = {}
     for name in names:
-        values = records.log(REASONING, arm, f"echo/{name}")
+        values = logged(records, REASONING, arm, f"echo/{name}")
         known = np.isfinite(values) & (weights > 0)
         total = np.where(known, weights, 0).sum(axis=1)
         sums = np.where(known, weights * np.where(known, values, 0), 0).sum(axis=1)

@@ -200,7 +200,7 @@ def placebo_is_grpo() -> Check:
     """Weights after twenty steps of EchoRL with lambda = 0 and of GRPO, bit for bit."""
     placebo, grpo = (_train(kind, MIXED, steps=STEPS) for kind in ("echo", "grpo"))
     start, _ = _tiny_policy()
-    moved = max(float((grpo.weights[name] - value).abs().max()) for name, value in start.named_parameters())
+    moved = max(float((grpo.weights[name] - value.detach()).abs().max()) for name, value in start.named_parameters())
     different = sum(int(placebo.weights[name].ne(value).sum()) for name, value in grpo.weights.items())
     cases = sum(value.numel() for value in grpo.weights.values())
     details = (

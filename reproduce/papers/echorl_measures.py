@@ -54,6 +54,16 @@ def mean_known(log: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=1), np.where(known, log, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
+def logged(records: MethodRecords, environment: str, arm: str, column: str) -> np.ndarray:
+    """One column of the training log, (seeds, steps); NaN where it was not logged, at some step or by any arm.
+
+    Raises ValueError for an arm that was not trained.
+    """
+    if column in records.training:
+        return records.log(environment, arm, column)
+    return np.full_like(records.log(environment, arm, "reward"), np.nan)
+
+
 def has_log(records: MethodRecords, environment: str, arm: str, *columns: str) -> bool:
     """Whether an arm was trained and logged these columns at some step."""
     rows = records.training[(records.training["environment"] == environment) & (records.training["arm"] == arm)]

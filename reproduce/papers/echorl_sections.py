@@ -19,6 +19,7 @@ from reproduce.papers.echorl_measures import (
     gain,
     has_log,
     largest_k,
+    logged,
     pass_points,
 )
 from reproduce.papers.echorl_signal import gradient_ratios
@@ -118,16 +119,18 @@ def group_shares(records: MethodRecords) -> Section:
     rows = []
     for environment in ENVIRONMENTS:
         for arm in trained_arms(records, environment):
-            shares = {name: ends(records.log(environment, arm, f"groups/{name}")) for name in ("all_right", "mixed")}
+            shares = {
+                name: ends(logged(records, environment, arm, f"groups/{name}")) for name in ("all_right", "mixed")
+            }
             rows.append(
                 (
                     f"{arm}, {environment}" if environment != REASONING else arm,
-                    *(over_seeds(part, 2) for part in shares["all_right"]),
-                    *(over_seeds(part, 2) for part in shares["mixed"]),
+                    *(over_seeds(part, 2) for part in whole),
+                    *(over_seeds(part, 2) for part in mixed),
                     over_seeds(final_entropy(records, arm, environment) / 100, 2),
                 )
             )
-    steps = records.log(REASONING, "grpo", "reward").shape[1]
+    steps = logged(records, REASONING, "grpo", "reward").shape[1]
     body = [
         plain(
             f"Shares of groups in the first and in the last {edge(steps)} of {steps} steps, and the entropy of sampled "
@@ -149,7 +152,7 @@ def gradients(records: MethodRecords) -> Section:
             ratios = 1000 * gradient_ratios(records, environment, arm)
             known = np.isfinite(ratios).any(axis=1)
             start, end = ends(ratios[:, np.isfinite(ratios).any(axis=0)]) if known.any() else (ratios[:, 0],) * 2
-            echo, alone = (records.log(environment, arm, f"gradient/{name}") for name in ("echo", "echo_all_right"))
+            echo, alone = (logged(records, environment, arm, f"gradient/{name}") for name in ("echo", "echo_all_right"))
             measured = np.isfinite(alone)
             rows.append(
                 (
@@ -222,7 +225,7 @@ def rivals(records: MethodRecords) -> Section:
                 for column in ("episodes", "tokens/sampled")
             )
             gained = float(gain(records, arm, "base", environment=environment).mean())
-            trained = float(np.nansum(records.log(environment, arm, "tokens/trained"), axis=1).mean())
+            trained = float(np.nansum(logged(records, environment, arm, "tokens/trained"), axis=1).mean())
             cells = (count(rollouts), count(tokens), count(trained), _crossed(records.success(environment, arm)))
             rows.append((arm, *cells, number(1e6 * gained / tokens, 1, signed=True)))
         if rows:

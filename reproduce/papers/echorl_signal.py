@@ -16,6 +16,7 @@ from reproduce.papers.echorl_measures import (
     control,
     ends,
     has_log,
+    logged,
     mean_known,
     over_seeds_evidence,
     shown,
@@ -38,7 +39,7 @@ LATE_GAIN = 1.0
 
 def degeneration_grows(records: MethodRecords) -> Evidence:
     """The share of all-success groups rises under GRPO: last tenth of the steps minus first; p from Spearman's rho."""
-    shares = 100 * records.log(REASONING, "grpo", "groups/all_right")
+    shares = 100 * logged(records, REASONING, "grpo", "groups/all_right")
     first, last = ends(shares)
     rises = last - first
     correlations = np.array([_spearman(row) for row in shares])
@@ -53,7 +54,7 @@ def degeneration_grows(records: MethodRecords) -> Evidence:
         ("difficulty-matched prediction on test tasks, GRPO", shown(predicted[1], signed=False)),
     ]
     if records.has(COUNTDOWN, "grpo"):
-        start, end = ends(100 * records.log(COUNTDOWN, "grpo", "groups/all_right"))
+        start, end = ends(100 * logged(records, COUNTDOWN, "grpo", "groups/all_right"))
         details.append(("rise in countdown", shown(end - start)))
     evidence = over_seeds_evidence(
         rises, lambda low, high: low > 0, lambda low, high: high < RISE, details=tuple(details)
@@ -94,7 +95,7 @@ def vanishing_signal(records: MethodRecords) -> Evidence:
 
 def _correlations(records: MethodRecords, environment: str, arm: str) -> np.ndarray:
     """Pearson's of gradient norm and all-success share, (seeds,); NaN where one of them never changes."""
-    norms, shares = (records.log(environment, arm, name) for name in ("grad_norm", "groups/all_right"))
+    norms, shares = (logged(records, environment, arm, name) for name in ("grad_norm", "groups/all_right"))
     found = []
     for norm, share in zip(norms, shares, strict=True):
         known = np.isfinite(norm) & np.isfinite(share)
@@ -108,7 +109,7 @@ def gradient_ratios(records: MethodRecords, environment: str, arm: str) -> np.nd
 
     NaN where nothing was measured, or where no group was mixed, so that there is no policy gradient to compare with.
     """
-    echo, policy = (records.log(environment, arm, f"gradient/{name}") for name in ("echo", "policy"))
+    echo, policy = (logged(records, environment, arm, f"gradient/{name}") for name in ("echo", "policy"))
     return np.where(policy > 0, echo / np.where(policy > 0, policy, 1.0), np.nan)
 
 
@@ -116,10 +117,10 @@ def restored_gradient(records: MethodRecords) -> Evidence:
     """The echo's gradient on all-success groups is not zero, and is not too small beside the policy gradient."""
     arm = "echo"
     ratios = 1000 * gradient_ratios(records, REASONING, arm)
-    degenerate = records.log(REASONING, arm, "groups/all_right")
+    degenerate = logged(records, REASONING, arm, "groups/all_right")
     before = np.where(degenerate <= MOSTLY_DEGENERATE, ratios, np.nan)
     medians = np.array([np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in before])
-    alone = records.log(REASONING, arm, "gradient/echo_all_right")
+    alone = logged(records, REASONING, arm, "gradient/echo_all_right")
     measured = alone[np.isfinite(alone)]
     nowhere_zero = bool(measured.size) and bool((measured > 0).all())
     evidence = over_seeds_evidence(
@@ -188,10 +189,10 @@ def overhead(records: MethodRecords) -> Evidence:
     arm = "echo"
     seconds = {}
     for name in (arm, "grpo"):
-        table = records.log(REASONING, name, "step_time")
+        table = logged(records, REASONING, name, "step_time")
         if has_log(records, REASONING, name, "gradient/echo"):
             # Steps at which the two gradients were measured did more than the method does.
-            table = np.where(np.isfinite(records.log(REASONING, name, "gradient/echo")), np.nan, table)
+            table = np.where(np.isfinite(logged(records, REASONING, name, "gradient/echo")), np.nan, table)
         seconds[name] = mean_known(table)
     percent = 100 * (seconds[arm] / seconds["grpo"] - 1)
     memory = _memory_percent(records, arm)
