@@ -1,5 +1,8 @@
 """The bed of `countdown`: puzzles of three and four numbers; five numbers and larger targets out of distribution.
 
+Numbers and targets are smaller and rounds fewer than the environment's own: what takes a tiny policy long to learn is
+which operation on two numbers gives the target. Eight rounds allow two attempts at four numbers, and one to spare.
+
 The mixture of demonstrators was chosen from the base alone: what the base can do, and how it fails (reports/LOG.md).
 """
 
@@ -20,15 +23,15 @@ from reproduce.configuration import (
     TrainingConfig,
 )
 from reproduce.environments.countdown import (
-    HORIZON,
     SKILLS,
     CountdownEnvironment,
     CountdownTask,
     Demonstrator,
+    Level,
     build_panels,
     demonstrate,
-    words,
 )
+from reproduce.environments.countdown import words as words_up_to
 from reproduce.environments.protocol import Panel
 
 __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
@@ -41,8 +44,14 @@ STORED_AS = "float16"
 """Precision of the weights in a stored base."""
 DEMONSTRATION_SEED = 1000
 """Seed of the tasks that are demonstrated: of the training split, but not those of the training panel's seed."""
-DEMONSTRATED_TASKS = 3000
+DEMONSTRATED_TASKS = 1200
 """Puzzles that are demonstrated."""
+LEVEL = Level(fewest_numbers=3, most_numbers=4, largest_number=9, smallest_target=1, largest_target=30)
+OOD_LEVEL = Level(fewest_numbers=5, most_numbers=5, largest_number=9, smallest_target=31, largest_target=60)
+LARGEST_RESULT = 60
+"""The largest intermediate result."""
+ROUNDS = 8
+"""Horizon T of every puzzle."""
 MIXTURE: tuple[tuple[float, Demonstrator], ...] = (
     (0.3, Demonstrator(slip=0.05, misspeaks=0.03, needless_reset=0.05)),
     (0.5, Demonstrator(careless=1.0, slip=0.1, misspeaks=0.05, needless_reset=0.1)),
@@ -50,13 +59,18 @@ MIXTURE: tuple[tuple[float, Demonstrator], ...] = (
 )
 """Weights and demonstrators; each demonstration is by one of them."""
 BED = BedConfig(
-    panels=PanelSizes(train=200, test=200, ood=100),
-    policy=PolicyConfig(layers=2, width=96, heads=4, feed_forward=192, window=4, longest=320),
-    warm_start=DemonstrationConfig(steps=400, batch_size=64, demonstrations=6000),
-    training=TrainingConfig(epochs=4, group_size=8, questions_per_step=16, rounds=HORIZON, learning_rate=3e-4),
+    panels=PanelSizes(train=96, test=128, ood=64),
+    policy=PolicyConfig(layers=2, width=64, heads=4, feed_forward=128, window=10, longest=192, initial_deviation=0.12),
+    warm_start=DemonstrationConfig(steps=300, batch_size=64, demonstrations=4000, learning_rate=5e-3),
+    training=TrainingConfig(epochs=4, group_size=8, questions_per_step=16, rounds=ROUNDS, learning_rate=3e-4),
     sampling=SamplingConfig(temperature=1.0, longest_action=6),
 )
 """The sizes that were measured; profiles change some of them."""
+
+
+def words() -> tuple[str, ...]:
+    """The vocabulary of the policy."""
+    return words_up_to(LARGEST_RESULT)
 
 
 def environment() -> CountdownEnvironment:
@@ -66,23 +80,40 @@ def environment() -> CountdownEnvironment:
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[CountdownTask]]:
     """The panels train, test and ood."""
-    return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed)
+    return build_panels(
+        sizes.train,
+        sizes.test,
+        sizes.ood,
+        sizes.train_seed,
+        sizes.test_seed,
+        level=LEVEL,
+        ood_level=OOD_LEVEL,
+        largest_result=LARGEST_RESULT,
+    )
 
 
 def description(config: DemonstrationConfig) -> dict[str, Any]:
     """What determines the demonstrations, besides configuration and seed."""
     shown = [[weight, asdict(demonstrator)] for weight, demonstrator in MIXTURE]
-    return {"environment": "countdown", "mixture": shown, "demonstrated_tasks": DEMONSTRATED_TASKS}
+    return {
+        "environment": "countdown",
+        "mixture": shown,
+        "level": asdict(LEVEL),
+        "largest_result": LARGEST_RESULT,
+        "rounds": ROUNDS,
+        "demonstrated_tasks": DEMONSTRATED_TASKS,
+    }
 
 
 def batches(config: DemonstrationConfig, seed: int) -> Iterator[list[Batch]]:
     """The batch of each optimiser step of the warm start."""
     generator = random.Random(f"countdown demonstrations {seed}")
-    tasks = build_panels(DEMONSTRATED_TASKS, 0, 0, train_seed=DEMONSTRATION_SEED)["train"].tasks
+    sizes = PanelSizes(DEMONSTRATED_TASKS, 0, 0, train_seed=DEMONSTRATION_SEED)
+    tasks = panels(sizes)["train"].tasks
     weights, demonstrators = zip(*MIXTURE, strict=True)
     pool = []
     for _ in range(config.demonstrations):
         demonstrator = generator.choices(demonstrators, weights)[0]
-        turns = demonstrate(generator.choice(tasks), HORIZON, generator, demonstrator)
+        turns = demonstrate(generator.choice(tasks), ROUNDS, generator, demonstrator)
         pool.append(demonstration_words(turns))
     return epochs(pool, config.batch_size, config.steps, seed)
