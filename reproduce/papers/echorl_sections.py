@@ -119,9 +119,9 @@ def group_shares(records: MethodRecords) -> Section:
     rows = []
     for environment in ENVIRONMENTS:
         for arm in trained_arms(records, environment):
-            shares = {
-                name: ends(logged(records, environment, arm, f"groups/{name}")) for name in ("all_right", "mixed")
-            }
+            whole, mixed = (
+                ends(logged(records, environment, arm, f"groups/{name}")) for name in ("all_right", "mixed")
+            )
             rows.append(
                 (
                     f"{arm}, {environment}" if environment != REASONING else arm,
