@@ -17,6 +17,7 @@ from reproduce.method_records import FAILURE, MethodRecords
 from reproduce.papers.reuserl_bound import DRAWS, SUCCESSES, base_draws
 from reproduce.papers.reuserl_compressibility import run_points
 from reproduce.papers.reuserl_evidence import seed_ratios
+from reproduce.papers.reuserl_measures import logged
 from reproduce.papers.reuserl_settings import ALL_ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl_statistics import gain, shares
 from theory.inference import crossed_t_interval
@@ -159,7 +160,7 @@ def _headline_curves(records: MethodRecords, columns: Mapping[str, str], height:
             for axes, environment in zip(grid[row], places, strict=True):
                 for arm in arms(records, environment, HEADLINE_ARMS[1:]):
                     colours = look(arm)["color"], look(arm)["linestyle"]
-                    _curve(axes, scale * records.log(environment, arm, column), named(arm), *colours)
+                    _curve(axes, scale * logged(records, environment, arm, column), named(arm), *colours)
                 if row == 0:
                     axes.set_title(environment)
                 if row == len(columns) - 1:
@@ -203,7 +204,7 @@ def dictionary(records: MethodRecords) -> tuple[Canvas, str]:
             for environment in (name for name in environments(records) if records.has(name, "segcost")):
                 _curve(
                     axes,
-                    records.log(environment, "segcost", column),
+                    logged(records, environment, "segcost", column),
                     environment,
                     *OF_ENVIRONMENT[environment].values(),
                 )

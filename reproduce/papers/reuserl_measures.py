@@ -169,3 +169,11 @@ def drawn_law(strings: pd.DataFrame) -> np.ndarray:
     """Probability of each distinct string under the empirical law of the episodes."""
     counts = strings["count"].to_numpy(dtype=np.float64)
     return counts / counts.sum()
+
+
+def logged(records: MethodRecords, environment: str, arm: str, column: str) -> np.ndarray:
+    """One column of the training log, (seeds, steps); NaN where a step logged none, be it because no run ever did (no
+    success, no cost of success)."""
+    if column in records.training:
+        return records.log(environment, arm, column)
+    return np.full_like(records.log(environment, arm, "reward"), np.nan)

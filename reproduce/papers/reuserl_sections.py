@@ -10,7 +10,7 @@ from reproduce.method_records import MethodRecords
 from reproduce.papers.reuserl_evidence import seed_ratios
 from reproduce.papers.reuserl_figures import arms, environments, named
 from reproduce.papers.reuserl_hacks import hacks, weight_of
-from reproduce.papers.reuserl_measures import strings_of
+from reproduce.papers.reuserl_measures import logged, strings_of
 from reproduce.papers.reuserl_published import beside_the_paper
 from reproduce.papers.reuserl_settings import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl_statistics import (
@@ -212,7 +212,7 @@ def training(records: MethodRecords) -> Section:
 
 
 def _start_and_end(records: MethodRecords, environment: str, arm: str, column: str, digits: int) -> str:
-    log = records.log(environment, arm, column)
+    log = logged(records, environment, arm, column)
     edge = max(1, log.shape[1] // 10)
     ends = [part[np.isfinite(part)] for part in (log[:, :edge], log[:, -edge:])]
     return " → ".join(number(float(part.mean()) if part.size else None, digits) for part in ends)
@@ -223,7 +223,7 @@ def matched_length_arm(records: MethodRecords, environment: str) -> str:
     of the steps and on average over seeds, as long as SegCost's; the test panel has no part in the choice."""
 
     def length(arm: str) -> float:
-        log = records.log(environment, arm, "reuse/success_length")
+        log = logged(records, environment, arm, "reuse/success_length")
         last = log[:, -max(1, log.shape[1] // 10) :]
         return float(last[np.isfinite(last)].mean()) if np.isfinite(last).any() else float("inf")
 

@@ -24,6 +24,7 @@ from reproduce.papers.reuserl_evidence import (
     together,
     two_panels,
 )
+from reproduce.papers.reuserl_measures import logged
 from reproduce.papers.reuserl_settings import (
     EASY_ENVIRONMENT,
     ENVIRONMENTS,
@@ -221,7 +222,7 @@ def starts_as_length(records: MethodRecords) -> Evidence:
     last, mean over environments."""
     falls, details = [], []
     for environment in _environments(records, "segcost"):
-        log = 100 * records.log(environment, "segcost", "reuse/rank_correlation")
+        log = 100 * logged(records, environment, "segcost", "reuse/rank_correlation")
         edge = max(1, log.shape[1] // 10)
         ends = [_mean_of_known(part) for part in (log[:, :edge], log[:, -edge:])]
         falls.append(ends[0] - ends[1])
