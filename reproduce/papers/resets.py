@@ -96,9 +96,11 @@ DEVIATIONS = (
 )
 
 
+TEST_SEED = 1
+"""Of the test panels: the tasks of seed 0 were answered while sizes were chosen (reports/LOG.md)."""
 LAPTOP_BED = replace(
     BED,
-    panels=PanelSizes(train=48, test=64, ood=8, categories=CATEGORIES, ood_categories=("longer",)),
+    panels=PanelSizes(train=48, test=64, ood=8, test_seed=TEST_SEED, categories=CATEGORIES, ood_categories=("longer",)),
     training=replace(BED.training, epochs=6, questions_per_step=16, save_every=1000),
     evaluation=HorizonEvaluation(samples=8, ood_samples=4, tasks_at_once=64),
 )
@@ -122,7 +124,7 @@ class ResetsConfig:
 
 FULL_BED = replace(
     BED,
-    panels=PanelSizes(train=64, test=128, ood=64, categories=CATEGORIES),
+    panels=PanelSizes(train=64, test=128, ood=64, test_seed=TEST_SEED, categories=CATEGORIES),
     training=replace(BED.training, epochs=12, questions_per_step=16, save_every=50),
     evaluation=HorizonEvaluation(samples=16, ood_samples=16),
 )

@@ -1,4 +1,4 @@
-"""The coverage law in practice: resets of the base's failed chains where k of sixteen steps are decisive.
+"""The coverage law in practice: resets of the base's failed chains with few decisive steps.
 
 The theorem resets to a state, takes one action at random and follows the policy. The method samples the whole rest of
 the chain anew, so a reset anywhere before the error can correct it. The probe measures what that leaves of the law: how

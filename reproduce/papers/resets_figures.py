@@ -328,6 +328,6 @@ def coverage(records: MethodRecords) -> tuple[Canvas, str]:
     return drawing, (
         "Left: marks are simulated ratios with 95 % intervals over 20 studies, lines the exact finite-p prediction. "
         "Right: share of suffix groups with signal after a reset at the true first error over that after a reset at a "
-        "random step, the base's failed chains with k of 16 decisive steps; 95 % t intervals of logarithms over "
-        f"{records.seeds} seeds."
+        "random step, failed chains of the base with 4, 2, 1 of 8 and 1 of 16 decisive steps; 95 % t intervals of "
+        f"logarithms over {records.seeds} seeds."
     )

@@ -277,8 +277,8 @@ def coverage_in_practice(records: MethodRecords) -> Section:
             "The theorem is about a reset to a state, one action at random and the policy after it: off the improvable "
             "states nothing can be gained, and the ratio grows as 1/p. The method samples the whole suffix anew, so "
             "that a reset anywhere before the error can mend it, and random resets lose by coming too late, not by low "
-            "coverage. Failed chains of the base with k of 16 decisive steps; four suffixes a reset; ratio of the "
-            "shares with signal, geometric mean with 95 % t interval over seeds."
+            "coverage. Failed chains of the base with 4, 2 and 1 of 8 and 1 of 16 decisive steps; four suffixes a "
+            "reset; ratio of the shares with signal, geometric mean with 95 % t interval over seeds."
         ),
         table(("p", "Random: signal", "Right, %", "Targeted: signal", "Right, %", "Ratio [95 %]"), rows, numbers=(0,)),
         plain(
