@@ -79,7 +79,13 @@ def panels(sizes: PanelSizes) -> dict[str, Panel[CookingTask]]:
 def description(config: DemonstrationConfig) -> dict[str, Any]:
     """What determines the demonstrations, besides configuration and seed."""
     shown = [[weight, asdict(demonstrator)] for weight, demonstrator in MIXTURE]
-    return {"environment": "cooking", "mixture": shown, "demonstrated_tasks": DEMONSTRATED_TASKS}
+    return {
+        "environment": "cooking",
+        "mixture": shown,
+        "levels": [asdict(level) for level in LEVELS],
+        "rounds": ROUNDS,
+        "demonstrated_tasks": DEMONSTRATED_TASKS,
+    }
 
 
 def batches(config: DemonstrationConfig, seed: int) -> Iterator[list[Batch]]:
