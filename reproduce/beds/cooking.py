@@ -33,7 +33,7 @@ from reproduce.environments.protocol import Panel
 
 __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
 
-TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 150.0, 250.0
+TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 130.0, 250.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
 STORED_AS = "float16"
 """Precision of the weights in a stored base."""
@@ -60,7 +60,7 @@ BED = BedConfig(
     panels=PanelSizes(train=48, test=48, ood=32),
     policy=PolicyConfig(layers=2, width=64, heads=4, feed_forward=128, window=4, longest=512),
     warm_start=DemonstrationConfig(steps=400, batch_size=48, demonstrations=3000),
-    training=TrainingConfig(epochs=6, group_size=8, questions_per_step=16, rounds=ROUNDS, learning_rate=1e-3),
+    training=TrainingConfig(epochs=6, group_size=8, questions_per_step=16, rounds=ROUNDS, learning_rate=3e-4),
     sampling=SamplingConfig(temperature=1.0, longest_action=8),
 )
 """The sizes that were measured; profiles change some of them."""
