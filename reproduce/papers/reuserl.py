@@ -70,6 +70,8 @@ DEVIATIONS = (
     "is valid and Holm's correction over parts, which the specification asks for, is shown beside each part.",
     "Where the specification names no environment: in distribution against out of distribution and the length of "
     "successes are tested in every environment of the profile, actions in the household, structure in cooking.",
-    "Compressibility is measured under a dictionary extracted from 256 successes of each run, not under the run's own, "
-    "so that arms without a dictionary take part and the number of successes has no influence.",
+    "Compressibility is measured under a dictionary extracted from successes of each run, as many for every run of an "
+    "environment, not under the run's own: arms without a dictionary take part, and the number of successes, which "
+    "pays "
+    "for phrases, has no influence.",
 )

@@ -1,8 +1,9 @@
 """Does a run's compressibility predict its success out of distribution beyond the length of its successes?
 
 One point a run: every trained arm and seed of an environment. Compressibility is minus the mean seg/T of the run's
-successes on the test panel, under the dictionary that extraction finds in as many of them for every run, so that it
-depends neither on the run's own dictionary nor on how often it succeeds. Source: specification of ReuseRL, section 7.3.
+successes on the test panel, under the dictionary that extraction finds in a part of them, equally many for every run:
+more successes pay for more phrases, so that otherwise it would measure how often a run succeeds. They are drawn without
+replacement, for strings drawn twice compress by being learned by heart. Source: specification of ReuseRL, section 7.3.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from theory.resampling import FloatArray, small_sample_factor
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import extract_dictionary
 
-SUCCESSES = 256
-"""Successes drawn from those of a run."""
+FEWEST_SUCCESSES = 16
+"""Runs with fewer successes on the test panel have no point."""
 RESAMPLES = 1000
 NEGLIGIBLE = 20.0
 """A correlation inside +-0.2, in hundredths, would refute the claim."""
@@ -33,8 +34,8 @@ UNIT = "hundredths of ρ"
 
 @dataclass(frozen=True)
 class RunPoints:
-    """Of each run, (seeds, arms): mean seg/T and mean length of its successes on the test panel (NaN without one), and
-    its success on the out-of-distribution panel in points."""
+    """Of each run, (seeds, arms): mean seg/T and mean length of its successes on the test panel (NaN with too
+    few), and its success on the out-of-distribution panel in points."""
 
     cost: FloatArray
     length: FloatArray
@@ -46,18 +47,22 @@ def run_points(records: MethodRecords, environment: str) -> RunPoints:
     """The points of every trained run of an environment."""
     arms = tuple(arm for arm in ALL_ARMS if arm != "base" and records.has(environment, arm))
     seeds = sorted(records.counts[records.counts["environment"] == environment]["seed"].unique())
+    successes = {
+        (row, column): strings_of(records, environment, arm, seed=int(seed))
+        for column, arm in enumerate(arms)
+        for row, seed in enumerate(seeds)
+    }
+    known = {place: found for place, found in successes.items() if found["count"].sum() >= FEWEST_SUCCESSES}
+    drawn_each = min((int(found["count"].sum()) for found in known.values()), default=0)
     cost, length = (np.full((len(seeds), len(arms)), np.nan) for _ in range(2))
-    for column, arm in enumerate(arms):
-        for row, seed in enumerate(seeds):
-            found = strings_of(records, environment, arm, seed=int(seed))
-            if found.empty:
-                continue
-            strings, law = encoded(found["skills"], environment), drawn_law(found)
-            generator = np.random.default_rng((int(seed), zlib.crc32(arm.encode())))
-            drawn = [strings[place] for place in generator.choice(len(strings), SUCCESSES, p=law)]
-            dictionary = extract_dictionary(drawn, len(ALPHABETS[environment]))
-            cost[row, column] = float(phrase_counts(strings, dictionary) @ law) / float(found["T"].max())
-            length[row, column] = float(np.array([len(string) for string in strings]) @ law)
+    for (row, column), found in known.items():
+        strings, law = encoded(found["skills"], environment), drawn_law(found)
+        generator = np.random.default_rng((int(seeds[row]), zlib.crc32(arms[column].encode())))
+        everyone = np.repeat(np.arange(len(strings)), found["count"].to_numpy())
+        drawn = [strings[place] for place in generator.permutation(everyone)[:drawn_each]]
+        dictionary = extract_dictionary(drawn, len(ALPHABETS[environment]))
+        cost[row, column] = float(phrase_counts(strings, dictionary) @ law) / float(found["T"].max())
+        length[row, column] = float(np.array([len(string) for string in strings]) @ law)
     success = np.stack([records.success(environment, arm, "ood").mean(axis=1) for arm in arms], axis=1)
     return RunPoints(cost, length, success, arms)
 

@@ -116,6 +116,8 @@ def together(parts: Mapping[str, Evidence], against: bool | None = None) -> Evid
     The largest p is valid for the whole, as every part must be shown (intersection-union test); the p that Holm's
     correction over the parts gives is shown with each.
     """
+    if not parts:
+        return nothing_measured(0, 0, "no environment with these arms")
     known = [1.0 if part.p_value is None else part.p_value for part in parts.values()]
     whole = all_must_hold(list(parts.values()))
     rows = [

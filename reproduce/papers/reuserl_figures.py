@@ -35,6 +35,8 @@ OF_ENVIRONMENT = {
     "household": {"color": OTHER, "linestyle": "-."},
 }
 OF_FAILURE = {"timeout": "#bdbdbd", "burned": TRAINED, "lost": "#e69f00"}
+COMPARED_ARMS = (*HEADLINE_ARMS, "discounted_length", "segcost_no_buffer")
+"""The base and the arms that the paper compares."""
 SMOOTHED_SHARE = 25
 """Curves are means over a window of one part in so many of the steps."""
 
@@ -270,8 +272,8 @@ def _seed_marks(axes: Axes, row: float, values: np.ndarray, arm: str) -> None:
 
 
 def _share_panel(axes: Axes, records: MethodRecords, environment: str, part: str, whole: str, label: str) -> None:
-    """Sum of one column as share of the sum of another, a row for each arm."""
-    listed = arms(records, environment)
+    """Sum of one column as share of the sum of another, a row for each of the arms that the paper compares."""
+    listed = arms(records, environment, COMPARED_ARMS)
     for row, arm in enumerate(reversed(listed)):
         _seed_marks(axes, row, seed_ratios(shares(records, environment, arm, part, whole)), arm)
     _rows(axes, [named(arm) for arm in listed])
@@ -285,7 +287,7 @@ def operations(records: MethodRecords) -> tuple[Canvas, str]:
         ("successes_without_reset", "successes", "without reset, % of successes"),
         ("multiplicative", "operations", "MUL/DIV, % of operations"),
     )
-    with canvas(0.9 + 0.2 * len(arms(records, "countdown"))) as drawing:
+    with canvas(0.9 + 0.2 * len(arms(records, "countdown", COMPARED_ARMS))) as drawing:
         for axes, cell in zip(_panels(drawing, len(cells)), cells, strict=True):
             _share_panel(axes, records, "countdown", *cell)
     return drawing, (
@@ -297,7 +299,7 @@ def operations(records: MethodRecords) -> tuple[Canvas, str]:
 def actions(records: MethodRecords) -> tuple[Canvas, str]:
     """Invalid and repeated actions."""
     places = environments(records)
-    most = max(len(arms(records, name)) for name in places)
+    most = max(len(arms(records, name, COMPARED_ARMS)) for name in places)
     # Two panels a line keep the labels legible.
     with canvas((0.75 + 0.2 * most) * len(places)) as drawing:
         grid = drawing.subplots(len(places), 2, squeeze=False)

@@ -50,6 +50,8 @@ class World:
     """How far the rank correlation of length and cost falls over SegCost's training."""
     ood_follows_structure: float = 0.0
     """Points of success out of distribution that one standard deviation of a run's structure is worth."""
+    spread: float = 1.5
+    """Points: spread of an arm's success over seeds that no number of episodes removes."""
     ood_factor: float = 1.0
     """Gain out of distribution as a share of the gain in distribution."""
 
@@ -159,8 +161,7 @@ def _counts(run: RunConfig, world: World, rates: dict, structure: float, generat
         gain = -15.0 if run.arm == "base" else world.gain.get(run.environment, {}).get(run.arm, 0.0)
         if panel == "ood" and run.arm != "base":
             gain = gain * world.ood_factor + world.ood_follows_structure * structure
-        # A spread between seeds that no number of episodes removes.
-        rate = np.clip(base + (gain + generator.normal(0, 1.5)) / 100, 0.01, 0.99)
+        rate = np.clip(base + (gain + generator.normal(0, world.spread)) / 100, 0.01, 0.99)
         n = run.evaluation.samples
         successes = generator.binomial(n, rate)
         failed = n - successes

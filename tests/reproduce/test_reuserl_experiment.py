@@ -138,7 +138,7 @@ OF_FULL = ("ood-gain-not-smaller", "easy-env-equivalence", "cleaner-actions", "s
 
 
 def test_planted_effects_are_found_in_the_claims_of_full_only() -> None:
-    world = replace(PUBLISHED, ood_follows_structure=0.0)
+    world = replace(PUBLISHED, ood_follows_structure=0.0, spread=0.5)
     records = simulated(np.random.default_rng(3), world, SMALL_FULL, samples=64, strings=0)
     assert decisions(records, OF_FULL) == dict.fromkeys(OF_FULL, "supported")
 
@@ -244,7 +244,7 @@ def test_partial_rank_correlation_equals_the_formula() -> None:
 
 def test_compressibility_is_found_where_it_was_planted() -> None:
     config = replace(LAPTOP, countdown_arms=())
-    records = simulated(np.random.default_rng(10), World(ood_follows_structure=8.0), config)
+    records = simulated(np.random.default_rng(10), World(ood_follows_structure=8.0), config, strings=120)
     points = run_points(records, "cooking")
     assert points.cost.shape == (8, len(LAPTOP.cooking_arms) - 1) and np.isfinite(points.cost).all()
     found = compressibility_evidence(records)
@@ -379,6 +379,61 @@ def test_matched_length_is_chosen_on_training_rollouts() -> None:
     records = simulated(np.random.default_rng(7), World(longer=longer), config, tasks=4, samples=2, strings=0)
     assert matched_length_arm(records, "cooking") == "length_weight_0.1"
     assert matched_length_arm(records, "countdown") == "length"
+
+
+# ---- arms
+
+
+COMPLETIONS = {
+    "skills": [["add", "mul"], ["add", "mul", "add", "mul"], ["reset"] * 4, ["add", "mul", "sub"], ["div"]] * 4,
+    "success": [True, True, False, True, False] * 4,
+}
+
+
+def reward_of(arm: str, folder: Path, **changes: Any) -> tuple[Any, list[float], dict[str, float]]:
+    """The arm as training builds it, the rewards it gives to a batch, and what it logs."""
+    import torch
+
+    from reproduce.papers.reuserl_arms import build_arm
+    from reproduce.training import Setting
+
+    run = run_of("countdown", arm)
+    run = replace(run, method=replace(run.method, **changes)) if changes else run
+    # An arm is built from its run's settings and its siblings' files alone.
+    setting = Setting(run, run.training, (), {}, None, None, None, folder, folder)  # type: ignore[arg-type]
+    built = build_arm(setting)
+    built.reward.model = torch.nn.Identity().train()
+    logged: dict[str, float] = {}
+    rows = len(COMPLETIONS["success"])
+    return built, built.reward([""] * rows, [""] * rows, log_metric=logged.__setitem__, **COMPLETIONS), logged
+
+
+def test_grpo_is_the_outcome_and_cap_one_the_length_penalty(tmp_path: Path) -> None:
+    assert reward_of("grpo", tmp_path)[1] == [float(value) for value in COMPLETIONS["success"]]
+    _, length, _ = reward_of("length", tmp_path)
+    assert length == pytest.approx([1 - 0.3 * 2 / 4, 1 - 0.3, 0, 1 - 0.3 * 3 / 4, 0] * 4)
+    assert reward_of("cap_1", tmp_path)[1] == length
+    built, segcost, logged = reward_of("segcost", tmp_path)
+    assert built.reward.phrases and segcost[1] > length[1]
+    # The four of them cost 1 or 2 phrases, whatever their length.
+    assert logged["reuse/phrases"] >= 1 and logged["reuse/rank_correlation"] < 1
+    assert reward_of("length", tmp_path)[2]["reuse/rank_correlation"] == pytest.approx(1)
+
+
+def test_arms_keep_their_dictionary_and_the_random_one_is_matched_to_segcost(tmp_path: Path) -> None:
+    built, _, _ = reward_of("segcost", tmp_path)
+    built.finish(tmp_path / "segcost" / "seed-0")
+    learned = read_dictionary(tmp_path / "segcost" / "seed-0", "countdown")
+    assert learned.phrases and built.arguments == {}
+    random, _, _ = reward_of("random_dictionary", tmp_path)
+    drawn = random.reward.learner.dictionary
+    assert [len(phrase) for phrase in drawn.phrases] == [len(phrase) for phrase in learned.phrases]
+    assert random.reward.learner.settings.dictionary == "frozen"
+    assert reward_of("segcost_no_std", tmp_path)[0].arguments == {"scale_rewards": "none"}
+    assert reward_of("segcost_no_buffer", tmp_path)[0].reward.learner.settings.buffer_size == 0
+    assert reward_of("discounted_length", tmp_path)[1][1] == pytest.approx(1 - 0.3)
+    assert reward_of("frozen_after_warm_up", tmp_path)[0].reward.learner.settings.freeze_after == 1
+    assert reward_of("length_weight_0.9", tmp_path)[1][0] == pytest.approx(1 - 0.9 * 2 / 4)
 
 
 # ---- plan and report
