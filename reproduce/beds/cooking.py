@@ -35,6 +35,8 @@ __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 130.0, 250.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
+CATEGORIES: dict[str, tuple[str, ...]] = {}
+"""Panels are not drawn by category: sizes are of whole panels."""
 STORED_AS = "float16"
 """Precision of the weights in a stored base."""
 LEVELS = (Level(recipe=1), Level(recipe=2))
