@@ -62,8 +62,8 @@ BED = BedConfig(
     panels=PanelSizes(train=96, test=128, ood=64),
     policy=PolicyConfig(layers=2, width=64, heads=4, feed_forward=128, window=10, longest=192, initial_deviation=0.12),
     warm_start=DemonstrationConfig(steps=300, batch_size=64, demonstrations=4000, learning_rate=5e-3),
-    training=TrainingConfig(epochs=4, group_size=8, questions_per_step=16, rounds=ROUNDS, learning_rate=3e-4),
-    sampling=SamplingConfig(temperature=1.0, longest_action=6),
+    training=TrainingConfig(epochs=4, group_size=8, questions_per_step=16, rounds=ROUNDS, learning_rate=1e-3),
+    sampling=SamplingConfig(temperature=0.7, longest_action=6),
 )
 """The sizes that were measured; profiles change some of them."""
 
