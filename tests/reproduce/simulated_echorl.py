@@ -68,10 +68,14 @@ def simulated_records(
     tasks: int = 40,
     samples: int = 8,
     steps: int = 30,
+    arms: tuple[str, ...] | None = None,
 ) -> MethodRecords:
-    """Write records into `folder` and read them. tasks: of each category and panel; samples: episodes a task."""
+    """Write records into `folder` and read them. tasks: of each category and panel; samples: episodes a task; arms: of
+    reasoning alone, instead of the profile's."""
     planted = planted or Planted()
     config = _sized(PROFILES[profile], seeds, samples)
+    if arms is not None:
+        config = replace(config, reasoning_arms=arms, countdown_arms=())
     runs = plan(config)
     difficulty = {
         (environment, panel, category): generator.normal(0, 0.4, tasks)
