@@ -145,24 +145,24 @@ def _provenance(paper: ModuleType) -> str:
 
 
 def _controls(controls: Sequence[tuple[str, Evidence]], records: Any) -> str:
-    lines = []
+    """Has training worked at all? Without that the claims would be about policies that have not learned."""
+    rows = []
     for label, control in controls:
         passed = control.in_favour and control.p_value is not None and control.p_value < CONTROL_ALPHA
         if records.experiment["profile"] == "smoke":
-            reading = "Withheld at smoke sizes."
+            reading = "withheld at smoke sizes"
         else:
-            reading = "Passed: training raises success." if passed else "Not passed: read every verdict above with that in mind."
-        lines.append(
-            f"{label}: {effect_text(control)}, {probability(control.p_value, 'p')}, {control.seeds} seeds, "
-            f"{control.questions} tasks. {reading}"
-        )
-    if len(lines) == 1:
-        return f"**Positive control:** {plain(lines[0])}"
+            reading = "passed" if passed else "not passed; read the verdicts with that in mind"
+        sizes = f"{control.seeds} seeds, {control.questions} tasks"
+        rows.append((label, effect_text(control), probability(control.p_value), sizes, reading))
+    if len(rows) == 1:
+        label, effect, p, sizes, reading = rows[0]
+        return f"**Positive control:** {plain(f'{label}: {effect}, p = {p}, {sizes}; {reading}.')}"
     note = (
-        f"Without them the claims above would be about policies that have not learned. Passed at p < {CONTROL_ALPHA:g}."
+        f"training raises success, so the claims are about policies that have learned; passed at p < {CONTROL_ALPHA:g}."
     )
-    items = [f"- {plain(line)}" for line in lines]
-    return "\n\n".join([f"**Positive controls:** {plain(note)}", "\n".join(items)])
+    headings = ("Control", "Effect [95 % interval]", "p", "Size", "Reading")
+    return f"**Positive controls:** {plain(note)}\n\n{table(headings, rows, numbers=(2,))}"
 
 
 def _identities(identities: Sequence[Identity]) -> list[str]:
