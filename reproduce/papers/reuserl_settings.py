@@ -98,9 +98,9 @@ class ReuseConfig:
     freeze_after: int = 2
     """Batches from which `frozen_after_warm_up` takes its dictionary."""
     countdown_arms: tuple[str, ...] = HEADLINE_ARMS
-    """Arms that run in countdown."""
+    """Arms that run in countdown; none leaves it out."""
     cooking_arms: tuple[str, ...] = (*HEADLINE_ARMS, *STRUCTURE_ARMS)
-    """Arms that run in cooking."""
+    """Arms that run in cooking; none leaves it out."""
     household_arms: tuple[str, ...] = ()
     """Arms that run in the household; none leaves it out."""
     countdown: BedConfig = field(default_factory=BedConfig)
@@ -177,7 +177,8 @@ def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
 
 def _check_arms(config: ReuseConfig) -> None:
     for environment in ENVIRONMENTS:
-        wanted = getattr(config, f"{environment}_arms")
+        # `--set cooking_arms=` gives one empty name, for no arm.
+        wanted = [arm for arm in getattr(config, f"{environment}_arms") if arm]
         setting = f"--set {environment}_arms={','.join(wanted)}"
         for arm in wanted:
             if arm not in ALL_ARMS:

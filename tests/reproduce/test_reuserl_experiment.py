@@ -460,6 +460,7 @@ def test_wrong_arms_are_refused() -> None:
         plan(replace(LAPTOP, cooking_arms=("base", "segcosts")))
     with pytest.raises(UserError, match="--set cooking_arms=base: every comparison needs grpo, length, segcost"):
         plan(replace(LAPTOP, cooking_arms=("base",)))
+    assert {run.environment for run in plan(replace(LAPTOP, countdown_arms=("",)))} == {"cooking"}
 
 
 def test_planned_effects() -> None:
