@@ -38,6 +38,15 @@ def reproduce(session: nox.Session, *arguments: str) -> None:
     session.run("python", "-m", "reproduce", *arguments, env=OFFLINE)
 
 
+PAPERS = ("pass_kt", "reuserl", "echorl", "resets")
+
+
+def chosen_papers(session: nox.Session) -> tuple[list[str], list[str]]:
+    """The papers named first after `--`, all when none is, and the arguments that follow."""
+    named = [word for word in session.posargs if word in PAPERS]
+    return named or list(PAPERS), [word for word in session.posargs if word not in PAPERS]
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting (ruff)."""
@@ -56,15 +65,17 @@ def types(session: nox.Session) -> None:
 @nox.session
 def smoke(session: nox.Session) -> None:
     """Run every stage on a tiny model, from the installed wheel and outside the checkout."""
-    install(session, ".")
+    install(session, ".[environments]")
     empty = Path(session.create_tmp())
     # With `nox -R` the folder is still there; a smoke run starts from nothing all the same.
     shutil.rmtree(empty)
     empty.mkdir()
     session.chdir(empty)
     reproduce(session, "list")
-    reproduce(session, "run", "pass_kt", "--profile", "smoke", "--runs", "runs", *session.posargs)
-    reproduce(session, "report", "pass_kt", "--profile", "smoke", "--runs", "runs")
+    papers, arguments = chosen_papers(session)
+    for paper in papers:
+        reproduce(session, "run", paper, "--profile", "smoke", "--runs", "runs", *arguments)
+        reproduce(session, "report", paper, "--profile", "smoke", "--runs", "runs")
 
 
 @nox.session
@@ -72,15 +83,6 @@ def tests(session: nox.Session) -> None:
     """Run the tests that need no GPU and little time; arguments after `--` go to pytest instead."""
     install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
     session.run("pytest", *(session.posargs or ("-m", "not slow and not gpu and not vllm")), env=OFFLINE)
-
-
-PAPERS = ("pass_kt", "reuserl", "echorl", "resets")
-
-
-def chosen_papers(session: nox.Session) -> tuple[list[str], list[str]]:
-    """The papers named first after `--`, all when none is, and the arguments that follow."""
-    named = [word for word in session.posargs if word in PAPERS]
-    return named or list(PAPERS), [word for word in session.posargs if word not in PAPERS]
 
 
 @nox.session(default=False)
