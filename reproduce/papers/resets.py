@@ -118,6 +118,8 @@ class ResetsConfig:
     """Trained arms, in the order of their runs: `position_control` reads the run of `srpo_oracle`."""
     probe_tasks: int = 16
     """Decisive chains of each coverage on which the base of each seed is probed."""
+    labelled_steps: int = 5
+    """Training steps whose failed chains `srpo_learned` labels by resampling, before it is fitted."""
     reasoning: BedConfig = field(default_factory=lambda: LAPTOP_BED)
     """Chains of arithmetic."""
 
@@ -133,13 +135,16 @@ SMOKE_BED = replace(
     panels=PanelSizes(train=2, test=2, ood=2, categories=CATEGORIES),
     policy=PolicyConfig(layers=2, width=32, heads=2, feed_forward=64, window=4),
     warm_start=DemonstrationConfig(steps=60, batch_size=16, demonstrations=200),
-    training=replace(BED.training, epochs=3, questions_per_step=2, save_every=100),
+    training=replace(BED.training, epochs=3, questions_per_step=4, save_every=100),
+    sampling=replace(BED.sampling, longest_action=32),
     evaluation=HorizonEvaluation(samples=2, ood_samples=2),
 )
 PROFILES: dict[str, ResetsConfig] = {
     "laptop": ResetsConfig(),
     "full": ResetsConfig(profile="full", seeds=20, arms=tuple(SETTINGS), probe_tasks=64, reasoning=FULL_BED),
-    "smoke": ResetsConfig(profile="smoke", seeds=2, arms=tuple(SETTINGS), probe_tasks=2, reasoning=SMOKE_BED),
+    "smoke": ResetsConfig(
+        profile="smoke", seeds=2, arms=tuple(SETTINGS), probe_tasks=2, labelled_steps=1, reasoning=SMOKE_BED
+    ),
 }
 """All sizes are here."""
 
@@ -186,7 +191,7 @@ def plan(config: ResetsConfig) -> tuple[RunConfig, ...]:
         )
         runs.append(base)
         for arm in config.arms:
-            method = SETTINGS[arm]
+            method = replace(SETTINGS[arm], labelled_steps=config.labelled_steps)
             if arm == "rrpo":
                 method = replace(method, probe_tasks=config.probe_tasks)
             runs.append(replace(base, arm=arm, training=bed.training, method=method))

@@ -408,7 +408,7 @@ def test_arms_train_on_the_environment(tmp_path: Path) -> None:
     assert (control["resets"]["attempts"] == 4).all()
     clipped = read_tables(folder / "grpo_clip" / "seed-0")
     assert len(clipped["resets"]) == 0
-    assert (clipped["steps"]["fresh_chains"] == 16).all()
+    assert (clipped["steps"]["fresh_chains"] == 32).all()
     logged = (folder / "grpo_clip" / "seed-0" / "metrics.jsonl").read_text().splitlines()
     assert len(logged) == len(clipped["steps"]) == len(oracle["steps"])
     assert SimpleNamespace(**json.loads(logged[0])).reward is not None
