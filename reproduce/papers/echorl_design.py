@@ -281,7 +281,7 @@ def _tiny(
 PROFILES = {
     "laptop": EchoRLConfig(
         "laptop",
-        reasoning=_sized(reasoning.BED, (32, 40, 32), (8, 8), TIERS, epochs=6, questions_per_step=16),
+        reasoning=_sized(reasoning.BED, (32, 36, 32), (8, 8), TIERS, epochs=4, questions_per_step=12),
     ),
     "full": EchoRLConfig(
         "full",
