@@ -225,6 +225,18 @@ class RunConfig:
         return f"{self.environment}/{self.arm}/seed-{self.seed}"
 
     @property
+    def streams(self) -> str:
+        """Names the streams of uniform numbers that the run's episodes are drawn from.
+
+        Arms of one environment and seed share them, so that arms that act alike have like episodes and differences
+        between arms are those of their policies. In PASS@(k,T) each arm has its own: there one sample of the base is
+        compared with another.
+        """
+        if isinstance(self.evaluation, HorizonEvaluation):
+            return f"{self.paper} {self.environment}/seed-{self.seed}"
+        return f"{self.paper} {self.name}"
+
+    @property
     def digest(self) -> str:
         """sha256 of every field."""
         return digest(asdict(self))

@@ -177,14 +177,13 @@ def evaluate(
             tasks = panel.select(category)
             size = config.evaluation.at_once
             chunks += [(panel.name, tasks[start : start + size]) for start in range(0, len(tasks), size)]
-    run = f"{config.paper} {config.name}"
     sampler = EpisodeSampler(model, tokenizer, load_bed(config.environment).environment(), config.sampling)
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
         if part.exists():
             continue
-        cells = cells_of(tasks, panel_name, config.arm, run, config.evaluation, config.rounds)
+        cells = cells_of(tasks, panel_name, config.arm, config.streams, config.evaluation, config.rounds)
         batch, cell_of_episode, sample = sample_cells(sampler, tasks, cells)
         table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, tokenizer)
         work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}

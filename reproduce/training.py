@@ -82,7 +82,7 @@ class Setting:
     @property
     def name(self) -> str:
         """Names the run's streams of uniform numbers."""
-        return f"{self.config.paper} {self.config.name}"
+        return self.config.streams
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ DEMONSTRATION_SEED = 1000
 DEMONSTRATED_TASKS = 1200
 """Puzzles that are demonstrated."""
 LEVEL = Level(fewest_numbers=3, most_numbers=4, largest_number=9, smallest_target=1, largest_target=30)
-OOD_LEVEL = Level(fewest_numbers=5, most_numbers=5, largest_number=9, smallest_target=31, largest_target=60)
+OOD_LEVEL = Level(fewest_numbers=5, most_numbers=5, largest_number=9, smallest_target=1, largest_target=40)
 LARGEST_RESULT = 60
 """The largest intermediate result."""
 ROUNDS = 8

@@ -25,7 +25,7 @@ from reproduce.storage import UserError
 WON, LOST = "*** The End ***", "*** You lost! ***"
 SEED = 1
 """Of the interpreter's random numbers, which the games do not use. Jericho takes 0 for the time of day."""
-POSITIONS, INTERPRETERS = 16_384, 128
+POSITIONS, INTERPRETERS = 65_536, 128
 """Bounds of the caches: about 4 kB each, and 2 MB each."""
 
 IsRefused = Callable[[str, str], bool]
