@@ -186,7 +186,9 @@ def split_mixture(records: MethodRecords) -> Evidence:
     gaps = [published_split(model, 0) - published_split(model, 2) for model in MODELS]
     found = superiority(gain(records, SPLITS[0], SPLITS[2]), float(np.mean(gaps)) / 2)
     scores = seed_scores(records, *SPLITS)
-    spread = stats.levene(*scores.T, center="median")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Seeds that all agree have no spread to compare: p is NaN and shown as a dash.
+        spread = stats.levene(*scores.T, center="median")
     details = [
         (f"{arm}: success, standard deviation over seeds", f"{own.mean():.1f}, {own.std(ddof=1):.1f}")
         for arm, own in zip(SPLITS, scores.T, strict=True)
