@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,23 +50,28 @@ class MethodRecords:
         """Number of seeds."""
         return int(self.experiment["seeds"])
 
+    @cached_property
+    def _panels(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """Rows of each (environment, arm, panel), by seed and task; every reading of the counts starts here."""
+        groups = self.counts.groupby(["environment", "arm", "panel"], sort=False, observed=True)
+        return {key: rows.set_index(["seed", "question"]).sort_index() for key, rows in groups}
+
     def has(self, environment: str, *arms: str) -> bool:
         """Whether the plan has these arms in this environment."""
-        found = self.counts[self.counts["environment"] == environment]["arm"]
-        return not found.empty and set(arms) <= set(found)
+        found = {arm for place, arm, _ in self._panels if place == environment}
+        return bool(found) and set(arms) <= found
 
     def table(
         self, environment: str, arm: str, column: str, panel: str = "test", category: str | None = None
     ) -> np.ndarray:
         """One column of the counts as (seeds, tasks) float64; seeds ascending, tasks in order of their names, so that
         tables of two arms are paired. Raises ValueError if there is none, or a run lacks a task."""
-        found = self.counts
-        wanted = found[(found["environment"] == environment) & (found["arm"] == arm) & (found["panel"] == panel)]
-        if category is not None:
+        wanted = self._panels.get((environment, arm, panel))
+        if wanted is not None and category is not None:
             wanted = wanted[wanted["category"] == category]
-        if wanted.empty:
+        if wanted is None or wanted.empty:
             raise ValueError(f"no episodes of {arm} on {panel} of {environment}")
-        grid = wanted.pivot(index="seed", columns="question", values=column).sort_index()
+        grid = wanted[column].unstack("question")
         if grid.isna().any(axis=None):
             raise ValueError(f"some run of {arm} on {panel} of {environment} lacks tasks")
         return grid.to_numpy(dtype=np.float64)
