@@ -51,8 +51,11 @@ class MeasuredEcho(EchoTrainer):
         self._terms = (nll, -(weights * log_probabilities).sum() if weights.any() else None)
         return nll
 
+    def _forget(self) -> None:
+        self._terms = None  # It holds the graph.
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        self._terms = None
+        self._forget()
         loss = super()._compute_loss(model, inputs)
         measure = self.model.training and self.measure_every and self.state.global_step % self.measure_every == 0
         if measure and self._terms is not None:
@@ -63,7 +66,7 @@ class MeasuredEcho(EchoTrainer):
             self._log("gradient/echo", weight * self._norm(nll))
             if of_all_right is not None:
                 self._log("gradient/echo_all_right", weight * self._norm(of_all_right))
-        self._terms = None  # It holds the graph.
+        self._forget()
         return loss
 
     def _norm(self, term: torch.Tensor) -> float:

@@ -75,9 +75,9 @@ def _train(kind: str, success: tuple[str, ...], weight: float = 0.0, bonus: floa
         def on_pre_optimizer_step(self, *arguments: Any, **named: Any) -> None:
             gradients.append({name: value.grad.clone() for name, value in model.named_parameters()})
 
-    def rollout(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+    def rollout(prompts: list[str], trainer: Any) -> dict[str, Any]:
         rows = [_episode(int(prompt), place % GROUP, success[int(prompt)]) for place, prompt in enumerate(prompts)]
-        return {name: [row[name] for row in rows] for name in rows[0]} | {"logprobs": None}  # type: ignore[dict-item]
+        return {name: [row[name] for row in rows] for name in rows[0]} | {"logprobs": None}
 
     def outcome(completions: list[Any], success: list[bool], **columns: Any) -> list[float]:
         return [float(value) for value in success]

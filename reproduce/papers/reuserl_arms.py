@@ -56,7 +56,7 @@ def dictionary_settings(
     settings: ReuseSettings, seed: int, learned: Callable[[], SkillDictionary]
 ) -> DictionarySettings:
     """Settings of the dictionary. learned: the dictionary that `segcost` of the same seed ended with."""
-    common = {
+    common: dict[str, Any] = {
         "extraction": ExtractionSettings(max_phrase_length=settings.max_phrase_length),
         "buffer_size": settings.buffer_size,
         "min_corpus": settings.min_corpus,

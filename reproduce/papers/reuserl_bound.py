@@ -82,4 +82,5 @@ def bound_draws(strings: tuple[bytes, ...], law: tuple[float, ...], alphabet_siz
         upper = [float(bound(mean, nats, SUCCESSES, DELTA)) for bound in bounds]
         rows.append((mean, float(costs @ shares), *upper, dictionary_bits(dictionary), len(dictionary.phrases)))
     assert math.isclose(shares.sum(), 1.0)
-    return BoundDraws(*np.array(rows, dtype=np.float64).T, distinct=len(strings))
+    means, expected, hoeffding, chernoff, bits, phrases = np.array(rows, dtype=np.float64).T
+    return BoundDraws(means, expected, hoeffding, chernoff, bits, phrases, distinct=len(strings))

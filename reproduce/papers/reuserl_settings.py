@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from reproduce.beds import load_bed
+from reproduce.beds import cooking, countdown, household
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -188,7 +188,7 @@ def _check_arms(config: ReuseConfig) -> None:
             raise UserError(f"{setting}: every comparison needs {', '.join(missing)}")
 
 
-BEDS = {name: load_bed(name).BED for name in ENVIRONMENTS}
+BEDS: dict[str, BedConfig] = {"countdown": countdown.BED, "cooking": cooking.BED, "household": household.BED}
 """The beds as they were measured from the base alone; profiles change sizes only."""
 
 
@@ -237,6 +237,8 @@ PROFILES = {
         countdown_arms=ALL_ARMS,
         cooking_arms=ALL_ARMS,
         household_arms=ALL_ARMS,
-        **{name: _large(bed) for name, bed in BEDS.items()},
+        countdown=_large(BEDS["countdown"]),
+        cooking=_large(BEDS["cooking"]),
+        household=_large(BEDS["household"]),
     ),
 }

@@ -154,7 +154,7 @@ def build_panels(
     }
     panels = {}
     for split, (count, seed) in sizes.items():
-        kinds = ood_tiers if split == "ood" else (*tiers, *decisive)
+        kinds: tuple[Tier | tuple[int, int], ...] = tuple(ood_tiers) if split == "ood" else (*tiers, *decisive)
         tasks = [task for kind in kinds for task in _many(split, kind, count, seed, operations)]
         panels[split] = Panel(split, tuple(tasks))
     check_disjoint(list(panels.values()), [canonical_forms(panel) for panel in panels.values()])
