@@ -1,0 +1,40 @@
+"""The trainer scripts of the README run as they stand there, with a tiny policy and two steps."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+SCRIPTS = [text for text in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "path/or/name" in text]
+
+
+def test_there_is_a_script_for_each_trainer():
+    assert len(SCRIPTS) == 2
+    assert sum("EchoTrainer(" in script for script in SCRIPTS) == 1
+    echo = next(script for script in SCRIPTS if "EchoTrainer(" in script)
+    assert len([line for line in echo.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: re.findall(r"from methods\.(\w+)", script)[0])
+def test_script_trains(script, tmp_path):
+    from reproduce.configuration import PolicyConfig
+    from reproduce.policies import build_model, build_tokenizer, save_policy
+
+    words = tuple("2 + 3 = 5 bring the mug look take deliver".split())
+    tokenizer = build_tokenizer(words)
+    policy = PolicyConfig(layers=1, width=16, heads=2, feed_forward=16, longest=128)
+    save_policy(build_model(policy, tokenizer, 0), tokenizer, tmp_path / "policy")
+    changed = script.replace("path/or/name", str(tmp_path / "policy")).replace(
+        "max_steps=100", "max_steps=2, use_cpu=True"
+    )
+    (tmp_path / "script.py").write_text(changed)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "train_loss" in done.stdout
