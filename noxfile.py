@@ -90,7 +90,9 @@ def replicate(session: nox.Session) -> None:
     """Train, evaluate, test and report the claims of the papers named, or of all; what was stopped continues."""
     install(session, "-e", ".[environments]")
     papers, arguments = chosen_papers(session)
-    profile = arguments[arguments.index("--profile") + 1] if "--profile" in arguments[:-1] else "laptop"
+    # `--profile=full` and `--profile full` alike.
+    words = " ".join(arguments).replace("--profile=", "--profile ").split()
+    profile = words[words.index("--profile") + 1] if "--profile" in words[:-1] else "laptop"
     for paper in papers:
         reproduce(session, "run", paper, *arguments)
         reproduce(session, "report", paper, "--profile", profile)
@@ -102,7 +104,11 @@ def report(session: nox.Session) -> None:
     install(session, "-e", ".[environments]")
     papers, arguments = chosen_papers(session)
     for paper in papers:
-        reproduce(session, "report", paper, "--records", f"reports/laptop/{paper}/records", *arguments)
+        records = Path("reports/laptop") / paper / "records"
+        if records.is_dir():
+            reproduce(session, "report", paper, "--records", str(records), *arguments)
+        else:
+            session.log(f"{paper}: no records in {records}")
 
 
 @nox.session(default=False)
