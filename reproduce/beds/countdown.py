@@ -36,7 +36,7 @@ from reproduce.environments.protocol import Panel
 
 __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
 
-TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 250.0, 700.0
+TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 80.0, 180.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
 CATEGORIES: dict[str, tuple[str, ...]] = {}
 """Panels are not drawn by category: sizes are of whole panels."""

@@ -20,11 +20,11 @@ from reproduce.configuration import (
     TrainingConfig,
 )
 from reproduce.environments.household import (
-    HORIZON,
     SKILLS,
     Demonstrator,
     HouseholdEnvironment,
     HouseholdTask,
+    SceneSize,
     build_panels,
     demonstrate,
     words,
@@ -34,7 +34,7 @@ from reproduce.environments.protocol import Panel
 
 __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
 
-TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 100.0, 400.0
+TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 20.0, 40.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
 CATEGORIES = {"train": TASK_TYPES, "test": TASK_TYPES, "ood": TASK_TYPES}
 """Categories of each panel; each has as many tasks as the size says."""
@@ -42,14 +42,18 @@ STORED_AS = "float16"
 """Precision of the weights in a stored base."""
 DEMONSTRATION_SEED = 1000
 """Seed of the tasks that are demonstrated: of the training split, but not those of the training panel's seed."""
+SCENE = SceneSize(receptacles=6, objects=6)
+"""Small scenes: in those of eight receptacles and eight objects a policy of this size solved an eighth of its tasks."""
+ROUNDS = 24
+"""Horizon T of every task."""
 DEMONSTRATED_TASKS = 60
 """Tasks of each category that are demonstrated."""
 MIXTURE: tuple[tuple[float, Demonstrator], ...] = (
-    (0.5, Demonstrator(detour=0.1, slip=0.05, checks=0.1)),
+    (0.5, Demonstrator(detour=0.1, slip=0.03, checks=0.05)),
     (
         0.5,
         Demonstrator(
-            detour=0.3, slip=0.1, checks=0.2, wrong_object=0.2, skips_process=0.3, splits_pair=0.3, gives_up=0.03
+            detour=0.4, slip=0.06, checks=0.2, wrong_object=0.2, skips_process=0.2, splits_pair=0.2, gives_up=0.01
         ),
     ),
 )
@@ -57,8 +61,8 @@ MIXTURE: tuple[tuple[float, Demonstrator], ...] = (
 BED = BedConfig(
     panels=PanelSizes(train=16, test=16, ood=12),
     policy=PolicyConfig(layers=2, width=96, heads=4, feed_forward=192, window=4, longest=512),
-    warm_start=DemonstrationConfig(steps=400, batch_size=48, demonstrations=4000),
-    training=TrainingConfig(epochs=6, group_size=8, questions_per_step=16, rounds=HORIZON, learning_rate=3e-4),
+    warm_start=DemonstrationConfig(steps=600, batch_size=48, demonstrations=3000),
+    training=TrainingConfig(epochs=6, group_size=8, questions_per_step=16, rounds=ROUNDS, learning_rate=3e-4),
     sampling=SamplingConfig(temperature=1.0, longest_action=12),
 )
 """The sizes that were measured; profiles change some of them."""
@@ -71,23 +75,29 @@ def environment() -> HouseholdEnvironment:
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[HouseholdTask]]:
     """The panels train, test and ood."""
-    return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed)
+    return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed, SCENE)
 
 
 def description(config: DemonstrationConfig) -> dict[str, Any]:
     """What determines the demonstrations, besides configuration and seed."""
     shown = [[weight, asdict(demonstrator)] for weight, demonstrator in MIXTURE]
-    return {"environment": "household", "mixture": shown, "demonstrated_tasks": DEMONSTRATED_TASKS}
+    return {
+        "environment": "household",
+        "mixture": shown,
+        "scene": asdict(SCENE),
+        "rounds": ROUNDS,
+        "demonstrated_tasks": DEMONSTRATED_TASKS,
+    }
 
 
 def batches(config: DemonstrationConfig, seed: int) -> Iterator[list[Batch]]:
     """The batch of each optimiser step of the warm start."""
     generator = random.Random(f"household demonstrations {seed}")
-    tasks = build_panels(DEMONSTRATED_TASKS, 0, 0, train_seed=DEMONSTRATION_SEED)["train"].tasks
+    tasks = build_panels(DEMONSTRATED_TASKS, 0, 0, train_seed=DEMONSTRATION_SEED, size=SCENE)["train"].tasks
     weights, demonstrators = zip(*MIXTURE, strict=True)
     pool = []
     for _ in range(config.demonstrations):
         demonstrator = generator.choices(demonstrators, weights)[0]
-        turns = demonstrate(generator.choice(tasks), HORIZON, generator, demonstrator)
+        turns = demonstrate(generator.choice(tasks), ROUNDS, generator, demonstrator)
         pool.append(demonstration_words(turns))
     return epochs(pool, config.batch_size, config.steps, seed)

@@ -44,7 +44,7 @@ from reproduce.environments.reasoning.tasks import Template, make_task
 
 __all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
 
-TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 350.0, 1200.0
+TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 120.0, 500.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "train": ("easy", "medium"),
