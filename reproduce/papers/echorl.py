@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from reproduce.claims import Evidence
 from reproduce.configuration import RunConfig
-from reproduce.evidence import superiority
 from reproduce.method_records import MethodRecords
 from reproduce.papers.echorl_claims import CLAIMS
-from reproduce.papers.echorl_design import ARMS, DESIGNS, KEY, PROFILES, RIVALS, plan
+from reproduce.papers.echorl_controls import positive_controls
+from reproduce.papers.echorl_design import ARMS, KEY, PROFILES
 from reproduce.papers.echorl_figures import draw as draw_figures
 from reproduce.papers.echorl_identities import IDENTITIES
-from reproduce.papers.echorl_measures import ENVIRONMENTS, REASONING, gain
+from reproduce.papers.echorl_measures import REASONING, trained_arms
+from reproduce.papers.echorl_plan import plan
 from reproduce.papers.echorl_power import planned_effects
-from reproduce.papers.echorl_sections import further_sections, trained_arms
+from reproduce.papers.echorl_sections import further_sections
 from reproduce.record_checks import read_method_records
 from reproduce.report_appendix import policy_text
 from reproduce.storage import read_parquet
@@ -124,20 +124,6 @@ def further_records(config: RunConfig, folder: Path, episodes: pd.DataFrame) -> 
     """The tables of the frozen base, where the run has them."""
     found = {name: folder / f"{name}.parquet" for name in TABLES}
     return {name: read_parquet(path).to_pandas() for name, path in found.items() if path.exists()}
-
-
-def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...]:
-    """GRPO, the echo and their rivals learn: success on test tasks rises over the base's. The report's table of arms
-    has the same difference for every arm."""
-    return tuple(
-        (
-            f"{DESIGNS[arm].label} minus base, {environment}",
-            superiority(gain(records, arm, "base", environment=environment), smallest_effect=0.0),
-        )
-        for environment in ENVIRONMENTS
-        for arm in ("echo", "echo_strong", *RIVALS)
-        if records.has(environment, arm)
-    )
 
 
 def read_records(folder: Path) -> MethodRecords:

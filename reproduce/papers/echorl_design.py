@@ -1,4 +1,4 @@
-"""What EchoRL's experiment runs: arms, the settings of their methods, sizes, and the plan.
+"""What EchoRL's experiment is made of: arms, the settings of their methods, and sizes.
 
 `echo` is the method at the published weight of 0.001, which may be too small to matter beside the policy gradient
 (specification, 2.9). So every choice of clip is tried at a weight of 0.1 as well, the arms `.._strong`: there the idea
@@ -11,9 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reproduce.beds import countdown, reasoning
-from reproduce.configuration import BedConfig, RunConfig, TrainingConfig
-from reproduce.names import nearest
-from reproduce.storage import UserError
+from reproduce.configuration import BedConfig
 
 KEY = "echorl"
 Trainer = Literal["grpo", "dr_grpo", "dapo", "rl_zvp", "sign_advantage", "echo", "dapo_echo"]
@@ -217,6 +215,23 @@ COUNTDOWN_ARMS = (
     "lowest_entropy_success",
 )
 EVERY_ARM = tuple(name for name in DESIGNS if name != "base")
+LAPTOP_NEEDS = (
+    "grpo",
+    "echo",
+    "echo_strong",
+    "random_prefix_strong",
+    "lowest_entropy_prefix_strong",
+    "full_rollout_strong",
+    "isolated_peak_strong",
+    "frozen",
+)
+"""Arms that claims of every profile compare. The other profiles' claims need the rivals and the demonstrations too."""
+COUNTDOWN_NEEDS = ("grpo",)
+"""What every arm of countdown is measured against."""
+REASONING_ONLY = ("grpo_demonstrations", "echo_demonstrations", "frozen")
+"""Arms that read the expert's solutions or lines, which countdown does not have."""
+FEWEST_ANALYSIS_GROUPS = 4
+"""Half of them give a direction, and two in the other half a standard error."""
 
 
 @dataclass(frozen=True)
@@ -306,72 +321,3 @@ PROFILES = {
     ),
 }
 """All sizes, in one place."""
-
-
-def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
-    """Every run: for each seed and environment the base, then the arms trained from it.
-
-    Raises UserError for an arm that does not exist.
-    """
-    runs = []
-    for seed in range(config.seeds):
-        for environment, bed, arms in (
-            ("reasoning", config.reasoning, config.reasoning_arms),
-            ("countdown", config.countdown, config.countdown_arms),
-        ):
-            # `--set countdown_arms=` is one empty name: no arm.
-            arms = tuple(arm for arm in arms if arm)
-            unknown = sorted(set(arms) - set(EVERY_ARM))
-            if unknown:
-                found = nearest(unknown[0], EVERY_ARM)
-                raise UserError(f"--set {environment}_arms: unknown arm {unknown[0]!r}; {found}")
-            runs += [_run(config, environment, bed, arm, seed) for arm in ("base", *arms) if arms]
-    return tuple(runs)
-
-
-def _run(config: EchoRLConfig, environment: str, bed: BedConfig, arm: str, seed: int) -> RunConfig:
-    settings = DESIGNS[arm].settings
-    training: TrainingConfig | None = None
-    if settings is not None:
-        training = _regrouped(bed.training, settings.group_size)
-        if settings.frozen:
-            training = replace(training, epochs=config.frozen_epochs)
-            settings = replace(
-                settings, analysis_groups=config.analysis_groups, analysis_solutions=config.analysis_solutions
-            )
-    return RunConfig(
-        paper=KEY,
-        profile=config.profile,
-        environment=environment,
-        arm=arm,
-        seed=seed,
-        panels=bed.panels,
-        policy=bed.policy,
-        warm_start=bed.warm_start,
-        training=training,
-        sampling=bed.sampling,
-        evaluation=bed.evaluation,
-        method=settings,
-        rounds=bed.training.rounds,
-    )
-
-
-def _regrouped(training: TrainingConfig, size: int | None) -> TrainingConfig:
-    """The same episodes a step and the same number of steps in groups of another size, as nearly as numbers allow."""
-    if size is None or size == training.group_size:
-        return training
-    if size < training.group_size:
-        times = training.group_size // size
-        return replace(
-            training,
-            group_size=size,
-            questions_per_step=training.questions_per_step * times,
-            epochs=training.epochs * times,
-        )
-    times = size // training.group_size
-    return replace(
-        training,
-        group_size=size,
-        questions_per_step=max(1, training.questions_per_step // times),
-        epochs=max(1, training.epochs // times),
-    )

@@ -9,6 +9,7 @@ import numpy as np
 from reproduce.claims import Evidence
 from reproduce.evidence import POWER
 from reproduce.method_records import MethodRecords
+from reproduce.papers.echorl_design import DESIGNS
 from theory.inference import (
     mean_interval,
     minimum_detectable_effect,
@@ -26,6 +27,11 @@ MOST_ENUMERATED = 15
 def control(records: MethodRecords, environment: str = REASONING) -> str:
     """The arm that gains are measured against: the placebo, or GRPO, which equals it bit for bit (an identity)."""
     return "placebo" if records.has(environment, "placebo") else "grpo"
+
+
+def trained_arms(records: MethodRecords, environment: str) -> list[str]:
+    """The trained arms of an environment in the order of the designs; the frozen base is not trained."""
+    return [arm for arm in DESIGNS if arm not in ("base", "frozen") and records.has(environment, arm)]
 
 
 def gain(

@@ -7,7 +7,8 @@ import numpy as np
 from reproduce.evidence import interval_text
 from reproduce.method_records import MethodRecords
 from reproduce.papers.echorl_accuracy import cumulative_cost, final_entropy
-from reproduce.papers.echorl_design import ARMS, DESIGNS, KEY, RIVALS
+from reproduce.papers.echorl_controls import planted_section
+from reproduce.papers.echorl_design import ARMS, KEY, RIVALS
 from reproduce.papers.echorl_frozen import picks
 from reproduce.papers.echorl_measures import (
     ENVIRONMENTS,
@@ -21,6 +22,7 @@ from reproduce.papers.echorl_measures import (
     largest_k,
     logged,
     pass_points,
+    trained_arms,
 )
 from reproduce.papers.echorl_signal import gradient_ratios
 from reproduce.published import load_published
@@ -30,13 +32,8 @@ from theory.inference import crossed_t_interval
 
 def further_sections(records: MethodRecords) -> tuple[Section, ...]:
     """The sections after the claims, in order."""
-    found = [bed(records), arms(records), group_shares(records), gradients(records), clips(records), rivals(records)]
-    return (*found, beside_the_paper())
-
-
-def trained_arms(records: MethodRecords, environment: str) -> list[str]:
-    """The trained arms of an environment in the order of the plan; the frozen base is not trained."""
-    return [arm for arm in DESIGNS if arm not in ("base", "frozen") and records.has(environment, arm)]
+    found = [bed(records), arms(records), planted_section(records), group_shares(records), gradients(records)]
+    return (*found, clips(records), rivals(records), beside_the_paper())
 
 
 def _crossed(values: np.ndarray) -> str:

@@ -16,9 +16,19 @@ from reproduce.claims import Verdict, decide
 from reproduce.method_records import MethodRecords
 from reproduce.papers.echorl_accuracy import cumulative_cost, equal_cost, omnibus
 from reproduce.papers.echorl_claims import CLAIMS
-from reproduce.papers.echorl_design import ARMS, DESIGNS, EVERY_ARM, PROFILES, SELECTIONS, plan
+from reproduce.papers.echorl_controls import DEALS, LEVEL, PLANTED, deal, planted_gains, positive_controls
+from reproduce.papers.echorl_design import (
+    ARMS,
+    DESIGNS,
+    EVERY_ARM,
+    LAPTOP_ARMS,
+    LAPTOP_NEEDS,
+    PROFILES,
+    SELECTIONS,
+)
 from reproduce.papers.echorl_identities import IDENTITIES
 from reproduce.papers.echorl_measures import over_seeds_evidence
+from reproduce.papers.echorl_plan import plan
 from reproduce.storage import UserError
 from tests.reproduce.simulated_echorl import Planted, simulated_records
 
@@ -231,9 +241,70 @@ def test_other_group_sizes_sample_as_many_episodes() -> None:
     assert runs["echo_strong_group_4"] == runs["grpo_group_4"]
 
 
-def test_an_unknown_arm_is_refused() -> None:
-    with pytest.raises(UserError, match=r"unknown arm 'echos'.*echo"):
-        plan(replace(PROFILES["laptop"], reasoning_arms=("echos",)))
+@pytest.mark.parametrize(
+    ("profile", "changes", "message"),
+    [
+        ("laptop", {"reasoning_arms": ("echos",)}, r"reasoning_arms=echos: unknown arm 'echos'.*echo"),
+        ("laptop", {"reasoning_arms": ("echo",)}, r"reasoning_arms=echo: the claims .* need grpo, .*frozen$"),
+        ("laptop", {"reasoning_arms": ("",)}, "reasoning_arms=: the claims .* need grpo"),
+        ("laptop", {"reasoning_arms": (*LAPTOP_ARMS, "grpo")}, "grpo is there twice"),
+        ("laptop", {"countdown_arms": ("grpo_demonstrations", "grpo")}, "grpo_demonstrations runs in reasoning only"),
+        ("laptop", {"countdown_arms": ("frozen", "grpo")}, "frozen runs in reasoning only"),
+        ("laptop", {"countdown_arms": ("echo",)}, "need grpo$"),
+        ("laptop", {"frozen_epochs": 0}, "frozen_epochs=0: must be at least 1"),
+        ("laptop", {"analysis_groups": -5}, "analysis_groups=-5: must be at least 4, or 0"),
+        ("laptop", {"analysis_groups": 1}, "analysis_groups=1: must be at least 4, or 0"),
+        ("laptop", {"analysis_solutions": -1}, "analysis_solutions=-1: must be at least 1, or 0"),
+        ("full", {"analysis_groups": 0}, "analysis_groups=0: must be at least 4 in the profile full"),
+        ("full", {"analysis_solutions": 0}, "analysis_solutions=0: must be at least 1 in the profile full"),
+        ("full", {"reasoning_arms": LAPTOP_ARMS}, "the profile full need dapo, sign_advantage"),
+    ],
+)
+def test_settings_that_no_claim_could_be_examined_with_are_refused(
+    profile: str, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as found:
+        plan(replace(PROFILES[profile], **changes))
+    assert "\n" not in str(found.value)
+
+
+def test_the_fewest_arms_that_are_not_refused_give_every_verdict_of_the_laptop(tmp_path: Path) -> None:
+    records = simulated_records(tmp_path, np.random.default_rng(0), tasks=4, steps=12, arms=LAPTOP_NEEDS)
+    assert len(verdicts(records)) == len(claims.tested_claims(CLAIMS, "laptop"))
+    assert plan(replace(PROFILES["laptop"], countdown_arms=("",))) == plan(PROFILES["laptop"])
+
+
+# Controls ----------------------------------------------------------------------------------------------------------
+
+
+def test_dealt_halves_are_disjoint_and_alike() -> None:
+    generator = np.random.default_rng(0)
+    n, successes = np.full(20_000, 9), generator.integers(0, 10, 20_000)
+    one, two = deal(n, successes, generator)
+    assert one.min() >= 0 and max(one.max(), two.max()) <= 4
+    # One episode of nine is left out: it succeeds or not.
+    assert set(np.unique(successes - one - two)) == {0, 1}
+    assert abs((one - two).mean()) < 5 * (one - two).std() / len(n) ** 0.5
+    exact = stats.hypergeom(9, 5, 4).pmf(range(5))
+    seen = np.bincount(one[successes == 5], minlength=5) / (successes == 5).sum()
+    np.testing.assert_allclose(seen, exact, atol=0.05)
+
+
+def test_a_planted_gain_is_found_and_nothing_is_found_between_halves(tmp_path: Path) -> None:
+    records = simulated_records(tmp_path, np.random.default_rng(8), arms=LAPTOP_NEEDS)
+    found = planted_gains(records)
+    assert [row.gain for row in found] == pytest.approx(PLANTED)
+    assert all(row.effect == pytest.approx(row.gain, abs=0.5) for row in found)
+    assert found[0].found <= stats.binom.ppf(0.999, DEALS, LEVEL) / DEALS
+    assert found[-1].found == 1.0
+    shares = [row.found for row in found]
+    assert shares == sorted(shares)
+
+
+def test_every_trained_arm_is_a_positive_control(held: MethodRecords) -> None:
+    controls = positive_controls(held)
+    labels = {label.removesuffix(" minus base, reasoning") for label, _ in controls}
+    assert labels == {DESIGNS[arm].label for arm in TESTED_ARMS if arm != "frozen"}
 
 
 def test_controls_differ_from_the_echo_in_what_they_say() -> None:
