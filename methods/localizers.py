@@ -5,8 +5,8 @@
 Each rule is a `methods.reset_buffer.ResetRule`. SRPO's own is `AskedPolicy`: the policy under training is told that its
 answer is wrong and names the step. The others make the quality of localization a controlled variable: `Oracle` (exact,
 or degraded to a chosen rate of exact hits and offset), `highest_entropy_step`, and `LearnedFromResampling`, fitted to
-where the policy's own continuations stop succeeding. `PositionHistogram` is the control for earliness: it knows where
-SRPO resets and nothing of the chain.
+where the policy's own continuations stop succeeding. `PositionsByLength` is the control for earliness: it knows where
+SRPO resets in chains of each length, and nothing else of the chain.
 
 The prompt was written anew from the elements that the specification lists. Deviations: the parser looks for "Step N" in
 any letter case; a chain whose steps are all right (cut off, say) has its last step as first error.
@@ -15,7 +15,7 @@ any letter case; a chain whose steps are all right (cut off, say) has its last s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -309,14 +309,38 @@ class PositionHistogram:
         return [ResetChoice(int(step)) for step in found]
 
 
-def histogram_of(positions: Sequence[float], bins: int = 20) -> PositionHistogram:
-    """The histogram of positions h*/H that a run of SRPO logged, each in (0, 1]."""
-    places = np.asarray(positions, dtype=float)
-    if not len(places) or not ((places > 0) & (places <= 1)).all():
-        raise ValueError("positions are needed, each in (0, 1]")
-    # 0.6 * 5 is 3.0000000000000004: without the margin a position on an edge would fall into the next bin.
-    which = np.ceil(places * bins - 1e-9).astype(int) - 1
-    return PositionHistogram(tuple(np.bincount(which, minlength=bins).astype(float).tolist()))
+@dataclass(frozen=True)
+class PositionsByLength:
+    """Random resets whose step, given the number of steps of the chain, follows what another run chose.
+
+    Pooled over lengths h*/H would not do: the step that covers a place of a shorter chain lies later in it.
+    """
+
+    counts: Mapping[int, tuple[float, ...]]
+    """How often each step was chosen, by the number of steps of the chain, (H,) each."""
+
+    def __post_init__(self) -> None:
+        if not self.counts or any(len(own) != steps for steps, own in self.counts.items()):
+            raise ValueError("a count for each step of at least one length is needed")
+
+    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+        return [self._nearest(seed.chain.steps)([seed], generator)[0] for seed in seeds]
+
+    def _nearest(self, steps: int) -> PositionHistogram:
+        # A bin for each step is exact at its own length; the shorter of two equally near lengths is taken.
+        return PositionHistogram(self.counts[min(self.counts, key=lambda known: (abs(known - steps), known))])
+
+
+def positions_by_length(chosen: Sequence[int], steps: Sequence[int]) -> PositionsByLength:
+    """The steps that a run of SRPO chose, from 1, and the steps of the chains it chose them in, (n,) each.
+
+    Raises ValueError without any, and for a step outside its chain.
+    """
+    places, lengths = np.asarray(chosen, dtype=int), np.asarray(steps, dtype=int)
+    if not len(places) or not ((places >= 1) & (places <= lengths)).all():
+        raise ValueError("steps are needed, each from 1 to the steps of its chain")
+    counts = {int(own): np.bincount(places[lengths == own] - 1, minlength=own) for own in np.unique(lengths)}
+    return PositionsByLength({own: tuple(found.astype(float).tolist()) for own, found in counts.items()})
 
 
 PUBLISHED_POSITIONS = PositionHistogram((0, 5, 195, 17, 112, 149, 145, 44, 206, 19, 50, 42, 3, 42, 0, 12, 4, 0, 8, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from methods.localizers import (
     Oracle,
     fit_to_resampling,
     highest_entropy_step,
-    histogram_of,
+    positions_by_length,
     resample_first_errors,
     step_features,
 )
@@ -46,8 +47,9 @@ from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.training import Arm, Setting
 
 SPLITS = {"1x4": ONE_BY_FOUR, "2x4": TWO_BY_FOUR, "1x8": ONE_BY_EIGHT}
-POSITION_BINS = 840
-"""A multiple of every number of steps up to eight, so that positions of chains of equal length come back exactly."""
+FRESH_COUNTED = 4
+"""Fresh chains of a prompt that count in the learning curve: as many in every arm with a base group, since the first
+passage of a curve comes earlier the noisier it is. Splits without one draw only one or two before they reset."""
 
 
 def build_arm(setting: Setting) -> Arm:
@@ -123,7 +125,7 @@ class RecordedRollouts:
         chains = self.chains(requests)
         # The first wave asks for equally many chains of each prompt, whatever comes of them: they are independent.
         if not self.fresh:
-            self.fresh = [chain.correct for chain in chains]
+            self.fresh = first_outcomes(requests, chains)
         return chains
 
     def _first_error(self, seed: Seed) -> int | None:
@@ -148,7 +150,7 @@ class RecordedRollouts:
     def _positions(self) -> ResetRule:
         run = self.setting.siblings / self.method.source / f"seed-{self.setting.config.seed}"
         found = read_tables(run)[RESETS]
-        return histogram_of((found["chosen"] / found["steps"]).tolist(), POSITION_BINS)
+        return positions_by_length(found["chosen"].tolist(), found["steps"].tolist())
 
     def _recorded(self, rule: ResetRule) -> ResetRule:
         def choose(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
@@ -163,6 +165,17 @@ class RecordedRollouts:
             return choices
 
         return choose
+
+
+def first_outcomes(requests: Sequence[Request], chains: Sequence[Chain]) -> list[bool]:
+    """Whether the chain is right, of the first `FRESH_COUNTED` chains of each prompt."""
+    seen: Counter[tuple[int, ...]] = Counter()
+    outcomes = []
+    for request, chain in zip(requests, chains, strict=True):
+        seen[request.prompt_ids] += 1
+        if seen[request.prompt_ids] <= FRESH_COUNTED:
+            outcomes.append(chain.correct)
+    return outcomes
 
 
 def first_step(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:

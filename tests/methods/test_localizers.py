@@ -15,12 +15,13 @@ from methods.localizers import (
     AskedPolicy,
     Oracle,
     PositionHistogram,
+    PositionsByLength,
     agreement,
     fit_to_resampling,
     highest_entropy_step,
-    histogram_of,
     localization_prompt,
     parse_step,
+    positions_by_length,
     resample_first_errors,
     step_features,
     step_means,
@@ -210,16 +211,29 @@ def test_the_fit_is_the_penalised_maximum() -> None:
         assert objective(rule.weights + 1e-3 * direction) < best
 
 
-@pytest.mark.parametrize("steps", [4, 5, 20])
-def test_a_histogram_is_drawn_again_exactly(steps: int) -> None:
-    generator = fresh_generator(steps)
-    chosen = generator.integers(1, steps + 1, 400)
-    rule = histogram_of(chosen / steps)
-    found = np.array([one.step for one in rule([seed_of(steps)] * 4000, generator)])
-    share = np.bincount(chosen, minlength=steps + 1)[1:] / 400
-    counts = np.bincount(found, minlength=steps + 1)[1:]
-    assert (counts[share == 0] == 0).all()
-    assert chisquare(counts[share > 0], 4000 * share[share > 0]).pvalue > 1e-3
+def test_positions_are_drawn_again_at_each_length() -> None:
+    """Mixed lengths whose positions differ: early in long chains, late in short ones."""
+    generator = fresh_generator(1)
+    lengths = generator.choice([3, 5, 7, 8], 2000)
+    chosen = np.where(lengths > 5, generator.integers(1, 4, 2000), lengths - generator.integers(0, 2, 2000))
+    rule = positions_by_length(chosen, lengths)
+    seeds = [seed_of(int(steps)) for steps in np.repeat([3, 5, 7, 8], 2000)]
+    found = np.array([one.step for one in rule(seeds, generator)]).reshape(4, 2000)
+    for steps, drawn in zip([3, 5, 7, 8], found, strict=True):
+        own = chosen[lengths == steps]
+        share = np.bincount(own - 1, minlength=steps) / len(own)
+        counts = np.bincount(drawn - 1, minlength=steps)
+        assert len(counts) == steps and (counts[share == 0] == 0).all()
+        assert chisquare(counts[share > 0], 2000 * share[share > 0]).pvalue > 1e-3
+        assert (drawn / steps).mean() == pytest.approx((own / steps).mean(), abs=0.01)
+
+
+def test_a_length_that_was_never_chosen_in_takes_the_nearest() -> None:
+    rule = positions_by_length([2, 2, 8], [4, 4, 8])
+    found = np.array([one.step for one in rule([seed_of(6)] * 400 + [seed_of(20)] * 100, fresh_generator())])
+    # Six is as near to four: the second quarter of six steps is half of step 2 and step 3.
+    assert chisquare([(found[:400] == 2).sum(), (found[:400] == 3).sum()], [400 / 3, 800 / 3]).pvalue > 1e-3
+    assert (found[400:] >= 18).all()
 
 
 def test_a_uniform_histogram_is_a_random_reset() -> None:
@@ -242,7 +256,9 @@ def test_histograms_refuse_nonsense(weights: tuple[float, ...]) -> None:
         PositionHistogram(weights)
 
 
-@pytest.mark.parametrize("positions", [[], [0.0], [1.1]])
-def test_positions_outside_the_chain_are_refused(positions: list[float]) -> None:
-    with pytest.raises(ValueError, match="each in"):
-        histogram_of(positions)
+@pytest.mark.parametrize("chosen", [[], [0], [5]])
+def test_steps_outside_the_chain_are_refused(chosen: list[int]) -> None:
+    with pytest.raises(ValueError, match="each from 1"):
+        positions_by_length(chosen, [4] * len(chosen))
+    with pytest.raises(ValueError, match="at least one length"):
+        PositionsByLength({3: (1.0,)})
