@@ -145,3 +145,19 @@ def test_bad_input():
     for alphabet, cap, message in ((0, 4, "alphabet"), (256, 4, "alphabet"), (5, 0, "max_phrase"), (26, 14, "48 bits")):
         with pytest.raises(ValueError, match=message):
             SkillDictionary(alphabet, cap)
+
+
+def test_fewest_phrases_equal_brute_force_on_ten_thousand_cases():
+    """Every composition of each string is tried: 500 random dictionaries, 20 random strings each."""
+    rng = np.random.default_rng(2605)
+    cases = 0
+    for _ in range(500):
+        alphabet, cap = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+        lengths = rng.integers(2, cap + 1, rng.integers(0, 8)) if cap > 1 else ()
+        phrases = {tuple(rng.integers(0, alphabet, length).tolist()) for length in lengths}
+        dictionary = SkillDictionary(alphabet, cap, tuple(sorted(phrases)))
+        strings = [tuple(rng.integers(0, alphabet, length).tolist()) for length in rng.integers(0, 8, 20)]
+        fewest = [min(len(parts) for parts in every_segmentation(string, dictionary)) for string in strings]
+        assert phrase_counts(strings, dictionary).tolist() == fewest
+        cases += len(strings)
+    assert cases == 10_000
