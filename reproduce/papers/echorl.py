@@ -70,12 +70,38 @@ DEVIATIONS = (
     "A gain whose interval lies above 0 is not refuted for being smaller than a point.",
     "Where the plan has no placebo, GRPO stands for it: that they are equal bit for bit is an identity, tried anew for "
     "every report.",
-    "`late-dose` takes the categories of one training, from easy to hard, as its levels of saturation, instead of "
-    "trainings from checkpoints of several levels.",
+    "Every test over seeds is an exact sign-flip of the seeds' means, where the specification has a paired t or a "
+    "bootstrap; Holm corrects all p-values of a profile as one family, not the primary claims alone. At the first step "
+    "of a family of more than six, eight seeds need all signs alike (p = 1/256), so that 80 % power takes an effect of "
+    "about 1.92 standard deviations of a seed's difference. `plan` shows it in points.",
+    "`late-dose` needs a level with more than 60 % all-success groups at the start, and takes the categories of one "
+    "training as its levels, so that dose, difficulty and the ceiling are confounded: the laptop does not test it.",
+    "`vs-remedies` takes the largest p of its rivals (all must be beaten) in place of a Holm correction over six. The "
+    "laptop trains three of the six (GRPO, RL-ZVP, NLL of successes) and does not test it; the report shows them.",
+    "`ood-transfer` is a difference of two gains that eight seeds cannot power; the laptop shows the gains only.",
+    "`entropy-side-effect` takes the larger of two p-values, and shows PASS at one k where the specification has k "
+    "from 1 to 64.",
+    "`peak-selection` decides on argmax against random; that random is about argmin is a detail without a test, and "
+    "clips differ in length besides: the length-matched arm is in the full profile alone.",
+    "`restored-gradient` has 7 measured steps a seed on the laptop (every fifth step), where the specification has at "
+    "least 20; tasks of training are a pool of 96 there, not of 256 and more; arms are compared in 8 pairs, not 10.",
+    "`short-step-bias` pools the clips of the seeds' frozen bases, one policy a seed, where the specification has 500 "
+    "groups of one policy.",
+    "Training and evaluation both sample at a temperature of 0.7; there is no greedy evaluation.",
+    "`robustness` has an episode as one step for the other splitter: the tasks have one newline token, so that "
+    "splitting by id and by text are the same.",
+    "The learning rate was chosen for GRPO alone; every arm uses it.",
+    "All-success groups of the easy tier hold 1.0 to 1.1 distinct texts each, and the policy's entropy is about 0.04 "
+    "nats at the end of training: choices of clip hardly differ there, so that small effects of the choice say little "
+    "about larger policies.",
+    "Memory is benchmarked apart, in one process for each trainer: a worker takes several runs, and its peak never "
+    "falls.",
     "`late-dose` and `vs-remedies` compare arms after equally many steps; dynamic sampling pays for its extra rollouts "
     "in the tables of costs, and equal costs are compared by the reward in training.",
     "`unselected-null` counts every episode as a success: success is a selection too. Its deciding prefix has a length "
     "drawn beforehand, for a length that depends on the text is a selection as well.",
+    "`step-deletion` matches the number and the positions of deleted lines, not their tokens; solutions without "
+    "another of as many lines are left out. `golden-entropy` calls the traces alike where two one-sided tests do.",
     "`step-deletion` and `golden-entropy` use the base's own solutions and the generated expert's, not DeepSeek-R1's.",
     "The other policy of `golden-entropy` is the demonstrator that the base of the seed was made from.",
     "Demonstrations enter as one expert episode in each group with the advantage of a success, without LUFFY's shaping "

@@ -124,9 +124,12 @@ def prefix_form(records: MethodRecords) -> Evidence:
             for arm in (*arms, control(records))
         ),
     ]
+    rest = crossed_t_interval(gain(records, arms[1], arms[2]))
     return replace(
         part,
         p_value=float(page.pvalue),
+        in_favour=part.in_favour and bool(rest.low > 0),
+        against=part.against and part.effect <= 0,
         minimum_detectable_effect=None,
         seeds_needed=None,
         details=tuple(details),

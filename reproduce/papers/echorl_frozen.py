@@ -16,12 +16,14 @@ from theory.inference import mean_interval
 
 ERRORS = 4.0
 """Standard errors from 0 at which a mean gradient is not 0."""
+FEWEST_GROUPS = 2_000
+"""Groups read, over all seeds, without which the projections decide nothing (specification, 7)."""
 TRIVIAL_RATIO = 1.2
 """A share of short picks up to this times the base rate is no preference."""
 MATCHED_SHARE = 0.25
-"""Of the raw gap between deletion orders: what must be left once length and position are matched."""
+"""Of the raw gap between deletion orders: what must be left once number and position are matched."""
 SAME = 1.0
-"""Hundredths of a nat: golden traces and those of another policy are alike if they differ by less."""
+"""Hundredths of a nat: golden traces and those of another policy are alike if they surely differ by less."""
 
 
 def _table(records: MethodRecords, name: str) -> pd.DataFrame:
@@ -49,8 +51,10 @@ def unselected_null(records: MethodRecords) -> Evidence:
     found = pooled_projections(records)
     errors = {name: value / spread if spread > 0 else np.nan for name, (value, spread) in found.items()}
     z = errors["fixed_length"]
-    opposite = errors["highest_entropy"] > 0 > errors["lowest_entropy"]
     rows = _table(records, "projections")
+    groups = int(rows[rows["selection"] == "fixed_length"]["groups"].sum())
+    opposite = errors["highest_entropy"] >= ERRORS and errors["lowest_entropy"] <= -ERRORS
+    enough = groups >= FEWEST_GROUPS
     details = tuple(
         (f"{name.replace('_', ' ')}, standard errors from 0", f"{value:+.1f}") for name, value in errors.items()
     )
@@ -62,17 +66,17 @@ def unselected_null(records: MethodRecords) -> Evidence:
         interval_method="normal over groups, unit: group",
         p_value=None,
         minimum_detectable_effect=None,
-        in_favour=bool(abs(z) < ERRORS and opposite),
-        against=bool(abs(z) >= ERRORS),
+        in_favour=bool(enough and abs(z) < ERRORS and opposite),
+        against=bool(enough and abs(z) >= ERRORS),
         seeds=int(rows["seed"].nunique()),
-        questions=int(rows[rows["selection"] == "fixed_length"]["groups"].sum()),
+        questions=groups,
         unit_of_effect="standard errors",
         details=details,
     )
 
 
 def step_deletion(records: MethodRecords) -> Evidence:
-    """Area lost by deleting high-entropy steps first, beside steps matched in length and position."""
+    """Area lost by deleting high-entropy steps first, beside as many steps at another solution's positions."""
     areas = deletion_areas(records)
     raw = areas["low_first"] - areas["high_first"]
     matched = areas["matched"] - areas["high_first"]
@@ -106,12 +110,22 @@ def deletion_curves(records: MethodRecords, order: str) -> tuple[np.ndarray, np.
     return wide.columns.to_numpy(dtype=float), wide.to_numpy(dtype=float)
 
 
+def _artefact(differences: np.ndarray) -> str:
+    """Whether golden traces and another policy's are alike: two one-sided tests at 5 %, the 90 % interval inside the
+    margin. An interval outside of it says no; anything else settles nothing."""
+    known = differences[np.isfinite(differences)]
+    if len(known) < 2:
+        return "not settled"
+    found = mean_interval(known, confidence=0.90)
+    if found.low > -SAME and found.high < SAME:
+        return "yes"
+    return "no" if found.low > SAME or found.high < -SAME else "not settled"
+
+
 def golden_entropy(records: MethodRecords) -> Evidence:
     """Mean token entropy of reference traces minus that of own successes, under the base."""
     rows = _table(records, "golden").sort_values("seed")
     golden, own, other = (100 * rows[name].to_numpy(dtype=float) for name in ("golden", "own", "other"))
-    known = (golden - other)[np.isfinite(golden - other)]
-    artefact = len(known) > 1 and mean_interval(known).low < SAME and mean_interval(known).high > -SAME
     details = (
         ("reference traces, hundredths of a nat", shown(golden, signed=False)),
         ("own successes", shown(own, signed=False)),
@@ -119,7 +133,7 @@ def golden_entropy(records: MethodRecords) -> Evidence:
         ("reference minus demonstrators", shown(golden - other)),
         (
             "reference and demonstrators alike: an artefact of text not sampled from the policy",
-            "yes" if artefact else "no",
+            _artefact(golden - other),
         ),
     )
     return over_seeds_evidence(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,10 +227,19 @@ def _solution(episode: Trajectory, newline: int, answer: int) -> Solution | None
     )
 
 
+def comparable(found: Sequence[Solution]) -> list[Solution]:
+    """The solutions from which steps are deleted: long enough, and with another one of as many lines.
+
+    One alone in its number of lines would have to lend itself its own order.
+    """
+    lines = Counter(len(solution.lines) for solution in found)
+    return [solution for solution in found if len(solution.lines) >= FEWEST_LINES and lines[len(solution.lines)] > 1]
+
+
 def deletion(setting: Setting, found: Sequence[Solution]) -> pd.DataFrame:
     """Success after deleting a share of the steps in each order: the policy is given what is left and the word that
     announces the answer. One row for each order and share."""
-    chosen = [solution for solution in found if len(solution.lines) >= FEWEST_LINES]
+    chosen = comparable(found)
     orders = _orders(chosen, np.random.default_rng([setting.config.seed, 3]))
     word = int(setting.tokenizer.convert_tokens_to_ids(ANSWER))
     rows = []
@@ -249,7 +259,8 @@ def deletion(setting: Setting, found: Sequence[Solution]) -> pd.DataFrame:
 def _orders(chosen: Sequence[Solution], generator: np.random.Generator) -> dict[str, list[list[int]]]:
     """For each order of deletion and solution the places of its lines, the first to go first.
 
-    matched: the order of another solution with as many lines, so that length and position are matched, entropy not.
+    matched: the order of another solution with as many lines, so that the number and the positions of deleted lines are
+    matched, entropy is not; nor are the tokens of the lines, which one solution cannot borrow from another.
     """
     high = [np.argsort([-value for value in solution.entropies], kind="stable").tolist() for solution in chosen]
     matched: list[list[int]] = [[] for _ in chosen]

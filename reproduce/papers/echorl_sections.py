@@ -136,7 +136,7 @@ def group_shares(records: MethodRecords) -> Section:
         ),
         table(("Arm", "All right, start", "End", "Mixed, start", "End", "Entropy"), rows),
     ]
-    return Section("Group shares over training", "\n\n".join(body), ("group_shares",))
+    return Section("Group shares over training", "\n\n".join(body), ("group_shares", "dose"))
 
 
 def gradients(records: MethodRecords) -> Section:
@@ -228,7 +228,7 @@ def rivals(records: MethodRecords) -> Section:
         if rows:
             headings = (f"Arm, {environment}", "Rollouts", "Tokens sampled", "Tokens trained", "Success", "Per million")
             parts.append(table(headings, rows, numbers=(1, 2, 3, 5)))
-    return Section("Accuracy against rollouts and tokens", "\n\n".join(parts), ("costs",))
+    return Section("Accuracy against rollouts and tokens", "\n\n".join(parts), ("rivals", "costs"))
 
 
 def beside_the_paper() -> Section:

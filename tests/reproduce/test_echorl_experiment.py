@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from reproduce import claims
 from reproduce.claims import Verdict, decide
 from reproduce.method_records import MethodRecords
-from reproduce.papers.echorl_accuracy import cumulative_cost, equal_cost, omnibus
-from reproduce.papers.echorl_claims import CLAIMS
+from reproduce.papers.echorl_accuracy import cumulative_cost, equal_cost, omnibus, prefix_form, vs_remedies
+from reproduce.papers.echorl_claims import CLAIMS, family_size
 from reproduce.papers.echorl_controls import DEALS, LEVEL, PLANTED, deal, planted_gains, positive_controls
 from reproduce.papers.echorl_design import (
     ARMS,
@@ -26,9 +28,12 @@ from reproduce.papers.echorl_design import (
     PROFILES,
     SELECTIONS,
 )
+from reproduce.papers.echorl_figures import spread
+from reproduce.papers.echorl_frozen import _artefact, unselected_null
 from reproduce.papers.echorl_identities import IDENTITIES
 from reproduce.papers.echorl_measures import over_seeds_evidence
 from reproduce.papers.echorl_plan import plan
+from reproduce.papers.echorl_power import planned_effects
 from reproduce.storage import UserError
 from tests.reproduce.simulated_echorl import Planted, simulated_records
 
@@ -112,7 +117,11 @@ def test_the_laptop_family_leaves_room_for_holm_with_eight_seeds(tmp_path: Path)
     found = decide(CLAIMS, records)
     assert len(found) == len(claims.tested_claims(CLAIMS, "laptop")) < len(CLAIMS)
     tested = [verdict for verdict in found if verdict.adjusted_p is not None]
-    assert len(tested) <= 12 and len(tested) / 2 ** PROFILES["laptop"].seeds <= 0.05
+    assert len(tested) == family_size("laptop") and len(tested) / 2 ** PROFILES["laptop"].seeds <= 0.05
+    row = next(row for row in planned_effects(PROFILES["laptop"]) if row[0] == "echorl.final-accuracy")
+    # All eight seeds must have one sign: a chance of 80 % takes stats.norm.ppf(0.8 ** (1 / 8)) = 1.92 deviations.
+    (deviations,) = re.findall(r"([0-9.]+) deviations", row[2])
+    assert float(deviations) == pytest.approx(stats.norm.ppf(0.8 ** (1 / 8)), abs=0.06)
     assert PROFILES["laptop"].seeds == 8 and PROFILES["full"].seeds >= 10
 
 
@@ -154,11 +163,12 @@ def test_a_a_experiments_keep_the_family_wise_error_at_length(tmp_path: Path) ->
 def test_a_null_at_the_published_weight_alone_does_not_refute(tmp_path: Path) -> None:
     planted = Planted(success={"echo_strong": 10.0, "random_prefix_strong": 5.0})
     found = verdicts(simulated_records(tmp_path, np.random.default_rng(3), planted, tasks=16, samples=128))
+    remedies = vs_remedies(simulated_records(tmp_path, np.random.default_rng(3), planted, tasks=16, samples=128))
     accuracy = found["final-accuracy"]
     assert accuracy.evidence.high < 5
     assert accuracy.decision == "inconclusive"
     assert found["peak-selection"].decision == "supported"
-    assert found["vs-remedies"].decision == "inconclusive"
+    assert not remedies.in_favour and not remedies.against
 
 
 def test_a_peak_that_brings_less_than_half_of_the_gain_is_refuted(tmp_path: Path) -> None:
@@ -205,6 +215,48 @@ def test_costs_count_extra_rollouts(held: MethodRecords) -> None:
     training.loc[rows, "reward"] = training.loc[rows, "step"] / 20
     difference = equal_cost(replace(held, training=training), "grpo", "dapo", "episodes")
     assert np.abs(difference - 100 * (0.5 - 5.5 / 20)).max() < 5
+
+
+def test_a_full_rollout_that_is_no_better_than_a_step_keeps_the_prefix_from_support(tmp_path: Path) -> None:
+    planted = {"echo_strong": 12.0, "full_rollout_strong": 0.0, "isolated_peak_strong": 6.0}
+    records = simulated_records(tmp_path / "1", np.random.default_rng(9), Planted(success=planted), samples=64)
+    found = prefix_form(records)
+    assert found.low > 0 and not found.in_favour and not found.against
+
+
+def test_an_echo_below_a_thousandth_is_not_large_enough(tmp_path: Path) -> None:
+    small = simulated_records(tmp_path / "1", np.random.default_rng(11), Planted(ratio=0.5), tasks=4, arms=LAPTOP_NEEDS)
+    large = simulated_records(tmp_path / "2", np.random.default_rng(11), Planted(ratio=2.0), tasks=4, arms=LAPTOP_NEEDS)
+    assert verdicts(small)["restored-gradient"].decision == "refuted"
+    assert verdicts(large)["restored-gradient"].decision == "supported"
+
+
+@pytest.mark.parametrize(
+    ("selection", "groups", "in_favour"), [(20.0, 2000, True), (0.7, 2000, False), (20.0, 100, False)]
+)
+def test_the_null_needs_opposite_signs_beyond_noise_and_enough_groups(
+    tiny: MethodRecords, selection: float, groups: int, in_favour: bool
+) -> None:
+    means = {"highest_entropy": selection, "lowest_entropy": -selection, "fixed_length": 0.5}
+    rows = [
+        {"environment": "reasoning", "arm": "frozen", "seed": 0, "selection": name, "groups": groups, "mean": mean}
+        for name, mean in means.items()
+    ]
+    table = pd.DataFrame(rows).assign(standard_error=1.0)
+    found = unselected_null(replace(tiny, tables={"projections": table}))
+    assert found.in_favour == in_favour and not found.against
+
+
+def test_alike_is_an_interval_inside_the_margin() -> None:
+    wobble = np.linspace(-0.3, 0.3, 8)
+    assert [_artefact(wobble + shift) for shift in (0.0, 1.0, 3.0)] == ["yes", "not settled", "no"]
+    assert _artefact(10 * wobble) == "not settled"
+
+
+def test_labels_are_spread_without_leaving_the_axis() -> None:
+    assert spread([0.0, 2.0, 4.0], 14.0) == [0.0, 14.0, 28.0]
+    assert spread([10.0, 60.0], 14.0) == [10.0, 60.0]
+    assert spread([50.0, 95.0, 97.0], 14.0) == pytest.approx([41.0, 86.0, 100.0])
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
@@ -545,7 +597,7 @@ def test_identities_hold() -> None:
 
 
 def test_figures_and_sections_are_drawn_from_records(tiny: MethodRecords, tmp_path: Path) -> None:
-    from reproduce.papers.echorl import draw_figures, further_sections, planned_effects, positive_controls, scope
+    from reproduce.papers.echorl import draw_figures, further_sections, scope
 
     figures = draw_figures(tiny, tmp_path)
     wanted = {name for claim in CLAIMS for name in claim.figures}
