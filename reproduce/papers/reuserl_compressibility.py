@@ -74,20 +74,38 @@ def partial_rank_correlation(x: FloatArray, y: FloatArray, given: FloatArray) ->
     if known.sum() < 4:
         return float("nan")
     ranks = [rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
-    third = ranks[2]
+    return _partial_correlation(*ranks)
+
+
+def partial_correlation_within(x: FloatArray, y: FloatArray, given: FloatArray) -> float:
+    """The same of (seeds, arms) tables with ranks taken among the seeds of each arm and centred there, so that no
+    difference between arms has a part in it."""
+    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
+    if known.sum() < 4:
+        return float("nan")
+    ranks = []
+    for values in (x, y, given):
+        # What is not known ranks last, where it leaves the ranks of the others as they are.
+        rank = np.where(known, rankdata(np.where(known, values, np.inf), axis=0), 0.0)
+        ranks.append((rank - rank.sum(axis=0) / np.maximum(known.sum(axis=0), 1))[known])
+    return _partial_correlation(*ranks)
+
+
+def _partial_correlation(first: FloatArray, second: FloatArray, third: FloatArray) -> float:
+    """Of values with mean 0; NaN if one of the first two does not vary beyond the third."""
     scale = float(third @ third)
-    residuals = [rank - (rank @ third) / scale * third if scale else rank for rank in ranks[:2]]
+    residuals = [rank - (rank @ third) / scale * third if scale else rank for rank in (first, second)]
     norms = [float(np.sqrt(residual @ residual)) for residual in residuals]
-    if min(norms) < 1e-9 * known.sum():
+    if min(norms) < 1e-9 * len(first):
         return float("nan")
     return float(residuals[0] @ residuals[1] / (norms[0] * norms[1]))
 
 
 def _mean_correlation(points: list[RunPoints], outcomes: list[FloatArray] | None = None) -> float:
-    """Mean over environments, in hundredths; outcomes: in the place of the runs' own."""
+    """Mean over environments of the correlation within arms, in hundredths; outcomes: in the place of the runs' own."""
     taken = outcomes or [one.ood_success for one in points]
     values = [
-        -partial_rank_correlation(one.cost, outcome, one.length) for one, outcome in zip(points, taken, strict=True)
+        -partial_correlation_within(one.cost, outcome, one.length) for one, outcome in zip(points, taken, strict=True)
     ]
     known = [value for value in values if np.isfinite(value)]
     return 100 * float(np.mean(known)) if known else float("nan")
@@ -100,10 +118,12 @@ def _resampled(points: list[RunPoints], generator: np.random.Generator, seeds: i
 
 
 def compressibility_evidence(records: MethodRecords) -> Evidence:
-    """Mean over environments of the partial rank correlation; p by permuting the outcomes within each arm; interval by
-    resampling whole seeds, for the arms of a seed share its base and are not independent."""
+    """Mean over environments of the partial rank correlation within arms; p by permuting the outcomes within each arm;
+    interval by resampling whole seeds, for the arms of a seed share its base and are not independent."""
     named = {name: run_points(records, name) for name in ENVIRONMENTS if records.has(name, "segcost")}
     points = list(named.values())
+    if not points:
+        return nothing_measured(records.seeds, 0, "no environment with SegCost", UNIT)
     seeds = min(len(one.cost) for one in points)
     runs = sum(int(np.isfinite(one.cost).sum()) for one in points)
     found = _mean_correlation(points)
@@ -120,10 +140,14 @@ def compressibility_evidence(records: MethodRecords) -> Evidence:
     low, high = (max(-100.0, found + factor * (low - found)), min(100.0, found + factor * (high - found)))
     details = []
     for name, one in named.items():
-        value = -100 * partial_rank_correlation(one.cost, one.ood_success, one.length)
-        plain = -100 * partial_rank_correlation(one.cost, one.ood_success, np.zeros_like(one.cost))
-        details.append((f"{name}, {int(np.isfinite(one.cost).sum())} runs: given length", number(value, 1, True)))
-        details.append((f"{name}: without regard to length", number(plain, 1, True)))
+        nothing, triple = np.zeros_like(one.cost), (one.cost, one.ood_success, one.length)
+        for label, value in (
+            (f"{name}, {int(np.isfinite(one.cost).sum())} runs: within arms, given length", triple),
+            (f"{name}: within arms, without regard to length", (*triple[:2], nothing)),
+        ):
+            details.append((label, number(-100 * partial_correlation_within(*value), 1, True)))
+        pooled = number(-100 * partial_rank_correlation(*triple), 1, True)
+        details.append((f"{name}: across arms, given length", pooled))
     return Evidence(
         effect=found,
         low=float(low),

@@ -124,6 +124,7 @@ def together(parts: Mapping[str, Evidence], against: bool | None = None) -> Evid
         (label, f"{effect_text(part)}, {probability(p, 'Holm p')}")
         for (label, part), p in zip(parts.items(), holm(known).tolist(), strict=True)
     ]
-    further = [row for part in parts.values() for row in part.details]
+    # Parts that one reason leaves unmeasured name it once.
+    further = list(dict.fromkeys(row for part in parts.values() for row in part.details))
     refuted = whole.against if against is None else against
     return replace(whole, details=tuple(rows + further), against=refuted)

@@ -287,9 +287,11 @@ def operations(records: MethodRecords) -> tuple[Canvas, str]:
         ("successes_without_reset", "successes", "without reset, % of successes"),
         ("multiplicative", "operations", "MUL/DIV, % of operations"),
     )
-    with canvas(0.9 + 0.2 * len(arms(records, "countdown", COMPARED_ARMS))) as drawing:
+    with canvas(0.9 + 0.2 * max(2, len(arms(records, "countdown", COMPARED_ARMS)))) as drawing:
         for axes, cell in zip(_panels(drawing, len(cells)), cells, strict=True):
             _share_panel(axes, records, "countdown", *cell)
+            if not records.has("countdown"):
+                axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center")
     return drawing, (
         f"Countdown on the test panel. Dots: one a seed; marks: mean with 95 % t interval over seeds. "
         f"{_sizes(records)}."

@@ -10,7 +10,8 @@ from reproduce.method_records import MethodRecords
 from reproduce.papers.reuserl_evidence import seed_ratios
 from reproduce.papers.reuserl_figures import arms, environments, named
 from reproduce.papers.reuserl_hacks import hacks, weight_of
-from reproduce.papers.reuserl_measures import logged, strings_of
+from reproduce.papers.reuserl_measures import ends_of, logged, strings_of, was_empty
+from reproduce.papers.reuserl_planted import does_it_find
 from reproduce.papers.reuserl_published import beside_the_paper
 from reproduce.papers.reuserl_settings import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl_statistics import (
@@ -33,6 +34,7 @@ def further_sections(records: MethodRecords) -> tuple[Section, ...]:
         training(records),
         hacks(records),
         controls(records),
+        does_it_find(records),
         beside_the_paper(records),
     )
 
@@ -202,19 +204,20 @@ def training(records: MethodRecords) -> Section:
     names = [named(arm) for arm in HEADLINE_ARMS[1:]]
     body = [
         plain(
-            "First and last tenth of the steps, mean over seeds. Fewer distinct successes, less entropy and longer "
-            "runs are the side effects to expect of a reward for repeating oneself; a dictionary that stays empty "
-            "would make SegCost the length penalty. GRPO's dictionary is learned for the log only."
+            "First and last tenth of the steps (3 at least), mean over seeds. Fewer distinct successes, less entropy "
+            "and longer runs are the side effects to expect of a reward for repeating oneself; a dictionary that stays "
+            "empty would make SegCost the length penalty. GRPO's dictionary is learned for the log only."
         ),
         table(("Environment", "Measure", *names), rows),
     ]
+    empty = [was_empty(records, name) for name in environments(records) if records.has(name, "segcost")]
+    for reason in filter(None, empty):
+        body.append(plain(f"Not measured in {reason}. There SegCost is the length penalty, and no claim judges it."))
     return Section("Over training", "\n\n".join(body), ("learning", "cost"))
 
 
 def _start_and_end(records: MethodRecords, environment: str, arm: str, column: str, digits: int) -> str:
-    log = logged(records, environment, arm, column)
-    edge = max(1, log.shape[1] // 10)
-    ends = [part[np.isfinite(part)] for part in (log[:, :edge], log[:, -edge:])]
+    ends = [part[np.isfinite(part)] for part in ends_of(logged(records, environment, arm, column))]
     return " → ".join(number(float(part.mean()) if part.size else None, digits) for part in ends)
 
 
@@ -224,7 +227,7 @@ def matched_length_arm(records: MethodRecords, environment: str) -> str:
 
     def length(arm: str) -> float:
         log = logged(records, environment, arm, "reuse/success_length")
-        last = log[:, -max(1, log.shape[1] // 10) :]
+        last = ends_of(log)[1]
         return float(last[np.isfinite(last)].mean()) if np.isfinite(last).any() else float("inf")
 
     candidates = arms(records, environment, ("length", *(f"length_weight_{weight}" for weight in SWEPT_WEIGHTS)))
@@ -267,4 +270,41 @@ def controls(records: MethodRecords) -> Section:
                 f"among the weights that ran: {listed(matched)}; its row above is the comparison at matched length."
             )
         )
+    body += [plain(sentence) for sentence in _dictionary_controls(records)]
     return Section("Controls", "\n\n".join(body), ("controls", "compressibility", "operations", "failures", "bound"))
+
+
+def _dictionary_controls(records: MethodRecords) -> list[str]:
+    """How far the control dictionaries are matched to SegCost's, a sentence each."""
+    sentences = []
+    for environment in (name for name in environments(records) if records.has(name, "segcost")):
+        if records.has(environment, "random_dictionary"):
+            own, drawn = (_cost_of_a_symbol(records, environment, arm) for arm in ("segcost", "random_dictionary"))
+            sentences.append(
+                f"Control 8a in {environment}: the random dictionary has the number and the lengths of the phrases "
+                f"that SegCost's has at the end, from the first step on, and its phrases are uniform over symbols, so "
+                f"that most of them never occur. Mean phrases a symbol of successes on the test panel, each arm under "
+                f"its own dictionary: SegCost {own}, random {drawn}; 1 is the length penalty."
+            )
+        if records.has(environment, "shuffled_order"):
+            phrases = [
+                _start_and_end(records, environment, arm, "reuse/phrases", 1) for arm in ("segcost", "shuffled_order")
+            ]
+            sentences.append(
+                f"Control 8f in {environment} is not matched in size. Phrases in the first and last tenth of the "
+                f"steps: SegCost {phrases[0]}, shuffled {phrases[1]}."
+            )
+        if records.has(environment, "frozen_after_warm_up"):
+            sentences.append(
+                f"Control 8c in {environment} counts every batch, also those that leave the corpus below min_corpus: "
+                f"if the corpus is not there in time, its dictionary stays empty."
+            )
+    return sentences
+
+
+def _cost_of_a_symbol(records: MethodRecords, environment: str, arm: str) -> str:
+    """Mean seg/|s| of an arm's successes on the test panel under the dictionary each run ended with, over seeds."""
+    found = strings_of(records, environment, arm)
+    ratio = found["segments"] / found["skills"].str.split().str.len()
+    sums = (ratio * found["count"]).groupby(found["seed"]).sum() / found["count"].groupby(found["seed"]).sum()
+    return over_seeds(sums.to_numpy(dtype=np.float64), 2)

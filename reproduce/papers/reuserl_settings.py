@@ -147,8 +147,10 @@ def settings_of(arm: str, config: ReuseConfig) -> ReuseSettings | None:
 def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
     """Every run of the experiment: for each seed and environment the base, then the arms trained from it.
 
-    Raises UserError for an arm that does not exist, and for arms without those that they are compared with.
+    Raises UserError for an arm that does not exist, for arms without those that they are compared with, and for
+    settings with which no claim could be examined.
     """
+    _check_sizes(config)
     _check_arms(config)
     runs = []
     for seed in range(config.seeds):
@@ -173,6 +175,15 @@ def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
                     )
                 )
     return tuple(runs)
+
+
+def _check_sizes(config: ReuseConfig) -> None:
+    if not 0 < config.weight < 1:
+        raise UserError(f"--set weight={config.weight:g}: lambda must lie between 0 and 1, both left out")
+    for name, least in (("min_corpus", 1), ("buffer_size", 0), ("freeze_after", 1)):
+        value = getattr(config, name)
+        if value < least:
+            raise UserError(f"--set {name}={value}: must be at least {least}")
 
 
 def _check_arms(config: ReuseConfig) -> None:

@@ -6,7 +6,9 @@ effect has the sign in which the claim is true when it is positive.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 
@@ -24,20 +26,21 @@ from reproduce.papers.reuserl_evidence import (
     together,
     two_panels,
 )
-from reproduce.papers.reuserl_measures import logged
+from reproduce.papers.reuserl_measures import ends_of, logged, was_empty
 from reproduce.papers.reuserl_settings import (
     EASY_ENVIRONMENT,
     ENVIRONMENTS,
     IRREVERSIBLE_ENVIRONMENT,
     TIMEOUT_ENVIRONMENTS,
 )
-from reproduce.report_text import number
+from reproduce.report_text import listed, number
 from theory.inference import crossed_t_interval
 
 OOD_MARGIN, EASY_MARGIN, STRUCTURE_MARGIN = 5.0, 3.0, 3.0
 """Points: section 7 of the specification."""
 PENALTIES = {"length": "length", "segcost": "SegCost"}
 RANK_UNIT = "hundredths of ρ"
+Examination = Callable[[MethodRecords], Evidence]
 Ratio = tuple[np.ndarray, np.ndarray]
 """Numerator and denominator, each (seeds, tasks)."""
 
@@ -95,27 +98,60 @@ def length_on_shared(records: MethodRecords, environment: str, arm: str, against
 # ---- From the records to evidence
 
 
+def needs(environment: str, *arms: str) -> Callable[[Callable[[MethodRecords], Evidence]], Examination]:
+    """Examine records that have this environment with these arms; of others nothing is measured."""
+
+    def guard(examine: Examination) -> Examination:
+        @wraps(examine)
+        def guarded(records: MethodRecords) -> Evidence:
+            if records.has(environment, *arms):
+                return examine(records)
+            return nothing_measured(records.seeds, 0, f"no {environment} with {listed(arms)}")
+
+        return guarded
+
+    return guard
+
+
+def of_phrases(records: MethodRecords, environment: str, found: Evidence, *arms: str) -> Evidence:
+    """The evidence, unless an arm of SegCost's (`segcost` alone where none is named) had no phrases most of the time:
+    it then is the length penalty, and nothing is measured about SegCost."""
+    reason = next(filter(None, (was_empty(records, environment, arm) for arm in arms or ("segcost",))), "")
+    return nothing_measured(found.seeds, found.questions, reason, found.unit_of_effect) if reason else found
+
+
 def penalties_beat_grpo(records: MethodRecords) -> Evidence:
     """Both penalties against GRPO, wherever failures are timeouts."""
-    parts = {
-        f"{environment}: {label} - GRPO": directed(gain(records, environment, arm, "grpo"))
-        for environment in TIMEOUT_ENVIRONMENTS
-        if records.has(environment, "grpo", *PENALTIES)
-        for arm, label in PENALTIES.items()
-    }
+    parts = {}
+    for environment in TIMEOUT_ENVIRONMENTS:
+        if records.has(environment, "grpo", *PENALTIES):
+            for arm, label in PENALTIES.items():
+                found = directed(gain(records, environment, arm, "grpo"))
+                judged = of_phrases(records, environment, found) if arm == "segcost" else found
+                parts[f"{environment}: {label} - GRPO"] = judged
     return together(parts)
 
 
+@needs(IRREVERSIBLE_ENVIRONMENT, "grpo", "length")
 def length_harms_guarded(records: MethodRecords) -> Evidence:
     """GRPO minus the length penalty where an information step guards an irreversible one."""
     environment = IRREVERSIBLE_ENVIRONMENT
-    return directed(gain(records, environment, "grpo", "length"), _by_category(records, "grpo", "length"))
+    details = _by_category(records, "grpo", "length")
+    for arm in ("grpo", "length"):
+        # Only in groups of successes does length alone decide; elsewhere the outcome outweighs lambda / T an action.
+        share = 100 * logged(records, environment, arm, "groups/all_right")
+        cells = [number(_mean(part.mean(axis=1)), 1) for part in (share, *ends_of(share))]
+        label = f"groups of successes only, %, {arm}: training, its first and last tenth"
+        details += ((label, ", ".join(cells)),)
+    return directed(gain(records, environment, "grpo", "length"), details)
 
 
+@needs(IRREVERSIBLE_ENVIRONMENT, "segcost", "length")
 def segcost_avoids_harm(records: MethodRecords) -> Evidence:
     """SegCost minus the length penalty in the same environment."""
     environment = IRREVERSIBLE_ENVIRONMENT
-    return directed(gain(records, environment, "segcost", "length"), _by_category(records, "segcost", "length"))
+    found = directed(gain(records, environment, "segcost", "length"), _by_category(records, "segcost", "length"))
+    return of_phrases(records, environment, found)
 
 
 def _by_category(records: MethodRecords, arm: str, against: str) -> tuple[tuple[str, str], ...]:
@@ -130,6 +166,7 @@ def _by_category(records: MethodRecords, arm: str, against: str) -> tuple[tuple[
     return tuple(rows)
 
 
+@needs(IRREVERSIBLE_ENVIRONMENT, "grpo", *PENALTIES)
 def irreversible_share(records: MethodRecords) -> Evidence:
     """Burned episodes: length above GRPO above SegCost, of failures and of all episodes. Refuted by an opposite sign
     whose 95 % interval excludes 0."""
@@ -137,6 +174,8 @@ def irreversible_share(records: MethodRecords) -> Evidence:
     for label, of in (("failures", burned_of_failures), ("all episodes", burned_of_all)):
         for more, less in (("length", "grpo"), ("grpo", "segcost")):
             part = contrast(of(records, more), of(records, less))
+            if less == "segcost":
+                part = of_phrases(records, IRREVERSIBLE_ENVIRONMENT, part)
             parts[f"burned, share of {label}: {more} - {less}"] = replace(part, against=part.high < 0)
     return together(parts)
 
@@ -146,24 +185,29 @@ def ood_gain_not_smaller(records: MethodRecords) -> Evidence:
     parts = {}
     for environment in _environments(records, "grpo", "segcost"):
         ood, iid = (gain(records, environment, "segcost", "grpo", panel) for panel in ("ood", "test"))
-        parts[f"{environment}: OOD gain - IID gain"] = not_inferior(two_panels(ood, iid), OOD_MARGIN)
+        found = not_inferior(two_panels(ood, iid), OOD_MARGIN)
+        parts[f"{environment}: OOD gain - IID gain"] = of_phrases(records, environment, found)
     return together(parts)
 
 
+@needs(EASY_ENVIRONMENT, "segcost", "length")
 def easy_env_equivalence(records: MethodRecords) -> Evidence:
     """SegCost and length do not differ by more than 3 points where the task is easy."""
     panels = {name: gain(records, EASY_ENVIRONMENT, "segcost", "length", name) for name in ("test", "ood")}
     details = tuple((f"SegCost - length, {name}", interval_text(crossed_t_interval(t))) for name, t in panels.items())
-    return equivalence(panels["test"][..., None], EASY_MARGIN, details=details)
+    return of_phrases(records, EASY_ENVIRONMENT, equivalence(panels["test"][..., None], EASY_MARGIN, details=details))
 
 
+@needs(EASY_ENVIRONMENT, "grpo", *PENALTIES)
 def cleaner_actions(records: MethodRecords) -> Evidence:
     """GRPO minus each penalty: invalid and repeated actions, share of all actions."""
     parts = {}
     for column in ("invalid", "repeated"):
         for arm, label in PENALTIES.items():
             both = [shares(records, EASY_ENVIRONMENT, name, column, "rounds") for name in ("grpo", arm)]
-            parts[f"{column} actions, %: GRPO - {label}"] = contrast(*both)
+            found = contrast(*both)
+            judged = of_phrases(records, EASY_ENVIRONMENT, found) if arm == "segcost" else found
+            parts[f"{column} actions, %: GRPO - {label}"] = judged
     return together(parts)
 
 
@@ -177,20 +221,26 @@ def segcost_not_shorter(records: MethodRecords) -> Evidence:
         label = f"{environment}: length of successes, SegCost - length"
         seeds, tasks = numerator.shape
         few = len(table) < 2
-        parts[label] = nothing_measured(seeds, tasks, note, "rounds") if few else directed(table, unit="rounds")
+        found = nothing_measured(seeds, tasks, note, "rounds") if few else directed(table, unit="rounds")
+        parts[label] = of_phrases(records, environment, found)
     return together(parts)
 
 
+@needs("countdown", "segcost", "grpo")
 def countdown_op_mix(records: MethodRecords) -> Evidence:
     """SegCost against GRPO in countdown: more successes without a reset, more operations that multiply or divide."""
-    return together(_operation_parts(records, "segcost", "grpo", (1, 1)))
+    parts = _operation_parts(records, "segcost", "grpo", (1, 1))
+    return together({label: of_phrases(records, "countdown", part) for label, part in parts.items()})
 
 
+@needs("countdown", "segcost_no_buffer", "segcost")
 def buffer_tradeoff(records: MethodRecords) -> Evidence:
     """Without buffer against with: more successes without a reset, fewer that multiply or divide. Refuted when a sign
     is reversed and its 95 % interval excludes 0."""
-    parts = _operation_parts(records, "segcost_no_buffer", "segcost", (1, -1))
-    return together({label: replace(part, against=part.high < 0) for label, part in parts.items()})
+    arms = ("segcost_no_buffer", "segcost")
+    parts = _operation_parts(records, *arms, (1, -1))
+    judged = {label: of_phrases(records, "countdown", part, *arms) for label, part in parts.items()}
+    return together({label: replace(part, against=part.high < 0) for label, part in judged.items()})
 
 
 def _operation_parts(records: MethodRecords, arm: str, against: str, signs: tuple[int, int]) -> dict[str, Evidence]:
@@ -206,28 +256,37 @@ def _operation_parts(records: MethodRecords, arm: str, against: str, signs: tupl
     return parts
 
 
+STRUCTURE_CONTROLS = {"random_dictionary": "random dictionary (8a)", "shuffled_order": "shuffled order (8f)"}
+
+
+@needs(IRREVERSIBLE_ENVIRONMENT, "segcost", *STRUCTURE_CONTROLS)
 def structure_matters(records: MethodRecords) -> Evidence:
     """The learned dictionary against a matched random one and one learned from shuffled strings. Refuted when both
     95 % intervals end below the margin: no difference worth the name, or the wrong sign."""
-    controls = {"random_dictionary": "random dictionary (8a)", "shuffled_order": "shuffled order (8f)"}
+    environment = IRREVERSIBLE_ENVIRONMENT
     parts = {
-        f"SegCost - {label}": directed(gain(records, IRREVERSIBLE_ENVIRONMENT, "segcost", arm))
-        for arm, label in controls.items()
+        f"SegCost - {label}": of_phrases(records, environment, directed(gain(records, environment, "segcost", arm)))
+        for arm, label in STRUCTURE_CONTROLS.items()
     }
     return together(parts, against=all(part.high < STRUCTURE_MARGIN for part in parts.values()))
 
 
 def starts_as_length(records: MethodRecords) -> Evidence:
     """Spearman of length and cost over a batch's successes, mean of the first tenth of the steps minus that of the
-    last, mean over environments."""
-    falls, details = [], []
+    last, mean over environments with phrases: an empty dictionary ranks as length does by construction."""
+    falls, details = [], list[tuple[str, str]]()
     for environment in _environments(records, "segcost"):
+        if reason := was_empty(records, environment):
+            details.append(("not measured", reason))
+            continue
         log = 100 * logged(records, environment, "segcost", "reuse/rank_correlation")
-        edge = max(1, log.shape[1] // 10)
-        ends = [_mean_of_known(part) for part in (log[:, :edge], log[:, -edge:])]
+        ends = [_mean_of_known(part) for part in ends_of(log)]
         falls.append(ends[0] - ends[1])
         for when, values in zip(("first", "last"), ends, strict=True):
             details.append((f"{environment}: ρ in the {when} tenth of the steps × 100", number(_mean(values))))
+    if not falls:
+        left_out = replace(nothing_measured(records.seeds, 0, "", RANK_UNIT), details=tuple(details))
+        return left_out if details else nothing_measured(records.seeds, 0, "no environment with SegCost", RANK_UNIT)
     fall = _mean_of_known(np.stack(falls, axis=1))
     known = fall[np.isfinite(fall)]
     if len(known) < 2:

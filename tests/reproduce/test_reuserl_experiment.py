@@ -19,7 +19,12 @@ from reproduce.configuration import RunConfig
 from reproduce.method_records import MethodRecords
 from reproduce.papers import reuserl, reuserl_bound, reuserl_identities
 from reproduce.papers.reuserl_bound import DRAWS, base_draws
-from reproduce.papers.reuserl_compressibility import compressibility_evidence, partial_rank_correlation, run_points
+from reproduce.papers.reuserl_compressibility import (
+    compressibility_evidence,
+    partial_correlation_within,
+    partial_rank_correlation,
+    run_points,
+)
 from reproduce.papers.reuserl_evidence import (
     directed,
     not_inferior,
@@ -29,15 +34,19 @@ from reproduce.papers.reuserl_evidence import (
     seed_evidence,
     two_panels,
 )
+from reproduce.papers.reuserl_figures import operations
 from reproduce.papers.reuserl_hacks import cheaper_with_one_more, repetition_price
 from reproduce.papers.reuserl_measures import (
+    empty_share,
     further_records,
     longest_run,
     measure_tasks,
     read_dictionary,
     read_records,
+    was_empty,
     write_dictionary,
 )
+from reproduce.papers.reuserl_planted import does_it_find, halves, planted, share_found
 from reproduce.papers.reuserl_sections import matched_length_arm
 from reproduce.papers.reuserl_settings import ALL_ARMS, HEADLINE_ARMS, PROFILES, plan, settings_of
 from reproduce.report import write_report
@@ -185,6 +194,97 @@ def test_what_never_happens_is_no_evidence() -> None:
     assert not found.in_favour and not found.against
 
 
+def with_log(records: MethodRecords, environment: str, arms: tuple[str, ...], column: str, value: float):
+    """The records with one column of the training log of some arms set to a value in every step."""
+    log = records.training.copy()
+    log.loc[(log["environment"] == environment) & log["arm"].isin(arms), column] = value
+    return replace(records, training=log)
+
+
+def test_an_empty_dictionary_is_a_length_penalty_and_not_judged_as_segcost(published: MethodRecords) -> None:
+    assert not was_empty(published, "countdown") and empty_share(published, "countdown") == pytest.approx(0.1)
+    records = with_log(published, "countdown", ("segcost",), "reuse/phrases", 0.0)
+    found = verdicts(records, OF_TRAINING)
+    reason = ("not measured", "countdown: SegCost's dictionary was empty (100 % of the steps)")
+    for name in ("penalties-beat-grpo", "countdown-op-mix", "starts-as-length"):
+        assert reason in found[name].evidence.details
+    for name in ("penalties-beat-grpo", "countdown-op-mix"):
+        assert found[name].decision == "inconclusive" and np.isnan(found[name].evidence.effect)
+    # The length penalty's part is measured as before; the fall in cooking too.
+    parts = dict(found["penalties-beat-grpo"].evidence.details)
+    assert parts["countdown: length - GRPO"].startswith("+")
+    assert parts["countdown: SegCost - GRPO"].startswith("none")
+    assert found["starts-as-length"].decision == "supported"
+    assert not any("countdown: ρ" in label for label, _ in found["starts-as-length"].evidence.details)
+    text = " ".join(section.body for section in reuserl.further_sections(records))
+    assert "dictionary was empty" in text
+
+
+def test_no_claim_about_segcost_is_judged_where_every_dictionary_was_empty(published: MethodRecords) -> None:
+    records = published
+    for environment in ("countdown", "cooking"):
+        records = with_log(records, environment, ("segcost",), "reuse/phrases", 0.0)
+    found = decisions(records, OF_TRAINING)
+    # Only GRPO against the length penalty is left to judge.
+    assert found == dict.fromkeys(OF_TRAINING, "inconclusive") | {"length-harms-guarded": "supported"}
+    full = simulated(np.random.default_rng(4), REVERSED, SMALL_FULL, strings=0)
+    for environment in ("countdown", "cooking", "household"):
+        full = with_log(full, environment, ("segcost",), "reuse/phrases", 0.0)
+    # The length penalty's own invalid and repeated actions are measured, and are more than GRPO's.
+    assert decisions(full, OF_FULL) == dict.fromkeys(OF_FULL, "inconclusive") | {"cleaner-actions": "refuted"}
+
+
+def test_the_share_of_groups_of_successes_is_beside_the_harm(published: MethodRecords) -> None:
+    records = with_log(published, "cooking", ("length",), "groups/all_right", 0.25)
+    details = dict(verdicts(records, ("length-harms-guarded",))["length-harms-guarded"].evidence.details)
+    label = "groups of successes only, %, {}: training, its first and last tenth"
+    assert details[label.format("length")] == "25.0, 25.0, 25.0" and details[label.format("grpo")].startswith("50.0")
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        {"cooking_arms": ()},
+        {"countdown_arms": ()},
+        {"cooking_arms": HEADLINE_ARMS},
+        {"cooking_arms": (*HEADLINE_ARMS, "random_dictionary")},
+    ],
+)
+def test_plans_without_an_environment_or_a_control_have_a_report(arms: dict[str, Any], tmp_path: Path) -> None:
+    records = simulated(np.random.default_rng(11), NOTHING, replace(LAPTOP, **arms), 2, 3, 2, strings=3)
+    found = verdicts(records, OF_TRAINING)
+    assert ("not measured" in dict(found["structure-matters"].evidence.details)) == ("cooking_arms" in arms)
+    assert ("not measured" in dict(found["countdown-op-mix"].evidence.details)) == ("countdown_arms" in arms)
+    text = " ".join(section.body for section in reuserl.further_sections(records))
+    assert not re.search(r"\b(nan|inf|None)\b", text + reuserl.scope(records))
+    drawing, _ = operations(records)
+    assert len(drawing.axes) == 2
+
+
+# ---- does the analysis find what is there?
+
+
+def test_halves_of_an_arm_do_not_differ_and_planted_gains_are_found(published: MethodRecords) -> None:
+    generator = np.random.default_rng(12)
+    tables = [halves(published, "cooking", generator) for _ in range(100)]
+    assert tables[0].shape == (8, 32) and abs(float(np.mean(tables))) < 0.3
+    assert share_found(tables) <= 100 * stats.binom.ppf(0.999, 100, 0.05) / 100
+    difference = published.success("cooking", "length") - published.success("cooking", "grpo")
+    drawn = [planted(difference, 4.0, generator) for _ in range(200)]
+    assert float(np.mean(drawn)) == pytest.approx(4.0, abs=0.5)
+    wanted = float(difference.mean(axis=1).std(ddof=1))
+    assert np.mean([one.mean(axis=1).var(ddof=0) for one in drawn]) ** 0.5 == pytest.approx(wanted, rel=0.2)
+    assert share_found([planted(difference, 20.0, generator) for _ in range(20)]) == 100
+    assert share_found([planted(difference, -20.0, generator) for _ in range(20)]) == 0
+
+
+def test_the_section_on_planted_effects_holds_its_numbers(published: MethodRecords) -> None:
+    body = does_it_find(published).body
+    cells = [cell.strip() for cell in body.splitlines()[-1].strip("|").split("|")]
+    assert cells[0] == "cooking" and float(cells[1]) <= 10 and cells[3] == "0.0039"
+    assert float(cells[4]) <= 12 and float(cells[6]) >= 55
+
+
 # ---- statistics
 
 
@@ -240,6 +340,23 @@ def test_partial_rank_correlation_equals_the_formula() -> None:
     assert partial_rank_correlation(x, y, z) == pytest.approx(wanted)
     assert np.isnan(partial_rank_correlation(z, y, z))
     assert partial_rank_correlation(x, y, np.zeros(50)) == pytest.approx(xy)
+
+
+def test_correlation_within_arms_knows_nothing_of_differences_between_arms() -> None:
+    generator = np.random.default_rng(13)
+    x, y, z = generator.normal(size=(3, 12, 5))
+    y = y + x
+    x[0, 0] = np.nan
+    found = partial_correlation_within(x, y, z)
+    shift = np.arange(5) * 100.0
+    assert partial_correlation_within(x + shift, y - shift, z + shift**2) == pytest.approx(found) and found > 0.4
+    # One arm: the plain partial rank correlation.
+    assert partial_correlation_within(*(values[:, :1] for values in (x, y, z))) == pytest.approx(
+        partial_rank_correlation(*(values[:, :1] for values in (x, y, z)))
+    )
+    unrelated = generator.normal(size=(400, 5))
+    across = (unrelated + shift, generator.normal(size=(400, 5)) + shift, np.zeros((400, 5)))
+    assert partial_rank_correlation(*across) > 0.9 and abs(partial_correlation_within(*across)) < 0.1
 
 
 def test_compressibility_is_found_where_it_was_planted() -> None:
@@ -461,6 +578,15 @@ def test_wrong_arms_are_refused() -> None:
     with pytest.raises(UserError, match="--set cooking_arms=base: every comparison needs grpo, length, segcost"):
         plan(replace(LAPTOP, cooking_arms=("base",)))
     assert {run.environment for run in plan(replace(LAPTOP, countdown_arms=("",)))} == {"cooking"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("weight", 0.0), ("weight", 1.0), ("weight", -0.3), ("min_corpus", 0), ("buffer_size", -1), ("freeze_after", 0)],
+)
+def test_senseless_settings_are_refused_in_one_line(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"^--set {name}={value:g}: [^\n]+$"):
+        plan(replace(LAPTOP, **{name: value}))
 
 
 def test_planned_effects() -> None:
