@@ -14,6 +14,7 @@ import pandas as pd
 
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.method_records import FAILURE, MethodRecords
+from reproduce.papers.resets_settings import SETTINGS
 
 ENVIRONMENT = "reasoning"
 CATEGORIES = ("medium", "hard")
@@ -62,7 +63,8 @@ class Curves:
     """Learning curves of one arm; every array is (seeds, steps)."""
 
     success: np.ndarray
-    """Share of independent fresh chains that are right, on training prompts. The base group would overstate it."""
+    """Share of independent fresh chains that are right, on training prompts, four a prompt in every arm with a base
+    group. The base group would overstate it."""
     steps: np.ndarray
     """Cost spent up to and with each step: optimiser steps,"""
     chains: np.ndarray
@@ -101,9 +103,11 @@ class Reached:
     """When each seed of an arm reached a level."""
 
     cost: np.ndarray
-    """(seeds,); where the level was not reached, the cost of the whole run."""
+    """(seeds,); of no meaning where the level was not reached."""
     reached: np.ndarray
     """(seeds,) booleans."""
+    budget: np.ndarray
+    """Cost of the whole run, (seeds,)."""
 
 
 def final_level(records: MethodRecords, arm: str = "grpo") -> float:
@@ -117,7 +121,16 @@ def cost_to_level(found: Curves, level: float, cost: Cost) -> Reached:
     reached = np.asarray(above.any(axis=1))
     place = np.where(reached, above.argmax(axis=1), above.shape[1] - 1)
     spent: np.ndarray = getattr(found, cost)
-    return Reached(np.take_along_axis(spent, place[:, None], axis=1)[:, 0], reached)
+    return Reached(np.take_along_axis(spent, place[:, None], axis=1)[:, 0], reached, spent[:, -1])
+
+
+def log_ratio(slow: Reached, fast: Reached) -> np.ndarray:
+    """log(cost of `slow` / cost of `fast`), (seeds,). Of runs that do not reach the level `slow` is charged its own
+    budget, which it needs at least, and `fast` the larger of both: to stop early must not count as speed."""
+    own = np.where(slow.reached, slow.cost, slow.budget)
+    other = np.where(fast.reached, fast.cost, np.maximum(slow.budget, fast.budget))
+    found: np.ndarray = np.log(own / other)
+    return found
 
 
 def seconds_of_training(records: MethodRecords, arm: str) -> np.ndarray:
@@ -141,6 +154,34 @@ def resets(records: MethodRecords, *arms: str) -> pd.DataFrame:
         position=found["chosen"] / found["steps"],
         solved=found["corrected"] > 0,
     )
+
+
+def localized(records: MethodRecords, arm: str) -> pd.DataFrame:
+    """The resets of an arm by its localizer: those that `srpo_learned` made while it labelled chains are left out."""
+    rows = resets(records, arm)
+    learned = SETTINGS[arm].rule == "learned"
+    return rows[rows["step"] > records.experiment["labelled_steps"]] if learned else rows
+
+
+def base_group_success(records: MethodRecords, arm: str) -> np.ndarray:
+    """Success of the base group of four over the whole training, (seeds,), each prompt once.
+
+    A prompt without a reset is a fallback: none of its fresh chains failed, so that its first four are right.
+    """
+    rows, prompts = resets(records, arm), curves(records, arm).success.shape[1] * _prompts_per_step(records)
+    by_seed = rows.groupby("seed")["base_successes"]
+    values: np.ndarray = (by_seed.sum() + 4 * (prompts - by_seed.size())).sort_index().to_numpy() / (4 * prompts)
+    return values
+
+
+def trained_chains(records: MethodRecords, arm: str) -> int:
+    """Chains that a training of this arm updates on."""
+    size = int(records.experiment[ENVIRONMENT]["training"]["group_size"])
+    return curves(records, arm).success.shape[1] * _prompts_per_step(records) * size
+
+
+def _prompts_per_step(records: MethodRecords) -> int:
+    return int(records.experiment[ENVIRONMENT]["training"]["questions_per_step"])
 
 
 def reset_arms(records: MethodRecords) -> tuple[str, ...]:

@@ -14,8 +14,10 @@ from reproduce.papers.resets_measures import (
     COVERAGE,
     MATCHED,
     SRPO,
+    base_group_success,
     curves,
     final_success,
+    localized,
     probe_ratios,
     reset_arms,
     resets,
@@ -23,6 +25,7 @@ from reproduce.papers.resets_measures import (
     seed_scores,
     signal_ratios,
     trained_arms,
+    trained_chains,
 )
 from reproduce.papers.resets_settings import ARMS, SETTINGS
 from reproduce.report_text import NOTHING, Section, count, interval, number, over_seeds, plain, table
@@ -72,6 +75,7 @@ def costs(records: MethodRecords) -> Section:
         rows.append(
             (
                 arm,
+                count(trained_chains(records, arm)),
                 count(found.chains[:, -1].mean()),
                 count(found.tokens[:, -1].mean()),
                 number(float((found.tokens[:, -1] / reference.tokens[:, -1]).mean()), 2),
@@ -81,14 +85,14 @@ def costs(records: MethodRecords) -> Section:
         )
     body = [
         plain(
-            "Every arm trains on equally many chains. Chains drawn and tokens generated hold the chains that are "
-            "reset, those thrown away and the localization; a prefix is not generated again. Ratio: tokens generated "
-            f"over those of {MATCHED}. Trained: tokens of chains with an advantage. Means over seeds of one training."
+            "Chains drawn and tokens generated hold the chains that are reset, those thrown away and the localization; "
+            "a prefix is read again, once for each reset, but not generated. Ratio: tokens generated over those of "
+            f"{MATCHED}. Tokens trained: of chains with an advantage. Means over seeds of one training."
         ),
         table(
-            ("Arm", "Chains drawn", "Tokens generated", "Ratio", "Tokens trained", "Seconds"),
+            ("Arm", "Chains trained", "Chains drawn", "Tokens generated", "Ratio", "Tokens trained", "Seconds"),
             rows,
-            numbers=range(1, 6),
+            numbers=range(1, 7),
         ),
     ]
     return Section("What a training costs", "\n\n".join(body))
@@ -128,7 +132,7 @@ def localization(records: MethodRecords) -> Section:
     """Confusion of the step with the true first error, and correction rate by deviation."""
     rows = []
     for arm in reset_arms(records):
-        found = resets(records, arm)
+        found = localized(records, arm)
         shares = [100 * float(found[name].mean()) for name in ("exact", "clean", "solved")]
         suffixes = 100 * found["corrected"].sum() / found["attempts"].sum()
         rows.append(
@@ -179,7 +183,7 @@ def localization(records: MethodRecords) -> Section:
             "Share of resets at the true first error, with a clean prefix (at or before it), and with at least one "
             "suffix right; share of suffixes right; mean deviation in steps. The paper's reference is another language "
             "model, ours the environment's oracle. A chain without a wrong step, cut off before its answer, has its "
-            "last step as first error."
+            "last step as first error. Resets that srpo_learned made while it labelled chains are left out."
         ),
         table(
             ("Arm", "Resets", "Exact, %", "Clean, %", "Solved, %", "Suffixes, %", "Deviation"),
@@ -229,7 +233,7 @@ def base_group(records: MethodRecords) -> Section:
         log = records.tables["steps"]
         fresh = log[log["arm"] == arm].groupby("seed")[["fresh_successes", "fresh_chains"]].sum()
         honest = (fresh["fresh_successes"] / fresh["fresh_chains"]).to_numpy()
-        base = np.nanmean(records.log("reasoning", arm, "base/success"), axis=1)
+        base = base_group_success(records, arm)
         gap = mean_interval(100 * (base - honest))
         law = 100 * (base_group_law(honest).success_rate - honest)
         rows.append(
@@ -243,7 +247,8 @@ def base_group(records: MethodRecords) -> Section:
         )
     body = [
         plain(
-            "Success of independent fresh chains and of the base group that is trained, % over the whole training; "
+            "Success of independent fresh chains and of the base group of four, % over the whole training; where no "
+            "chain failed, the first four; "
             "mean over seeds (least to most), difference with 95 % t interval over seeds. Last column: bias of "
             "algorithm 2 if all prompts were equally hard; with prompts of unequal difficulty, as here, it is smaller."
         ),
@@ -274,11 +279,11 @@ def coverage_in_practice(records: MethodRecords) -> Section:
     exponent = coverage_exponent(COVERAGE, probe_ratios(records))
     body = [
         plain(
-            "The theorem is about a reset to a state, one action at random and the policy after it: off the improvable "
-            "states nothing can be gained, and the ratio grows as 1/p. The method samples the whole suffix anew, so "
-            "that a reset anywhere before the error can mend it, and random resets lose by coming too late, not by low "
-            "coverage. Failed chains of the base with 4, 2 and 1 of 8 and 1 of 16 decisive steps; four suffixes a "
-            "reset; ratio of the shares with signal, geometric mean with 95 % t interval over seeds."
+            "The theorem is about a reset to a state, one action at random and the policy after it: off the "
+            "improvable states nothing can be gained, and the ratio grows as 1/p. The method samples the whole "
+            "suffix anew, so that a reset anywhere before the error can mend it. Failed chains of the base with 4, 2 "
+            "and 1 of 8 and 1 of 16 decisive steps; four suffixes a reset; ratio of the shares with signal, "
+            "geometric mean with 95 % t interval over seeds."
         ),
         table(("p", "Random: signal", "Right, %", "Targeted: signal", "Right, %", "Ratio [95 %]"), rows, numbers=(0,)),
         plain(
@@ -286,4 +291,4 @@ def coverage_in_practice(records: MethodRecords) -> Section:
             f"{interval(exponent.low, exponent.high, 2)} over seeds; the theorem's is 1."
         ),
     ]
-    return Section("The coverage law in practice", "\n\n".join(body))
+    return Section("The coverage law in practice", "\n\n".join(body), ("coverage",))

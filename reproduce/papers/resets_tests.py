@@ -15,7 +15,6 @@ from reproduce.audit.resets_scores import MODELS, deviations, mean_scores, publi
 from reproduce.claims import Evidence
 from reproduce.evidence import all_must_hold, equivalence, superiority
 from reproduce.method_records import MethodRecords
-from reproduce.papers.resets_coverage import COVERAGE, coverage_laws
 from reproduce.papers.resets_evidence import as_ratio, different, equal_over_seeds, not_worse, of_seeds, shown
 from reproduce.papers.resets_measures import (
     MATCHED,
@@ -27,8 +26,9 @@ from reproduce.papers.resets_measures import (
     final_success,
     gain,
     hit_rate,
+    localized,
     log_odds_of_clean,
-    probe_ratios,
+    log_ratio,
     reset_arms,
     resets,
     seconds_of_training,
@@ -38,7 +38,6 @@ from reproduce.papers.resets_measures import (
     valid_shares,
 )
 from reproduce.report_text import probability
-from theory.decisive_chain import coverage_exponent
 
 ODDS_MARGIN = 1.3
 """Odds ratio below which a clean prefix is of no use (section 7)."""
@@ -46,8 +45,6 @@ MARGIN_IN_DEVIATIONS = 0.25
 """Margins of `prefix-mask` and `g1-bias`, in standard deviations over seeds (section 7)."""
 FORMAT_MARGIN = 2.0
 """Points of success among answers in the right form; ours."""
-EXPONENT_MARGIN = 10.0
-"""Hundredths of an exponent; ours."""
 AGREEMENT_MARGIN = 3.0
 """Points of agreement above chance (section 7)."""
 SPLITS = (SRPO, "srpo_2x4", "srpo_1x8")
@@ -100,26 +97,25 @@ def srpo_vs_grpo(records: MethodRecords) -> Evidence:
 
 
 def speed_up(records: MethodRecords) -> Evidence:
-    """Generated tokens that GRPO needs for its own final level, over those that SRPO needs for it."""
+    """Generated tokens that GRPO needs for its own final level, over those that SRPO needs for it; not supported where
+    fewer than half of SRPO's runs reach it."""
     level = final_level(records)
-    own, other = curves(records, SRPO), curves(records, "grpo")
-    details = [("level: GRPO's mean success at its end, training prompts", f"{100 * level:.1f} %")]
-    ratios = {}
-    for cost in ("tokens", "steps", "chains"):
-        ratios[cost] = np.log(cost_to_level(other, level, cost).cost / cost_to_level(own, level, cost).cost)
-    steps_taken = cost_to_level(own, level, "steps"), cost_to_level(other, level, "steps")
-    seconds = [
-        seconds_of_training(records, arm) * found.cost / curves(records, arm).steps[:, -1]
-        for arm, found in zip((SRPO, "grpo"), steps_taken, strict=True)
+    arms = {"grpo": curves(records, "grpo"), SRPO: curves(records, SRPO)}
+    found = {cost: [cost_to_level(own, level, cost) for own in arms.values()] for cost in ("tokens", "steps", "chains")}
+    found["seconds"] = [
+        replace(own, cost=total * own.cost / own.budget, budget=total)
+        for own, total in zip(found["steps"], (seconds_of_training(records, arm) for arm in arms), strict=True)
     ]
-    for name, ratio in (("steps", ratios["steps"]), ("chains drawn", ratios["chains"])):
-        details.append((f"ratio in {name}", shown(as_ratio(of_seeds(ratio, 0.0), "times"), 2)))
-    time = of_seeds(np.log(seconds[1] / seconds[0]), 0.0)
-    details.append(("ratio in seconds of training", shown(as_ratio(time, "times"), 2)))
-    for arm, found in zip((SRPO, "grpo"), steps_taken, strict=True):
-        details.append((f"seeds of {arm} that reached the level", f"{found.reached.sum()} of {len(found.reached)}"))
-    in_tokens = of_seeds(ratios["tokens"], 0.0, tasks=training_tasks(records))
-    return replace(as_ratio(in_tokens, "times"), details=tuple(details))
+    details = [("level: GRPO's mean success at its end, training prompts", f"{100 * level:.1f} %")]
+    for cost, label in (("steps", "steps"), ("chains", "chains drawn"), ("seconds", "seconds of training")):
+        ratio = as_ratio(of_seeds(log_ratio(*found[cost]), 0.0), "times")
+        details.append((f"ratio in {label}", shown(ratio, 2)))
+    for arm, own in zip(arms, found["steps"], strict=True):
+        details.append((f"seeds of {arm} that reached the level", f"{own.reached.sum()} of {len(own.reached)}"))
+    # Of GRPO's runs about half reach their own mean at the end; what the others are charged is a lower bound.
+    enough = found["steps"][1].reached.mean() >= 0.5
+    ratio = as_ratio(of_seeds(log_ratio(*found["tokens"]), 0.0, tasks=training_tasks(records)), "times")
+    return replace(ratio, in_favour=ratio.in_favour and bool(enough), details=tuple(details))
 
 
 def rrpo_like_grpo(records: MethodRecords) -> Evidence:
@@ -129,13 +125,13 @@ def rrpo_like_grpo(records: MethodRecords) -> Evidence:
     return equivalence(table[..., None], half("SRPO", "GRPO"), details=details)
 
 
-DOSE_ARMS = ("rrpo", "srpo_degraded", "srpo_hit_25", "srpo_hit_50", "srpo_oracle")
+DOSE_ARMS = ("rrpo", "srpo_hit_25", "srpo_hit_50", "srpo_hit_75", "srpo_oracle")
+"""By registered rate of exact hits, chance first: the order of Page's trend."""
 
 
 def dose_levels(records: MethodRecords) -> dict[str, float]:
-    """Measured share of exact hits of the arms that differ in it, ascending; the offset of their misses is 0."""
-    found = {arm: hit_rate(records, arm) for arm in DOSE_ARMS if records.has("reasoning", arm)}
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+    """Measured share of exact hits of the arms that differ in it, in registered order."""
+    return {arm: hit_rate(records, arm) for arm in DOSE_ARMS if records.has("reasoning", arm)}
 
 
 def localization_dose(records: MethodRecords) -> Evidence:
@@ -145,7 +141,7 @@ def localization_dose(records: MethodRecords) -> Evidence:
     scores = seed_scores(records, *levels)
     centred = x - x.mean()
     slopes = scores @ centred / (centred @ centred)
-    found = of_seeds(slopes, half("SRPO", "RRPO"), tasks=final_success(records, "base").shape[1])
+    found = of_seeds(slopes, 0.0, tasks=final_success(records, "base").shape[1])
     oracle = superiority(gain(records, "srpo_oracle", "rrpo"), half("SRPO", "RRPO"))
     details = [
         (f"{arm}: exact hits {100 * level:.0f} %", f"success {score:.1f}")
@@ -153,12 +149,20 @@ def localization_dose(records: MethodRecords) -> Evidence:
     ]
     details.append(("srpo_oracle minus rrpo", shown(oracle)))
     details.append(("Page's trend over these levels", probability(float(stats.page_trend_test(scores).pvalue), "p")))
-    for arm, label in (("srpo_early", "three steps too early"), ("srpo_late", "three steps too late")):
+    for arm in ("srpo_early", "srpo_late"):
         if records.has("reasoning", arm):
-            offset = superiority(gain(records, arm, SRPO), 0.0)
-            details.append((f"{arm}, misses {label}, minus {SRPO}", shown(offset)))
+            missed = miss_offset(records, arm)
+            offset = superiority(gain(records, arm, "srpo_hit_50"), 0.0)
+            details.append((f"{arm}, misses {missed:+.1f} steps off on average, minus srpo_hit_50", shown(offset)))
     against = found.high <= 0 or oracle.against
     return replace(found, against=against and not found.in_favour, details=tuple(details))
+
+
+def miss_offset(records: MethodRecords, *arms: str) -> float:
+    """Mean of chosen minus true step where the true one was missed; 0 without a miss."""
+    rows = resets(records, *arms)
+    missed = rows.loc[~rows["exact"], "deviation"]
+    return float(missed.mean()) if len(missed) else 0.0
 
 
 def position_control(records: MethodRecords) -> Evidence:
@@ -361,49 +365,16 @@ def _seed_means(values: np.ndarray) -> np.ndarray:
 
 def localization_profile(records: MethodRecords) -> Evidence:
     """Agreement of the learned localizer with the true first error above that of a guess by position."""
-    learned = resets(records, "srpo_learned")
+    learned = localized(records, "srpo_learned")
     tasks = learned["question"].nunique()
     found = of_seeds(agreement_above_chance(learned), AGREEMENT_MARGIN, tasks=tasks)
     details = []
     for arm in ("srpo_learned", "srpo_entropy", SRPO, "rrpo"):
-        rows = resets(records, arm)
+        rows = localized(records, arm)
         above = of_seeds(agreement_above_chance(rows), AGREEMENT_MARGIN)
         shares = f"exact {100 * rows['exact'].mean():.1f} %, clean {100 * rows['clean'].mean():.1f} %"
         details.append((f"{arm}: {shares}; above chance", shown(above)))
     return replace(found, against=found.high < AGREEMENT_MARGIN, details=tuple(details))
-
-
-# ---- theory beside practice
-
-
-def coverage_law(records: MethodRecords) -> Evidence:
-    """Simulated exponents of 1/p minus their exact finite-p prediction, in hundredths."""
-    laws = coverage_laws()
-    differences = np.stack([100 * (law.fitted - law.predicted) for law in laws.values()], axis=-1)
-    table = np.repeat(differences[:, None], 2, axis=1)
-    found = equivalence(table, EXPONENT_MARGIN)
-    details = tuple(
-        (
-            f"exponent of 1/p, {name}",
-            f"{shown(of_seeds(law.fitted, 0.0, 'exponent'), 3).partition(', p')[0]}, finite-p prediction "
-            f"{law.predicted:.3f}",
-        )
-        for name, law in laws.items()
-    )
-    practice = coverage_exponent(COVERAGE, probe_ratios(records))
-    details += (
-        (
-            "in practice, the base's failed chains: exponent of 1/p in groups with signal, targeted over random",
-            f"{practice.mean:.2f} [{practice.low:.2f}, {practice.high:.2f}]",
-        ),
-    )
-    return replace(
-        found,
-        interval_method="paired t, unit: simulated study of the deciding exponent",
-        unit_of_effect="hundredths",
-        questions=0,
-        details=details,
-    )
 
 
 def smallest_success(records: MethodRecords) -> float:

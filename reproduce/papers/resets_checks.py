@@ -1,0 +1,78 @@
+"""Settings of the experiment on RRPO and SRPO that cannot be run or judged are refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from reproduce.beds import task_counts
+from reproduce.beds.reasoning import OOD_TIERS, TIERS
+from reproduce.environments.reasoning import DECISIVE
+from reproduce.names import nearest
+from reproduce.papers.resets_measures import CATEGORIES, ENVIRONMENT
+from reproduce.papers.resets_settings import LAPTOP, SETTINGS
+from reproduce.storage import UserError
+
+if TYPE_CHECKING:
+    from reproduce.papers.resets import ResetsConfig
+
+CHAINS_OF_A_PROMPT = 8
+"""Trained chains of a prompt in every split."""
+OPTIONAL = ("srpo_early", "srpo_late", "restart", "segment_values")
+"""Arms that no claim needs."""
+KNOWN = (*(tier.name for tier in TIERS), *(f"decisive-{decisive}-of-{steps}" for decisive, steps in DECISIVE))
+KNOWN_OOD = tuple(tier.name for tier in OOD_TIERS)
+
+
+def check_settings(config: ResetsConfig) -> None:
+    """Raises UserError in one line."""
+    _check_arms(config)
+    _check_categories("categories", config.reasoning.panels.categories, KNOWN)
+    _check_categories("ood_categories", config.reasoning.panels.ood_categories, KNOWN_OOD)
+    missing = [name for name in CATEGORIES if name not in config.reasoning.panels.categories]
+    if missing:
+        raise UserError(f"--set reasoning.panels.categories: every comparison needs {', '.join(missing)}")
+    training = config.reasoning.training
+    if training.group_size != CHAINS_OF_A_PROMPT:
+        raise UserError(
+            f"--set reasoning.training.group_size={training.group_size}: must be {CHAINS_OF_A_PROMPT}, the chains of a "
+            "prompt in every split"
+        )
+    for name in ("probe_tasks", "labelled_steps"):
+        if getattr(config, name) < 1:
+            raise UserError(f"--set {name}={getattr(config, name)}: must be at least 1")
+    steps = training.epochs * task_counts(ENVIRONMENT, config.reasoning.panels)["train"] // training.questions_per_step
+    if "srpo_learned" in config.arms and config.labelled_steps >= steps:
+        raise UserError(
+            f"--set labelled_steps={config.labelled_steps}: must be below the {steps} steps of a training, the "
+            "localizer is used after them"
+        )
+
+
+def _check_arms(config: ResetsConfig) -> None:
+    # `--set arms=` gives one empty name, for no arm.
+    arms = [arm for arm in config.arms if arm]
+    setting = f"--set arms={','.join(arms)}"
+    for arm in arms:
+        if arm not in SETTINGS:
+            raise UserError(f"{setting}: unknown arm {arm!r}; {nearest(arm, tuple(SETTINGS))}")
+    if twice := [arm for arm in SETTINGS if arms.count(arm) > 1]:
+        raise UserError(f"{setting}: {', '.join(twice)} is there twice")
+    needed = LAPTOP if config.profile == "laptop" else tuple(arm for arm in SETTINGS if arm not in OPTIONAL)
+    if missing := [arm for arm in needed if arm not in arms]:
+        raise UserError(f"{setting}: the comparisons of this profile need {', '.join(missing)}")
+    for arm in arms:
+        source = SETTINGS[arm].source
+        if source and arms.index(source) > arms.index(arm):
+            raise UserError(f"{setting}: {arm} must come after {source}, whose positions it reads")
+
+
+def _check_categories(name: str, categories: Sequence[str], known: tuple[str, ...]) -> None:
+    for category in categories:
+        if category not in known:
+            raise UserError(
+                f"--set reasoning.panels.{name}={','.join(categories)}: unknown category {category!r}; "
+                f"{nearest(category, known)}"
+            )
+    if twice := [category for category in known if list(categories).count(category) > 1]:
+        raise UserError(f"--set reasoning.panels.{name}={','.join(categories)}: {', '.join(twice)} is there twice")
