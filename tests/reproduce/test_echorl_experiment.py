@@ -557,7 +557,7 @@ def test_directional_derivatives_are_the_gradients(setting: Any) -> None:
 
 
 def test_solutions_are_cut_into_lines_and_matched_by_position() -> None:
-    from reproduce.papers.echorl_probes import _orders, _solution
+    from reproduce.papers.echorl_probes import _orders, _solution, comparable
     from reproduce.rollouts import Trajectory
 
     newline, answer, end = 5, 6, 3
@@ -570,6 +570,8 @@ def test_solutions_are_cut_into_lines_and_matched_by_position() -> None:
     assert found.lines == ((10, 11, newline), (12, newline), (13, 13, 13, newline)) and found.answer == 8
     assert found.entropies == pytest.approx([0.4, 0.65, 0.95])
     assert _solution(replace(episode, token_ids=tokens[:-2], entropies=entropies[:-2]), newline, answer) is None
+    short, alone = replace(found, lines=found.lines[:2]), replace(found, lines=(*found.lines, (9, newline)))
+    assert comparable([found, short, short, alone, found]) == [found, found]
     others = [replace(found, entropies=values) for values in ((0.9, 0.1, 0.5), (0.2, 0.8, 0.3))]
     orders = _orders([found, *others], np.random.default_rng(0))
     assert orders["high_first"] == [[2, 1, 0], [0, 2, 1], [1, 2, 0]]
