@@ -72,8 +72,8 @@ def does_it_find(records: MethodRecords) -> Section:
             f"into two halves of the same policy; found should be {100 * ALPHA:g} % at most. GRPO minus base: the gain "
             f"of training. Planted: the difference length - GRPO with its mean taken out, seeds drawn anew with random "
             f"signs {DRAWS} times, without a gain and with the effect that this spread should find with "
-            f"{100 * POWER:g} % power by the sign-flip alone; found also asks for the interval over seeds and tasks, so "
-            f"that its share may be lower (and is rough: few seeds, drawn from few)."
+            f"{100 * POWER:g} % power by the sign-flip alone; found also asks for the interval over seeds and tasks, "
+            f"so that its share may be lower (and is rough: few seeds, drawn from few)."
         ),
         table(headings, rows, numbers=(1, 4, 5, 6)),
     ]
