@@ -51,7 +51,10 @@ SATURATED = (
     "it needs a level with more than 60 % all-success groups at the start, which the bed has no category for; and "
     "where the base gets most right, the gain is capped by the ceiling"
 )
-DIFFERENCE_OF_GAINS = "a difference of two gains, which eight seeds cannot power (the gains themselves are shown)"
+DIFFERENCE_OF_GAINS = (
+    "a difference of two gains, which eight seeds cannot power (the gains themselves are shown); and out of "
+    "distribution the bed's policies stay at chance"
+)
 PROBES_MISSING = "it needs the analyses of the frozen base, which the laptop plan leaves out"
 
 
