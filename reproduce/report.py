@@ -23,6 +23,8 @@ from reproduce.report_text import NOTHING, Section, count, effect_text, listed, 
 from reproduce.storage import UserError, write_text
 
 ALPHA = 0.05
+NOT_MEASURED = "not measured"
+"""Label of a detail that says why a claim, or a part of it, could not be examined."""
 CONTROL_ALPHA = 0.01
 """Level of the positive control: whether training worked at all should not be in doubt."""
 
@@ -259,6 +261,9 @@ def explain(verdict: Verdict) -> str:
             return f"Supported: {found} lies where the claim puts it. The claim is descriptive: it has no test."
         case "supported":
             return f"Supported: {found} lies where the claim puts it, with its interval, and {corrected}."
+    missing = [value for label, value in evidence.details if label == NOT_MEASURED]
+    if missing and not math.isfinite(evidence.effect):
+        return f"Inconclusive: it was not measured ({'; '.join(missing)})."
     if evidence.in_favour:
         reason = f"{found} lies where the claim puts it, with its interval, but {corrected} is above {ALPHA:g}"
     else:
