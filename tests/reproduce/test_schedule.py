@@ -137,6 +137,8 @@ def test_run_that_is_stopped_and_killed_ends_with_the_same_files(command_line, s
 
 
 def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder, tmp_path, monkeypatch):
+    from dataclasses import replace
+
     import torch
 
     from reproduce import training
@@ -153,14 +155,14 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
         if done == 6:
             raise Stopped
 
-    monkeypatch.setattr(training, "exact_match", parity)
-    run = plan(PROFILES["smoke"])[1]
+    monkeypatch.setattr(training, "build_arm", lambda setting: training.Arm(reward=parity))
     config = training.TrainingConfig(epochs=4, questions_per_step=4, save_every=5)
+    run = replace(plan(PROFILES["smoke"])[1], training=config)
     base = smoke_folder / "runs/smoke/pass_kt/retrieval/base/seed-0/checkpoint"
     tasks = training_tasks()
 
     def train(folder: Path, report=lambda done, total: None):
-        return training.train_grpo(base, tasks, folder, "test", 0, config, run.sampling, report)
+        return training.train(run, base, tasks, folder, tmp_path / "arm/seed-0", report)
 
     model, log = train(tmp_path / "whole")
     assert len(log) == 8 and all(entry["grad_norm"] > 0 for entry in log)
