@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from reproduce.beds.sequences import Batch, demonstration_words, epochs
+from reproduce.beds.sequences import Batch, draw_demonstrations, epochs
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -94,10 +94,5 @@ def batches(config: DemonstrationConfig, seed: int) -> Iterator[list[Batch]]:
     """The batch of each optimiser step of the warm start."""
     generator = random.Random(f"cooking demonstrations {seed}")
     tasks = build_panels(DEMONSTRATED_TASKS, 0, 0, train_seed=DEMONSTRATION_SEED, levels=LEVELS)["train"].tasks
-    weights, demonstrators = zip(*MIXTURE, strict=True)
-    pool = []
-    for _ in range(config.demonstrations):
-        demonstrator = generator.choices(demonstrators, weights)[0]
-        turns = demonstrate(generator.choice(tasks), ROUNDS, generator, demonstrator)
-        pool.append(demonstration_words(turns))
+    pool = draw_demonstrations(generator, config.demonstrations, tasks, MIXTURE, demonstrate, ROUNDS)
     return epochs(pool, config.batch_size, config.steps, seed)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from reproduce.beds.sequences import Batch, demonstration_words, epochs
+from reproduce.beds.sequences import Batch, draw_demonstrations, epochs
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -110,10 +110,5 @@ def batches(config: DemonstrationConfig, seed: int) -> Iterator[list[Batch]]:
     generator = random.Random(f"countdown demonstrations {seed}")
     sizes = PanelSizes(DEMONSTRATED_TASKS, 0, 0, train_seed=DEMONSTRATION_SEED)
     tasks = panels(sizes)["train"].tasks
-    weights, demonstrators = zip(*MIXTURE, strict=True)
-    pool = []
-    for _ in range(config.demonstrations):
-        demonstrator = generator.choices(demonstrators, weights)[0]
-        turns = demonstrate(generator.choice(tasks), ROUNDS, generator, demonstrator)
-        pool.append(demonstration_words(turns))
+    pool = draw_demonstrations(generator, config.demonstrations, tasks, MIXTURE, demonstrate, ROUNDS)
     return epochs(pool, config.batch_size, config.steps, seed)

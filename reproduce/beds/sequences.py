@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import random
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,24 @@ def demonstration_words(turns: tuple[Turn, ...]) -> Sequence:
         words += [(word, by_policy) for turn in group for word in turn.text.split()]
         words.append((END if by_policy else TURN, by_policy))
     return words
+
+
+def draw_demonstrations(
+    generator: random.Random,
+    count: int,
+    tasks: SequenceOf[Any],
+    mixture: SequenceOf[tuple[float, Any]],
+    demonstrate: Callable[..., tuple[Turn, ...]],
+    rounds: int,
+) -> list[Sequence]:
+    """`count` demonstrations: each by a demonstrator of the mixture (weights and demonstrators), of a task, both drawn
+    anew; demonstrate: called with (task, rounds, generator, demonstrator)."""
+    weights, demonstrators = zip(*mixture, strict=True)
+    pool = []
+    for _ in range(count):
+        demonstrator = generator.choices(demonstrators, weights)[0]
+        pool.append(demonstration_words(demonstrate(generator.choice(tasks), rounds, generator, demonstrator)))
+    return pool
 
 
 def epochs(pool: SequenceOf[Sequence], batch_size: int, steps: int, seed: int) -> Iterator[list[Batch]]:
