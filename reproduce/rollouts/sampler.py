@@ -24,7 +24,6 @@ from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.rows import UNLIMITED, HistoryRows
-from reproduce.rollouts.streams import STREAM_LENGTH as STREAM_LENGTH
 from reproduce.rollouts.streams import UniformStreams, stream_length
 from reproduce.rollouts.text import EpisodeText
 
