@@ -29,6 +29,61 @@ class PolicyConfig:
     """Standard deviation of the initial weights."""
 
 
+WORDS, CHAT, TEXT, AUTO = "words", "chat", "text", "auto"
+"""How a policy reads an episode; see `ModelConfig.format`."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model is trained and evaluated. Without a name it is the policy of the profile, warm-started here."""
+
+    name: str = ""
+    """Folder of a checkpoint, or its name in the Hugging Face cache. Empty: the policy of the profile, made here."""
+    format: str = AUTO
+    """How it reads an episode: `chat` (its chat template), `text` (plain lines), `words` (the word-level tokenizer of
+    policies made here), or `auto`, what its tokenizer offers."""
+    precision: str = "float32"
+    """Of the weights: float32 or bfloat16."""
+    lora_rank: int = 0
+    """Rank of LoRA adapters on every linear layer; 0 trains all weights."""
+    lora_alpha: int = 64
+    """Scale of the adapters, times the rank."""
+
+
+TRANSFORMERS, VLLM, COLOCATE, SERVER = "transformers", "vllm", "colocate", "server"
+"""Engines that sample; see `HardwareConfig`."""
+
+
+@dataclass(frozen=True)
+class HardwareConfig:
+    """Devices and engines: they change speed and last bits, never what is computed."""
+
+    device: str = "cpu"
+    """cpu or cuda, in training and evaluation."""
+    engine: str = TRANSFORMERS
+    """What samples in evaluation: `transformers`, in process, or `vllm`, from the saved checkpoint."""
+    training_engine: str = TRANSFORMERS
+    """What samples in training: `transformers`, in process, or vLLM through TRL: `colocate` (same GPUs) or `server`
+    (a running `trl vllm-serve`)."""
+    vllm_server: str = "http://127.0.0.1:8000"
+    """Address of the server, for `server`."""
+    vllm_memory: float = 0.3
+    """Share of a GPU's memory that vLLM takes in training; in evaluation, where it is alone, it takes 0.9."""
+    agreement: float = 0.05
+    """Largest mean difference, in nats a token, between the log-probabilities of vLLM and of the trained model on the
+    same tokens; beyond it the run stops, for the weights are not the same."""
+    processes: int = 1
+    """Training processes, started by accelerate."""
+    accelerate_config: str = ""
+    """File of settings for `accelerate launch` (FSDP, DeepSpeed); the package's own go by name: `fsdp`, `deepspeed`."""
+    rows_at_once: int = 0
+    """Episodes in one forward and backward pass of a process; gradients are accumulated. 0: the whole batch."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, a third more time."""
+    report_to: str = "none"
+    """Where TRL logs beside metrics.jsonl: none, tensorboard, trackio or wandb."""
+
+
 @dataclass(frozen=True)
 class WarmStartConfig:
     """How a base policy is made."""
@@ -62,9 +117,11 @@ class SamplingConfig:
     """How actions are sampled. Nothing truncates the distribution: the boundary is about its support."""
 
     temperature: float = 0.7
-    """Softmax temperature (paper: 0.7), in training and evaluation alike."""
+    """Softmax temperature (paper: 0.7), in training and evaluation alike; 0 takes the likeliest token."""
     longest_action: int = 16
     """Tokens after which an action is cut."""
+    top_p: float = 1.0
+    """Share of the probability that the likeliest tokens kept must hold; 1 keeps all."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +142,8 @@ class TrainingConfig:
     """Weight of the KL penalty to the base, beta. 0: no reference model."""
     save_every: int = 20
     """Optimiser steps between checkpoints from which an interrupted run continues."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of TRL's `GRPOConfig`, such as weight_decay=0.01; what an arm sets itself wins."""
 
 
 INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
@@ -132,6 +191,8 @@ class PanelConfig:
     """Seed of the training questions."""
     test_seed: int = 2
     """Seed of the test and out-of-distribution questions: a set that nothing was decided on (reports/LOG.md)."""
+    source: str = ""
+    """File or folder of the official data set; empty: questions generated from the seeds."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +214,8 @@ class PanelSizes:
     """Categories of train and test, where the environment offers a choice; its default ones when empty."""
     ood_categories: tuple[str, ...] = ()
     """Categories of ood, likewise."""
+    source: str = ""
+    """File or folder of the official data set; empty: tasks generated from the seeds."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +242,8 @@ class HorizonEvaluation:
     """Episodes for each policy and out-of-distribution task."""
     tasks_at_once: int = 32
     """Tasks sampled in one batch; changes speed and memory, not the episodes."""
+    temperature: float = -1.0
+    """Softmax temperature of the evaluation, 0 for the likeliest token; negative: that of training."""
 
     @property
     def at_once(self) -> int:
@@ -218,6 +283,8 @@ class RunConfig:
     """Horizon T of an evaluation that has no caps of its own."""
     method: Any = None
     """Settings of the arm's method, a frozen dataclass of its paper; None for GRPO alone."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
     @property
     def name(self) -> str:

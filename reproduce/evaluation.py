@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from reproduce.beds import load_bed
 from reproduce.configuration import INDEPENDENT, PREFIX_FORK, EvaluationConfig, HorizonEvaluation, RunConfig
 from reproduce.environments.protocol import Panel
-from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Trajectory, UniformStreams
+from reproduce.rollouts import EpisodeBatch, Sampler, Trajectory, UniformStreams
 from reproduce.rollouts.streams import stream_length
 from reproduce.storage import read_parquet, write_parquet
 
@@ -79,7 +78,7 @@ def _grid(tasks: Sequence[Any], panel: str, arm: str, run: str, config: Evaluati
 
 
 def sample_cells(
-    sampler: EpisodeSampler[Any], tasks: Sequence[Any], cells: Sequence[Cell]
+    sampler: Sampler, tasks: Sequence[Any], cells: Sequence[Cell]
 ) -> tuple[EpisodeBatch, np.ndarray, np.ndarray]:
     """Sample all cells in one batch. Returns the episodes, and the cell and the sample number of each."""
     names = tuple(dict.fromkeys(cell.stream for cell in cells))
@@ -160,15 +159,14 @@ class EvaluationCost:
 
 
 def evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    open_engine: Callable[[], Sampler],
     panels: Sequence[Panel[Any]],
     config: RunConfig,
     destination: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluationCost:
     """Write every episode of the run to `destination`. Parts already on disk are kept: an interrupted call
-    continues."""
+    continues. open_engine: called once, where a part is still to be sampled."""
     parts_folder = destination.with_suffix(".parts")
     parts_folder.mkdir(parents=True, exist_ok=True)
     chunks = []
@@ -177,15 +175,16 @@ def evaluate(
             tasks = panel.select(category)
             size = config.evaluation.at_once
             chunks += [(panel.name, tasks[start : start + size]) for start in range(0, len(tasks), size)]
-    sampler = EpisodeSampler(model, tokenizer, load_bed(config.environment).environment(), config.sampling)
+    sampler: Sampler | None = None
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
         if part.exists():
             continue
+        sampler = sampler or open_engine()
         cells = cells_of(tasks, panel_name, config.arm, config.streams, config.evaluation, config.rounds)
         batch, cell_of_episode, sample = sample_cells(sampler, tasks, cells)
-        table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, tokenizer)
+        table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, sampler.tokenizer)
         work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}
         write_parquet(table.replace_schema_metadata(work), part)
     report(len(chunks), len(chunks))

@@ -13,6 +13,8 @@ import tyro
 
 from reproduce.configuration import (
     EvaluationConfig,
+    HardwareConfig,
+    ModelConfig,
     PanelConfig,
     PolicyConfig,
     SamplingConfig,
@@ -38,6 +40,8 @@ class ExperimentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
 
 Configuration = TypeVar("Configuration")

@@ -21,6 +21,7 @@ from reproduce.environments.protocol import Panel
 from reproduce.evaluation import evaluate, evaluation_cost
 from reproduce.machine import describe_machine, describe_source, package_versions
 from reproduce.policies import load_policy, save_policy
+from reproduce.sampling import open_sampler
 from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json, write_jsonl
 from reproduce.training import train
 
@@ -106,10 +107,8 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
     manifest |= _describe_checkpoint(folder)
     begun = time.monotonic()
     if not folder.episodes.exists():
-        model, tokenizer = load_policy(folder.checkpoint)
         evaluate(
-            model.eval(),
-            tokenizer,
+            lambda: open_sampler(folder.checkpoint, config),
             [panels["test"], panels["ood"]],
             config,
             folder.episodes,

@@ -48,7 +48,8 @@ def environment() -> RetrievalEnvironment:
 
 def panels(sizes: PanelConfig) -> dict[str, Panel[RetrievalTask]]:
     """The panels train, test and ood."""
-    return build_panels(**asdict(sizes))
+    drawn = {name: size for name, size in asdict(sizes).items() if name != "source"}
+    return build_panels(**drawn)
 
 
 def description(config: WarmStartConfig) -> dict[str, object]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reproduce.beds import countdown, reasoning
-from reproduce.configuration import BedConfig
+from reproduce.configuration import BedConfig, HardwareConfig, ModelConfig
 
 KEY = "echorl"
 Trainer = Literal["grpo", "dr_grpo", "dapo", "rl_zvp", "sign_advantage", "echo", "dapo_echo"]
@@ -255,6 +255,8 @@ class EchoRLConfig:
     """Groups of the frozen base for the mean gradient of each choice of clip; 0 for no such analysis."""
     analysis_solutions: int = 0
     """Solutions of the frozen base from which steps are deleted; 0 for no such analysis."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
 
 def _sized(

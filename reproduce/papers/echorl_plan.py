@@ -96,6 +96,8 @@ def _run(config: EchoRLConfig, environment: str, bed: BedConfig, arm: str, seed:
         evaluation=bed.evaluation,
         method=settings,
         rounds=bed.training.rounds,
+        model=config.model,
+        hardware=config.hardware,
     )
 
 

@@ -129,6 +129,8 @@ def plan(config: ExperimentConfig) -> tuple[RunConfig, ...]:
             training=None,
             sampling=config.sampling,
             evaluation=config.evaluation,
+            model=config.model,
+            hardware=config.hardware,
         )
         runs += [base, replace(base, arm="grpo", training=config.training)]
     return tuple(runs)

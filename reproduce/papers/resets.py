@@ -18,7 +18,9 @@ from reproduce.claims import Evidence
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
+    HardwareConfig,
     HorizonEvaluation,
+    ModelConfig,
     PanelSizes,
     PolicyConfig,
     RunConfig,
@@ -143,6 +145,8 @@ class ResetsConfig:
     """Training steps whose failed chains `srpo_learned` labels by resampling, before it is fitted."""
     reasoning: BedConfig = field(default_factory=lambda: LAPTOP_BED)
     """Chains of arithmetic."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
 
 FULL_BED = replace(
@@ -213,6 +217,8 @@ def plan(config: ResetsConfig) -> tuple[RunConfig, ...]:
             sampling=bed.sampling,
             evaluation=bed.evaluation,
             rounds=bed.training.rounds,
+            model=config.model,
+            hardware=config.hardware,
         )
         runs.append(base)
         for arm in config.arms:

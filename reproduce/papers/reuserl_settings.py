@@ -8,7 +8,9 @@ from reproduce.beds import cooking, countdown, household
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
+    HardwareConfig,
     HorizonEvaluation,
+    ModelConfig,
     PanelSizes,
     PolicyConfig,
     RunConfig,
@@ -106,6 +108,8 @@ class ReuseConfig:
     countdown: BedConfig = field(default_factory=BedConfig)
     cooking: BedConfig = field(default_factory=BedConfig)
     household: BedConfig = field(default_factory=BedConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
     def arms(self, environment: str) -> tuple[str, ...]:
         """The arms that run in an environment, in the order of the plan."""
@@ -172,6 +176,8 @@ def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
                         evaluation=bed.evaluation,
                         rounds=bed.training.rounds,
                         method=settings_of(arm, config),
+                        model=config.model,
+                        hardware=config.hardware,
                     )
                 )
     return tuple(runs)

@@ -78,6 +78,7 @@ class EpisodeSampler(Generic[TaskType]):
         stream_of_episode: Sequence[int] | np.ndarray,
         streams: UniformStreams,
         coalesce: bool = True,
+        *,
         line_break: int = -1,
     ) -> EpisodeBatch:
         """As `sample`, each episode from the beginning that its column names.

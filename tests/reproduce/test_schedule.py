@@ -178,12 +178,10 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
 
 
 def training_tasks():
-    from dataclasses import asdict
-
-    from reproduce.environments.retrieval import build_panels
+    from reproduce.beds import load_bed
     from reproduce.papers.pass_kt import PROFILES
 
-    return build_panels(**asdict(PROFILES["smoke"].panels))["train"].tasks
+    return load_bed("retrieval").panels(PROFILES["smoke"].panels)["train"].tasks
 
 
 def test_redo_mends_a_damaged_run_and_same_seed_gives_same_bytes(reproduce_in_process, smoke_copy, smoke_folder):
