@@ -59,7 +59,7 @@ class Claim:
     figures: tuple[str, ...] = ()
     """Names of the figures that show it."""
     full_only: str = ""
-    """Why the profile `laptop` does not test it; empty for a claim that every profile tests."""
+    """Why the profiles `laptop` and `gpu` do not test it; empty for a claim that every profile tests."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,13 @@ class Verdict:
     decision: Decision
 
 
+HEADLINES_ONLY = ("laptop", "gpu")
+"""Profiles that leave out the claims with a `full_only`."""
+
+
 def tested_claims(claims: Sequence[Claim], profile: str) -> tuple[Claim, ...]:
     """The claims that this profile tests: the family that is corrected."""
-    return tuple(claim for claim in claims if profile != "laptop" or not claim.full_only)
+    return tuple(claim for claim in claims if profile not in HEADLINES_ONLY or not claim.full_only)
 
 
 def decide(claims: Sequence[Claim], records: Any, alpha: float = 0.05) -> tuple[Verdict, ...]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from reproduce.beds import countdown, reasoning
 from reproduce.configuration import BedConfig, HardwareConfig, ModelConfig
+from reproduce.gpu_profile import ONE_GPU, on_one_gpu
 
 KEY = "echorl"
 Trainer = Literal["grpo", "dr_grpo", "dapo", "rl_zvp", "sign_advantage", "echo", "dapo_echo"]
@@ -295,11 +296,10 @@ def _tiny(
     )
 
 
+LAPTOP_BED = _sized(reasoning.BED, (32, 36, 32), (8, 8), TIERS, epochs=4, questions_per_step=12)
 PROFILES = {
-    "laptop": EchoRLConfig(
-        "laptop",
-        reasoning=_sized(reasoning.BED, (32, 36, 32), (8, 8), TIERS, epochs=4, questions_per_step=12),
-    ),
+    "laptop": EchoRLConfig("laptop", reasoning=LAPTOP_BED),
+    "gpu": EchoRLConfig("gpu", reasoning=on_one_gpu(LAPTOP_BED), hardware=ONE_GPU),
     "full": EchoRLConfig(
         "full",
         seeds=10,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reproduce.claims import HEADLINES_ONLY
 from reproduce.configuration import BedConfig, RunConfig, TrainingConfig
 from reproduce.names import nearest
 from reproduce.papers.echorl_design import (
@@ -45,9 +46,11 @@ def _check_sizes(config: EchoRLConfig) -> None:
     fewest = {"analysis_groups": FEWEST_ANALYSIS_GROUPS, "analysis_solutions": 1}
     for name, least in fewest.items():
         value = getattr(config, name)
-        if value >= least or (value == 0 and config.profile == "laptop"):
+        if value >= least or (value == 0 and config.profile in HEADLINES_ONLY):
             continue
-        none = ", or 0 for no such analysis" if config.profile == "laptop" else f" in the profile {config.profile}"
+        none = (
+            ", or 0 for no such analysis" if config.profile in HEADLINES_ONLY else f" in the profile {config.profile}"
+        )
         raise UserError(f"--set {name}={value}: must be at least {least}{none}")
 
 
@@ -63,7 +66,7 @@ def _check_arms(profile: str, environment: str, arms: tuple[str, ...]) -> None:
             raise UserError(f"{setting}: {arm} runs in reasoning only")
     if environment == "countdown":
         needed: tuple[str, ...] = COUNTDOWN_NEEDS if arms else ()
-    elif profile == "laptop":
+    elif profile in HEADLINES_ONLY:
         needed = LAPTOP_NEEDS
     else:
         needed = (*LAPTOP_NEEDS, *RIVALS[1:], "grpo_demonstrations", "echo_demonstrations")

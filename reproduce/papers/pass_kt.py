@@ -28,6 +28,7 @@ from reproduce.configuration import (
 )
 from reproduce.evidence import all_must_hold, equivalence, interval_text, quote, superiority
 from reproduce.experiment import ExperimentConfig
+from reproduce.gpu_profile import ONE_GPU, larger_policy, slower_training, slower_warm_start
 from reproduce.papers.pass_kt_figures import draw as draw_figures
 from reproduce.papers.pass_kt_power import planned_effects
 from reproduce.papers.pass_kt_tables import further_sections
@@ -109,6 +110,14 @@ PROFILES: dict[str, ExperimentConfig] = {
         warm_start=WarmStartConfig(steps=30, drill_steps=10, batch_size=16),
         training=TrainingConfig(epochs=2, questions_per_step=4, save_every=2),
         evaluation=EvaluationConfig(samples=8, largest_k=4, ood_samples=8, questions_at_once=2),
+    ),
+    "gpu": ExperimentConfig(
+        profile="gpu",
+        policy=larger_policy(PolicyConfig()),
+        warm_start=slower_warm_start(WarmStartConfig()),
+        training=slower_training(TrainingConfig()),
+        evaluation=EvaluationConfig(questions_at_once=32),
+        hardware=ONE_GPU,
     ),
 }
 

@@ -26,6 +26,7 @@ from reproduce.configuration import (
     RunConfig,
 )
 from reproduce.evidence import superiority
+from reproduce.gpu_profile import ONE_GPU, on_one_gpu
 from reproduce.method_records import MethodRecords
 from reproduce.papers.resets_checks import check_settings
 from reproduce.papers.resets_claims import CLAIMS
@@ -167,6 +168,7 @@ SMOKE_BED = replace(
 PROFILES: dict[str, ResetsConfig] = {
     "laptop": ResetsConfig(),
     "full": ResetsConfig(profile="full", seeds=20, arms=tuple(SETTINGS), probe_tasks=64, reasoning=FULL_BED),
+    "gpu": ResetsConfig(profile="gpu", reasoning=on_one_gpu(LAPTOP_BED), hardware=ONE_GPU),
     "smoke": ResetsConfig(
         profile="smoke", seeds=2, arms=tuple(SETTINGS), probe_tasks=2, labelled_steps=1, reasoning=SMOKE_BED
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reproduce.beds import task_counts
 from reproduce.beds.reasoning import OOD_TIERS, TIERS
+from reproduce.claims import HEADLINES_ONLY
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.names import nearest
 from reproduce.papers.resets_measures import CATEGORIES, ENVIRONMENT
@@ -58,7 +59,7 @@ def _check_arms(config: ResetsConfig) -> None:
             raise UserError(f"{setting}: unknown arm {arm!r}; {nearest(arm, tuple(SETTINGS))}")
     if twice := [arm for arm in SETTINGS if arms.count(arm) > 1]:
         raise UserError(f"{setting}: {', '.join(twice)} is there twice")
-    needed = LAPTOP if config.profile == "laptop" else tuple(arm for arm in SETTINGS if arm not in OPTIONAL)
+    needed = LAPTOP if config.profile in HEADLINES_ONLY else tuple(arm for arm in SETTINGS if arm not in OPTIONAL)
     if missing := [arm for arm in needed if arm not in arms]:
         raise UserError(f"{setting}: the comparisons of this profile need {', '.join(missing)}")
     for arm in arms:

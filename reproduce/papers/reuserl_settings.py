@@ -15,6 +15,7 @@ from reproduce.configuration import (
     PolicyConfig,
     RunConfig,
 )
+from reproduce.gpu_profile import ONE_GPU, on_one_gpu
 from reproduce.names import nearest
 from reproduce.storage import UserError
 
@@ -233,6 +234,10 @@ def _large(bed: BedConfig) -> BedConfig:
     return replace(bed, panels=panels)
 
 
+LAPTOP_COUNTDOWN = _small(BEDS["countdown"], PanelSizes(train=96, test=128, ood=64, test_seed=1), epochs=3, tasks=16)
+# The engine takes most of the laptop's eight minutes: fewer games and smaller batches.
+LAPTOP_COOKING = _small(BEDS["cooking"], PanelSizes(train=36, test=40, ood=20, test_seed=1), epochs=5, tasks=12)
+
 # Every size of a profile that is not the bed's own stands here and nowhere else.
 PROFILES = {
     "smoke": ReuseConfig(
@@ -249,10 +254,16 @@ PROFILES = {
         household=_tiny(BEDS["household"], 1, 6),
     ),
     "laptop": ReuseConfig(
-        countdown=_small(BEDS["countdown"], PanelSizes(train=96, test=128, ood=64, test_seed=1), epochs=3, tasks=16),
-        # The engine takes most of the laptop's eight minutes: fewer games and smaller batches.
-        cooking=_small(BEDS["cooking"], PanelSizes(train=36, test=40, ood=20, test_seed=1), epochs=5, tasks=12),
+        countdown=LAPTOP_COUNTDOWN,
+        cooking=LAPTOP_COOKING,
         household=BEDS["household"],
+    ),
+    "gpu": ReuseConfig(
+        profile="gpu",
+        countdown=on_one_gpu(LAPTOP_COUNTDOWN),
+        cooking=on_one_gpu(LAPTOP_COOKING),
+        household=on_one_gpu(BEDS["household"]),
+        hardware=ONE_GPU,
     ),
     "full": ReuseConfig(
         profile="full",
