@@ -18,7 +18,7 @@ from reproduce.document import DocumentError, markdown_to_pdf
 from reproduce.evidence import POWER
 from reproduce.figures import Figure
 from reproduce.published import load_published, load_settings
-from reproduce.report_appendix import appendix
+from reproduce.report_appendix import appendix, model_name, scale_deviation
 from reproduce.report_text import NOTHING, Section, count, effect_text, listed, number, plain, probability, table
 from reproduce.storage import UserError, write_text
 
@@ -50,7 +50,7 @@ def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
         *(_claim(verdict, gallery) for verdict in verdicts),
         *_untested(paper, content),
         *(_section(section, gallery) for section in sections),
-        appendix(content, next(iter(paper.PROFILES.values())), paper.DEVIATIONS),
+        appendix(content, next(iter(paper.PROFILES.values())), _deviations(paper, content.experiment)),
     ]
     write_text(destination / "report.md", "\n\n".join(parts) + "\n")
     try:
@@ -121,16 +121,34 @@ def _first_page(
     )
 
 
+def _backbone(paper: ModuleType) -> str:
+    """The model that the paper trained."""
+    settings = {setting.id: str(setting.value) for setting in load_settings(paper.KEY)}
+    return settings.get("backbone", "its own model and data")
+
+
+def _deviations(paper: ModuleType, experiment: dict[str, Any]) -> tuple[str, ...]:
+    """The paper's deviations. The first is about a policy made here, and holds only where no model is named."""
+    if model_name(experiment):
+        return (scale_deviation(experiment, _backbone(paper)), *paper.DEVIATIONS[1:])
+    return tuple(paper.DEVIATIONS)
+
+
 def _scope(paper: ModuleType, records: Any) -> str:
     """What the profile can and cannot show."""
     profile = str(records.experiment["profile"])
-    settings = {setting.id: setting.value for setting in load_settings(paper.KEY)}
     if profile == "smoke":
         limit = "It shows that every part runs. Its sizes cannot settle a claim, so all verdicts are withheld."
+    elif profile == "paper":
+        limit = (
+            f"It follows the paper's experiment as far as its settings are public (`python -m reproduce plan {paper.KEY} "
+            "--profile paper` lists each with its source; what is unstated is ours); the configuration table says what "
+            "was changed."
+        )
     else:
         limit = (
             f"It tests whether the mechanism works as claimed at this size. It does not repeat the paper's experiment "
-            f"({settings.get('backbone', 'its own model and data')}), and no verdict here is one on that model."
+            f"({_backbone(paper)}), and no verdict here is one on that model."
         )
     return f"**{plain(profile.capitalize())} profile:** {plain(f'{paper.scope(records)} {limit}{_provenance(paper)}')}"
 

@@ -26,10 +26,32 @@ def parameters(policy: Mapping[str, Any], environment: str = "retrieval") -> int
         return int(build_model(PolicyConfig(**policy), tokenizer, 0).num_parameters())
 
 
-def policy_text(policy: Mapping[str, Any], environment: str = "retrieval") -> str:
-    """Size of the policy, for a sentence."""
+def model_name(experiment: Mapping[str, Any]) -> str:
+    """Name of the model of an experiment; empty for the policy of a profile."""
+    return str(experiment.get("model", {}).get("name", ""))
+
+
+def policy_text(experiment: Mapping[str, Any], policy: Mapping[str, Any], environment: str = "retrieval") -> str:
+    """What the policy is, for a sentence. policy: its size, where the experiment names no model."""
+    if name := model_name(experiment):
+        rank = experiment["model"]["lora_rank"]
+        return f"the model {name}{f' with LoRA adapters of rank {rank}' if rank else ''}"
     size = parameters(policy, environment)
-    return f"{size / 1e6:.2f} M-parameter" if size >= 1e5 else f"{count(size)}-parameter"
+    shown = f"{size / 1e6:.2f} M-parameter" if size >= 1e5 else f"{count(size)}-parameter"
+    return f"a {shown} policy, trained from scratch"
+
+
+def tasks_text(panels: Mapping[str, Any], generated: str) -> str:
+    """Where the tasks come from. generated: the words for those that are generated."""
+    return f"tasks of {panels['source']}" if panels.get("source") else generated
+
+
+def scale_deviation(experiment: Mapping[str, Any], backbone: str) -> str:
+    """The deviation that stands in the place of a paper's first one, that of size, where a model is named."""
+    return (
+        f"The model is {model_name(experiment)}, the paper's is {backbone}; the configuration table says which tasks are "
+        "generated (no source) and which come from a data set."
+    )
 
 
 def appendix(records: Any, configuration: Any, deviations: Sequence[str]) -> str:

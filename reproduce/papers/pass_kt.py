@@ -35,7 +35,7 @@ from reproduce.papers.pass_kt_tables import further_sections
 from reproduce.published import published_number
 from reproduce.record_checks import read_grid_records
 from reproduce.records import Records
-from reproduce.report_appendix import policy_text
+from reproduce.report_appendix import policy_text, tasks_text
 from reproduce.storage import UserError
 from theory.inference import crossed_t_interval, hierarchical_bootstrap
 from theory.pass_kt import crossing_k, pass_at_k
@@ -336,7 +336,7 @@ def scope(records: Records) -> str:
     """Sizes of the experiment, for the report's first page."""
     experiment, panels = records.experiment, records.experiment["panels"]
     return (
-        f"a {policy_text(experiment['policy'])} policy, trained from scratch, on generated questions; "
+        f"{policy_text(experiment, experiment['policy'])}, on {tasks_text(panels, 'generated questions')}; "
         f"{experiment['seeds']} seeds, each with its own base; {panels['test_per_category']} test questions a "
         f"category; {experiment['evaluation']['samples']} episodes for each policy, question and T."
     )

@@ -20,7 +20,7 @@ from reproduce.papers.reuserl_statistics import (
     length_on_shared,
     shares,
 )
-from reproduce.report_appendix import policy_text
+from reproduce.report_appendix import policy_text, tasks_text
 from reproduce.report_text import NOTHING, Section, effect_text, listed, number, over_seeds, plain, table
 
 PHRASES_SHOWN = 8
@@ -49,11 +49,11 @@ def scope(records: MethodRecords) -> str:
             f"{environment}, {len(arms(records, environment)) - 1} trained arms, {panels['test']} test tasks with "
             f"{evaluation['samples']} episodes each"
         )
-    policy = policy_text(records.experiment[environments(records)[0]]["policy"], environments(records)[0])
+    first = records.experiment[environments(records)[0]]
+    policy = policy_text(records.experiment, first["policy"], environments(records)[0])
     return (
-        f"a {policy} policy, trained from scratch, on generated tasks ({'; '.join(parts)}); {records.seeds} seeds, "
-        f"each "
-        f"with its own base in each environment."
+        f"{policy}, on {tasks_text(first['panels'], 'generated tasks')} ({'; '.join(parts)}); {records.seeds} seeds, "
+        "each with its own base in each environment."
     )
 
 
