@@ -141,8 +141,8 @@ def _scope(paper: ModuleType, records: Any) -> str:
         limit = "It shows that every part runs. Its sizes cannot settle a claim, so all verdicts are withheld."
     elif profile == "paper":
         limit = (
-            f"It follows the paper's experiment as far as its settings are public (`python -m reproduce plan {paper.KEY} "
-            "--profile paper` lists each with its source; what is unstated is ours); the configuration table says what "
+            "It follows the paper's experiment as far as its settings are public (`python -m reproduce plan "
+            f"{paper.KEY} --profile paper` lists each with its source; what is unstated is ours); the configuration table says what "
             "was changed."
         )
     else:

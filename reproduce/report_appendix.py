@@ -49,8 +49,8 @@ def tasks_text(panels: Mapping[str, Any], generated: str) -> str:
 def scale_deviation(experiment: Mapping[str, Any], backbone: str) -> str:
     """The deviation that stands in the place of a paper's first one, that of size, where a model is named."""
     return (
-        f"The model is {model_name(experiment)}, the paper's is {backbone}; the configuration table says which tasks are "
-        "generated (no source) and which come from a data set."
+        f"The model is {model_name(experiment)}, the paper's is {backbone}; the configuration table says which tasks "
+        "are generated (no source) and which come from a data set."
     )
 
 

@@ -166,7 +166,8 @@ def scope(records: MethodRecords) -> str:
     more = " and number puzzles" if records.has("countdown", "grpo") else ""
     return (
         f"{policy_text(records.experiment, bed['policy'], REASONING)}, on "
-        f"{tasks_text(bed['panels'], 'generated chains of arithmetic')}{more}; {records.seeds} seeds, each with its own base; {tasks} test tasks in reasoning, "
+        f"{tasks_text(bed['panels'], 'generated chains of arithmetic')}{more}; "
+        f"{records.seeds} seeds, each with its own base; {tasks} test tasks in reasoning, "
         f"{bed['evaluation']['samples']} episodes for each policy and task; "
         f"{len(trained_arms(records, REASONING))} trained arms."
     )
