@@ -23,6 +23,7 @@ from reproduce.configuration import INDEPENDENT, PREFIX_FORK, EvaluationConfig, 
 from reproduce.environments.protocol import Panel
 from reproduce.rollouts import EpisodeBatch, Sampler, Trajectory, UniformStreams
 from reproduce.rollouts.streams import stream_length
+from reproduce.slices import SliceOver, time_is_up
 from reproduce.storage import read_parquet, write_parquet
 
 
@@ -166,7 +167,7 @@ def evaluate(
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluationCost:
     """Write every episode of the run to `destination`. Parts already on disk are kept: an interrupted call
-    continues. open_engine: called once, where a part is still to be sampled."""
+    continues. open_engine: called once, where a part is still to be sampled. Raises SliceOver between parts."""
     parts_folder = destination.with_suffix(".parts")
     parts_folder.mkdir(parents=True, exist_ok=True)
     chunks = []
@@ -181,6 +182,8 @@ def evaluate(
         report(number, len(chunks))
         if part.exists():
             continue
+        if time_is_up():
+            raise SliceOver
         sampler = sampler or open_engine()
         cells = cells_of(tasks, panel_name, config.arm, config.streams, config.evaluation, config.rounds)
         batch, cell_of_episode, sample = sample_cells(sampler, tasks, cells)

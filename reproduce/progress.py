@@ -73,15 +73,25 @@ class ProgressDisplay:
             self.bars.update(state.bar, completed=done, total=total)
         self._update_overall()
 
+    def pause(self, step: str) -> None:
+        """The step was left at a place it can be continued from."""
+        self._leave(step)
+        self._print(f"{step}: paused")
+        self._update_overall()
+
     def finish(self, step: str) -> None:
         """The step is complete."""
-        state = self.active.pop(step)
-        if state.bar is not None:
-            self.bars.remove_task(state.bar)
+        state = self._leave(step)
         self.finished.add(step)
         seconds = time.monotonic() - state.begun
         self._print(f"{step}: done in {seconds:.0f} s ({len(self.finished)} of {len(self.expected)})")
         self._update_overall()
+
+    def _leave(self, step: str) -> _Active:
+        state = self.active.pop(step)
+        if state.bar is not None:
+            self.bars.remove_task(state.bar)
+        return state
 
     def _overall_text(self) -> str:
         return f"all: {len(self.finished)} of {len(self.expected)}"

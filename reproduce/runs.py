@@ -6,7 +6,8 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from reproduce.evaluation import evaluate, evaluation_cost
 from reproduce.machine import describe_machine, describe_source, package_versions
 from reproduce.policies import load_policy, save_policy
 from reproduce.sampling import open_sampler
+from reproduce.slices import SliceOver
 from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json, write_jsonl
 from reproduce.training import train
 
@@ -62,7 +64,8 @@ def execute(
 ) -> None:
     """Carry out one run, or what is left of it. A complete run is left alone.
 
-    rebuild_base: warm-start the base anew even if the package brings it along.
+    rebuild_base: warm-start the base anew even if the package brings it along. Raises SliceOver where the slice ends
+    before the run does.
     """
     path = runs / config.name
     path.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,7 @@ def execute(
 
 
 def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool) -> None:
-    config, started = folder.config, time.monotonic()
+    config = folder.config
     write_json(folder.path / "config.json", asdict(config))
     earlier: dict[str, Any] = {"attempt": 0, "seconds": {}, "started": None}
     if folder.manifest.exists():
@@ -98,24 +101,11 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         "determinism": "bit-identical on the same machine, package versions and threads; statistical elsewhere",
     }
     write_json(folder.manifest, manifest)
-    panels = load_bed(config.environment).panels(config.panels)
-    manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
-    if not folder.checkpoint.exists():
-        _make_checkpoint(folder, runs, panels, report, rebuild_base)
-        manifest["seconds"]["train"] = manifest["seconds"].get("train", 0.0) + time.monotonic() - started
-        write_json(folder.manifest, manifest)
-    manifest |= _describe_checkpoint(folder)
-    begun = time.monotonic()
-    if not folder.episodes.exists():
-        evaluate(
-            lambda: open_sampler(folder.checkpoint, config),
-            [panels["test"], panels["ood"]],
-            config,
-            folder.episodes,
-            lambda done, total: report("evaluate", done, total),
-        )
-    manifest["evaluation"] = asdict(evaluation_cost(folder.episodes))
-    manifest["seconds"]["evaluate"] = manifest["seconds"].get("evaluate", 0.0) + time.monotonic() - begun
+    try:
+        _checkpoint_and_episodes(folder, runs, manifest, report, rebuild_base)
+    except SliceOver:
+        write_json(folder.manifest, manifest | {"exit_state": "paused"})
+        raise
     manifest["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     )
@@ -125,6 +115,40 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
     for half in folder.path.glob(".*.*.*"):
         half.unlink()
     write_json(folder.manifest, manifest | {"exit_state": "complete", "ended": _now()})
+
+
+def _checkpoint_and_episodes(
+    folder: RunFolder, runs: Path, manifest: dict[str, Any], report: Report, rebuild_base: bool
+) -> None:
+    """Make what the folder does not hold yet, and add to the manifest what it was made from and what it cost."""
+    config = folder.config
+    with _counted(manifest["seconds"], "evaluate" if folder.checkpoint.exists() else "train"):
+        panels = load_bed(config.environment).panels(config.panels)
+        manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
+        if not folder.checkpoint.exists():
+            _make_checkpoint(folder, runs, panels, report, rebuild_base)
+    manifest |= _describe_checkpoint(folder)
+    write_json(folder.manifest, manifest)
+    with _counted(manifest["seconds"], "evaluate"):
+        if not folder.episodes.exists():
+            evaluate(
+                lambda: open_sampler(folder.checkpoint, config),
+                [panels["test"], panels["ood"]],
+                config,
+                folder.episodes,
+                lambda done, total: report("evaluate", done, total),
+            )
+        manifest["evaluation"] = asdict(evaluation_cost(folder.episodes))
+
+
+@contextmanager
+def _counted(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add to a stage the seconds it takes, also when the end of a slice cuts it short."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - begun
 
 
 def _make_checkpoint(

@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from reproduce.progress import ProgressDisplay
+from reproduce.slices import SliceOver, time_is_up
 from reproduce.storage import UNUSABLE_PATH, UserError, unusable
 
 StageReport = Callable[[str, int, int], None]
@@ -43,6 +44,9 @@ class Step:
 
 Job = tuple[Step, ...]
 
+Message = tuple[Any, ...]
+"""Name of a method of `ProgressDisplay` and its arguments, from a worker."""
+
 
 def available_cores() -> int:
     """Cores this process may use."""
@@ -50,7 +54,7 @@ def available_cores() -> int:
 
 
 def carry_out(jobs: Sequence[Job], workers: int, threads: int, console: Console) -> None:
-    """Carry out every job, at most `workers` at a time, each with `threads` threads.
+    """Carry out every job, at most `workers` at a time, each with `threads` threads; less when the slice is over.
 
     The first exception of a step stops all workers and is raised again, with a note that names the step. So does
     Ctrl-C, without the note. Raises UserError when a worker process disappears.
@@ -97,17 +101,17 @@ def _interrupt_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
-def _follow(futures: list[Future[None]], messages: Any, display: ProgressDisplay) -> None:
+def _follow(futures: list[Future[int]], messages: Any, display: ProgressDisplay) -> None:
     """Show messages until every job is done. Raises the first exception."""
-    pending = set(futures)
+    pending, carried_out = set(futures), 0
     while pending:
         _show(messages, display, wait=0.1)
         for future in [future for future in pending if future.done()]:
-            future.result()
+            carried_out += future.result()
             pending.remove(future)
     # The last messages may still be on their way when the last job has returned.
     patience = time.monotonic() + 2
-    while len(display.finished) < len(display.expected) and time.monotonic() < patience:
+    while len(display.finished) < carried_out and time.monotonic() < patience:
         _show(messages, display, wait=0.1)
 
 
@@ -142,11 +146,24 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _carry_out_job(job: Job) -> None:
-    for step in job:
-        _messages.put(("begin", step.name))
+def _carry_out_job(job: Job) -> int:
+    return carry_out_job(job, _messages.put)
+
+
+def carry_out_job(job: Job, send: Callable[[Message], None]) -> int:
+    """What a worker does. Returns how many steps have been carried out: fewer than there are when the slice is over.
+
+    Raises UserError for what the user can put right, and any other exception with a note that names the step.
+    """
+    for place, step in enumerate(job):
+        if time_is_up():
+            return place
+        send(("begin", step.name))
         try:
-            step.work(_Reporter(step.name))
+            step.work(_Reporter(step.name, send))
+        except SliceOver:
+            send(("pause", step.name))
+            return place
         except UserError:
             raise
         except OSError as error:
@@ -161,17 +178,18 @@ def _carry_out_job(job: Job) -> None:
         except Exception as error:
             error.add_note(f"in {step.name}")
             raise
-        _messages.put(("finish", step.name))
+        send(("finish", step.name))
+    return len(job)
 
 
 class _Reporter:
     """Sends a step's progress to the parent, but not more often than anyone can read."""
 
-    def __init__(self, step: str) -> None:
-        self.step, self.stage, self.sent = step, "", 0.0
+    def __init__(self, step: str, send: Callable[[Message], None]) -> None:
+        self.step, self.send, self.stage, self.sent = step, send, "", 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         if stage != self.stage or done == total or now - self.sent >= SECONDS_BETWEEN_MESSAGES:
             self.stage, self.sent = stage, now
-            _messages.put(("advance", self.step, stage, done, total))
+            self.send(("advance", self.step, stage, done, total))
