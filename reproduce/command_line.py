@@ -47,6 +47,13 @@ Settings = Annotated[
         help="Change fields of the profile; lists with commas: evaluation.caps=0,2,5.",
     ),
 ]
+Model = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="PATH_OR_NAME",
+        help="Start from this checkpoint instead of a policy made here: a folder, or a name in the Hugging Face cache.",
+    ),
+]
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 
@@ -70,6 +77,7 @@ class Plan:
 
     paper: Paper
     profile: Profile = "laptop"
+    model: Model = ""
     settings: Settings = ()
     runs: Folder = Path("runs")
     """Folder of the runs; complete ones are marked."""
@@ -80,7 +88,8 @@ class Plan:
         from reproduce.planning import open_experiment, show_plan
 
         _at_least_one(workers=self.workers)
-        show_plan(console, open_experiment(self.paper, self.profile, self.settings, self.runs), self.workers)
+        settings = _with_model(self.settings, self.model)
+        show_plan(console, open_experiment(self.paper, self.profile, settings, self.runs), self.workers)
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ class Run:
 
     paper: Paper
     profile: Profile = "laptop"
+    model: Model = ""
     settings: Settings = ()
     runs: Folder = Path("runs")
     """Where run folders go, below PROFILE/PAPER."""
@@ -108,7 +118,8 @@ class Run:
         from reproduce.running import run_experiment
 
         _at_least_one(workers=self.workers, threads=self.threads)
-        experiment = open_experiment(self.paper, self.profile, self.settings, self.runs)
+        settings = _with_model(self.settings, self.model)
+        experiment = open_experiment(self.paper, self.profile, settings, self.runs)
         seeds = _numbers("--seeds-only", self.seeds_only) if self.seeds_only else None
         run_experiment(console, experiment, seeds, self.workers, self.threads, self.rebuild_base, self.redo)
 
@@ -358,6 +369,11 @@ def main(arguments: Sequence[str]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _with_model(settings: tuple[str, ...], model: str) -> tuple[str, ...]:
+    """The settings, and that of `--model`."""
+    return (*settings, f"model.name={model}") if model else settings
 
 
 def _show_help(console: Console, arguments: list[str]) -> None:

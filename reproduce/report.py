@@ -142,8 +142,8 @@ def _scope(paper: ModuleType, records: Any) -> str:
     elif profile == "paper":
         limit = (
             "It follows the paper's experiment as far as its settings are public (`python -m reproduce plan "
-            f"{paper.KEY} --profile paper` lists each with its source; what is unstated is ours); the configuration table says what "
-            "was changed."
+            f"{paper.KEY} --profile paper` lists each with its source; what is unstated is ours); the configuration "
+            "table says what was changed."
         )
     else:
         limit = (
