@@ -26,8 +26,20 @@ class Bed(Protocol):
     STORED_AS: str
     """Precision of the weights in a stored base; float16 halves what the package brings along."""
 
-    def environment(self) -> Any:
-        """The environment that the episodes run in."""
+    INSTRUCTIONS: str
+    """What a general model is told before its first task: the actions and their form. Unstated in the papers, ours."""
+
+    def environment(self, sizes: Any = None, full_texts: bool = False) -> Any:
+        """The environment that the episodes run in.
+
+        sizes: of the panels, whose `source` may ask for another environment. full_texts: the engine's own words and
+        actions read leniently in their form, for a general model, instead of the few words of a tiny one.
+        """
+        ...
+
+    def check_source(self, sizes: Any) -> None:
+        """Find what is missing of the official data that `sizes.source` names, before anything is loaded. Raises
+        UserError, in one line that says how to get it."""
         ...
 
     def words(self) -> tuple[str, ...]:

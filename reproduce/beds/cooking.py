@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from reproduce.beds.sequences import Batch, draw_demonstrations, epochs
+from reproduce.beds.sources import refuse_source
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -29,9 +30,20 @@ from reproduce.environments.cooking import (
     demonstrate,
     words,
 )
+from reproduce.environments.plain_actions import PlainActions
 from reproduce.environments.protocol import Panel
 
-__all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
+__all__ = [
+    "BED",
+    "INSTRUCTIONS",
+    "SKILLS",
+    "batches",
+    "check_source",
+    "description",
+    "environment",
+    "panels",
+    "words",
+]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 30.0, 75.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
@@ -66,15 +78,31 @@ BED = BedConfig(
     sampling=SamplingConfig(temperature=1.0, longest_action=8),
 )
 """The sizes that were measured; profiles change some of them."""
+INSTRUCTIONS = (
+    "You play a cooking game. In each turn write one command, on one line and nothing else. Find the recipe in the "
+    "cookbook and follow it with ingredients from the kitchen; what is cooked already must not be cooked again, and a "
+    "wrong way to cook or cut loses the game. With everything ready prepare the meal in the kitchen and eat it. The "
+    "commands are: look; inventory; go DIRECTION; open THING; close THING; examine THING; take THING; drop THING; put "
+    "THING on THING; insert THING into THING; cook THING with APPLIANCE (the stove fries, the oven roasts, the bbq "
+    "grills); chop THING with knife; slice THING with knife; dice THING with knife; prepare meal; eat THING. For "
+    "example: examine cookbook"
+)
+"""What a general model is told first: unstated in the papers, ours."""
 
 
-def environment() -> CookingEnvironment:
-    """The environment that the episodes run in, with the few words that a tiny model reads."""
-    return CookingEnvironment()
+def environment(sizes: PanelSizes | None = None, full_texts: bool = False) -> CookingEnvironment | PlainActions:
+    """The environment that the episodes run in: few words for a tiny model, or the engine's own for a general one."""
+    return PlainActions(CookingEnvironment("full")) if full_texts else CookingEnvironment()
+
+
+def check_source(sizes: PanelSizes) -> None:
+    """There is no official data: tasks are generated. Raises UserError where one is named."""
+    refuse_source("cooking", sizes.source)
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[CookingTask]]:
-    """The panels train, test and ood."""
+    """The panels train, test and ood. Raises UserError where the sizes name a source."""
+    check_source(sizes)
     return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed, levels=LEVELS)
 
 

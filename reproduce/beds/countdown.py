@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reproduce.beds.sequences import Batch, draw_demonstrations, epochs
+from reproduce.beds.sources import refuse_source
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -32,9 +33,20 @@ from reproduce.environments.countdown import (
     demonstrate,
 )
 from reproduce.environments.countdown import words as words_up_to
+from reproduce.environments.plain_actions import PlainActions
 from reproduce.environments.protocol import Panel
 
-__all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
+__all__ = [
+    "BED",
+    "INSTRUCTIONS",
+    "SKILLS",
+    "batches",
+    "check_source",
+    "description",
+    "environment",
+    "panels",
+    "words",
+]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 80.0, 180.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
@@ -66,6 +78,13 @@ BED = BedConfig(
     sampling=SamplingConfig(temperature=0.7, longest_action=6),
 )
 """The sizes that were measured; profiles change some of them."""
+INSTRUCTIONS = (
+    "You play a number game. In each turn write one operation on two of the numbers that are left, on one line and "
+    "nothing else, such as 8 * 3, without its result. The operators are + - * /. The result replaces the two numbers; "
+    "it must be an integer that is not negative, and division must come out even. Use every number, so that the one "
+    "that is left at the end is the target. Write reset to start again with all numbers."
+)
+"""What a general model is told first: unstated in the papers, ours."""
 
 
 def words() -> tuple[str, ...]:
@@ -73,13 +92,19 @@ def words() -> tuple[str, ...]:
     return words_up_to(LARGEST_RESULT)
 
 
-def environment() -> CountdownEnvironment:
-    """The environment that the episodes run in, with the few words that a tiny model reads."""
-    return CountdownEnvironment()
+def environment(sizes: PanelSizes | None = None, full_texts: bool = False) -> CountdownEnvironment | PlainActions:
+    """The environment that the episodes run in: few words for a tiny model, or the engine's own for a general one."""
+    return PlainActions(CountdownEnvironment("full")) if full_texts else CountdownEnvironment()
+
+
+def check_source(sizes: PanelSizes) -> None:
+    """There is no official data: tasks are generated. Raises UserError where one is named."""
+    refuse_source("countdown", sizes.source)
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[CountdownTask]]:
-    """The panels train, test and ood."""
+    """The panels train, test and ood. Raises UserError where the sizes name a source."""
+    check_source(sizes)
     return build_panels(
         sizes.train,
         sizes.test,

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reproduce.beds.sequences import Batch, draw_demonstrations, epochs
+from reproduce.beds.sources import source_folder
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -30,9 +31,20 @@ from reproduce.environments.household import (
     words,
 )
 from reproduce.environments.household.tasks import CATEGORIES as TASK_TYPES
+from reproduce.environments.plain_actions import PlainActions
 from reproduce.environments.protocol import Panel
 
-__all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
+__all__ = [
+    "BED",
+    "INSTRUCTIONS",
+    "SKILLS",
+    "batches",
+    "check_source",
+    "description",
+    "environment",
+    "panels",
+    "words",
+]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 20.0, 40.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
@@ -66,11 +78,25 @@ BED = BedConfig(
     sampling=SamplingConfig(temperature=1.0, longest_action=12),
 )
 """The sizes that were measured; profiles change some of them."""
+INSTRUCTIONS = (
+    "You act in a household to carry out a task. In each turn write one command, on one line and nothing else; things "
+    "are named with their number, such as apple 1. The commands are: go to PLACE; open PLACE; close PLACE; take THING "
+    "from PLACE; move THING to PLACE; heat THING with PLACE; cool THING with PLACE; clean THING with PLACE; use THING; "
+    "slice THING with THING; examine THING; look; inventory. You can carry one thing at a time. If nothing happens, "
+    "the command was not possible. For example: take apple 1 from countertop 2"
+)
+"""What a general model is told first: unstated in the papers, ours."""
 
 
-def environment() -> HouseholdEnvironment:
-    """The environment that the episodes run in, with the few words that a tiny model reads."""
-    return HouseholdEnvironment()
+def environment(sizes: PanelSizes | None = None, full_texts: bool = False) -> HouseholdEnvironment | PlainActions:
+    """The environment that the episodes run in: few words for a tiny model, or the engine's own for a general one."""
+    return PlainActions(HouseholdEnvironment("full")) if full_texts else HouseholdEnvironment()
+
+
+def check_source(sizes: PanelSizes) -> None:
+    """Raises UserError where the folder with ALFWorld's games is not there."""
+    if sizes.source:
+        source_folder(sizes.source, "ALFWorld's games; alfworld-download fetches them")
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[HouseholdTask]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,14 @@ from reproduce.configuration import (
     SamplingConfig,
     TrainingConfig,
 )
+from reproduce.environments.plain_actions import PlainActions, plain_lines
 from reproduce.environments.protocol import Panel
 from reproduce.environments.reasoning import (
     DECISIVE,
     HORIZON,
     SKILLS,
     Demonstrator,
+    MathEnvironment,
     ReasoningEnvironment,
     ReasoningTask,
     Tier,
@@ -41,8 +44,19 @@ from reproduce.environments.reasoning import (
 )
 from reproduce.environments.reasoning.steps import FREE
 from reproduce.environments.reasoning.tasks import Template, make_task
+from reproduce.storage import UserError
 
-__all__ = ["BED", "SKILLS", "batches", "description", "environment", "panels", "words"]
+__all__ = [
+    "BED",
+    "INSTRUCTIONS",
+    "SKILLS",
+    "batches",
+    "check_source",
+    "description",
+    "environment",
+    "panels",
+    "words",
+]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 120.0, 500.0
 """Of one worker with the reference policy (`reproduce.planning`)."""
@@ -82,11 +96,29 @@ BED = BedConfig(
     sampling=SamplingConfig(temperature=0.7, longest_action=80),
 )
 """The sizes that were measured; profiles change some of them."""
+INSTRUCTIONS = (
+    "Solve the problem step by step, one step a line. End with the answer in the form that the problem asks for, and "
+    "write nothing after it."
+)
+"""What a general model is told first: unstated in the papers, ours. The form of the answer is in each question."""
+SOURCE = "train.jsonl and test.jsonl (or .parquet), with the columns question (or problem) and answer"
+"""What a source holds."""
 
 
-def environment() -> ReasoningEnvironment:
-    """The environment that the episodes run in, with the few words that a tiny model reads."""
-    return ReasoningEnvironment()
+def environment(
+    sizes: PanelSizes | None = None, full_texts: bool = False
+) -> ReasoningEnvironment | PlainActions | MathEnvironment:
+    """The environment that the episodes run in: few words for a tiny model, or sentences for a general one; the
+    questions of a source are as they are."""
+    if sizes is not None and sizes.source:
+        return MathEnvironment()
+    return PlainActions(ReasoningEnvironment("full"), plain_lines) if full_texts else ReasoningEnvironment()
+
+
+def check_source(sizes: PanelSizes) -> None:
+    """Raises UserError where the file or folder with questions is not there."""
+    if sizes.source and not Path(sizes.source).expanduser().exists():
+        raise UserError(f"{sizes.source}: no such file or folder; it should hold {SOURCE}")
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[ReasoningTask]]:

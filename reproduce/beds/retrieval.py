@@ -16,10 +16,12 @@ import numpy as np
 from scipy.stats import beta as beta_distribution
 
 from reproduce.beds.sequences import BEGIN, END, TURN, Batch, Sequence, demonstration_words
+from reproduce.beds.sources import source_folder
 from reproduce.configuration import PanelConfig, WarmStartConfig
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
 from reproduce.environments.retrieval.expert import Demonstrator, demonstrate
+from reproduce.environments.retrieval.tagged import INSTRUCTIONS, GeneratedCorpus, TaggedEnvironment
 from reproduce.environments.retrieval.tasks import bridge, comparison, entity_names, static
 from reproduce.environments.retrieval.vocabulary import (
     DIGITS,
@@ -33,7 +35,16 @@ from reproduce.environments.retrieval.vocabulary import (
     words,
 )
 
-__all__ = ["DemonstrationStream", "batches", "description", "environment", "panels", "words"]
+__all__ = [
+    "INSTRUCTIONS",
+    "DemonstrationStream",
+    "batches",
+    "check_source",
+    "description",
+    "environment",
+    "panels",
+    "words",
+]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 400.0, 25_000.0
 """Of one worker with the reference policy (`reproduce.planning`); episodes with one history share computation."""
@@ -41,9 +52,15 @@ STORED_AS = "float32"
 """Precision of the weights in a stored base."""
 
 
-def environment() -> RetrievalEnvironment:
-    """The environment that the episodes run in."""
-    return RetrievalEnvironment()
+def environment(sizes: PanelConfig | None = None, full_texts: bool = False) -> RetrievalEnvironment | TaggedEnvironment:
+    """The environment that the episodes run in: few words for a tiny model, or sentences and tags for a general one."""
+    return TaggedEnvironment(GeneratedCorpus()) if full_texts else RetrievalEnvironment()
+
+
+def check_source(sizes: PanelConfig) -> None:
+    """Raises UserError where the folder with HotpotQA's files is not there."""
+    if sizes.source:
+        source_folder(sizes.source, "the files of HotpotQA")
 
 
 def panels(sizes: PanelConfig) -> dict[str, Panel[RetrievalTask]]:
