@@ -13,8 +13,8 @@ a claim or an arm fixes is not said again here. A file holds
   has to be downloaded also `setting`, the field of the configuration that names its folder, `folder`, what that field
   is in the profile, and `files`, patterns of which one must match inside;
 - `[[value]]`: `name` in the paper's words, `value`, `source`, `provenance`, and where it goes: `setting`, a field of
-  the paper's configuration or a list of them, or `argument`, one of TRL's `GRPOConfig`, or neither, and then `note` says
-  why. `applied`: what the field or argument gets, where that is not the value itself;
+  the paper's configuration or a list of them, or `argument`, one of TRL's `GRPOConfig`, or neither, and then `note`
+  says why. `applied`: what the field or argument gets, where that is not the value itself, and `note` says why;
 - `[[episode]]`: for each `environment` what the estimate of cost assumes of a mean episode: `prompt_tokens`,
   `sampled_tokens`, `observation_tokens`, `turns`, `source`, `provenance`;
 - `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.paper_scale.cost.GPUS`), `count`, `source`,
@@ -241,7 +241,7 @@ def _entry(place: str, raw: Mapping[str, Any], shape: type[Entry]) -> Entry:
         raise PaperScaleError(f"{place}: missing field {', '.join(missing)}")
     entry: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
     wanted = get_type_hints(shape)
-    if isinstance(entry.get("setting"), str) and wanted["setting"] != str:
+    if isinstance(entry.get("setting"), str) and wanted["setting"] is not str:
         entry["setting"] = (entry["setting"],)
     for name, value in entry.items():
         if wanted[name] is float and type(value) is int:
