@@ -73,10 +73,10 @@ class ProgressDisplay:
             self.bars.update(state.bar, completed=done, total=total)
         self._update_overall()
 
-    def pause(self, step: str) -> None:
+    def pause(self, step: str, reason: str = "paused") -> None:
         """The step was left at a place it can be continued from."""
         self._leave(step)
-        self._print(f"{step}: paused")
+        self._print(f"{step}: {reason}")
         self._update_overall()
 
     def finish(self, step: str) -> None:
