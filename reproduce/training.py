@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast
 from datasets import Dataset
 from transformers import (
     PreTrainedModel,
@@ -22,15 +24,17 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
 from reproduce.beds import load_bed
 from reproduce.configuration import RunConfig, TrainingConfig
 from reproduce.policies import load_policy
-from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
+from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Sampler, UniformStreams, rollout_columns
 from reproduce.rollouts.streams import stream_length
+from reproduce.slices import SliceOver, time_is_up
+from reproduce.training_arguments import resolved, shared_arguments
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -47,6 +51,21 @@ class _Progress(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.report(state.global_step, state.max_steps)
+
+
+class _Slices(TrainerCallback):
+    """Saves and stops after a batch once the slice is over. The main process decides: clocks differ."""
+
+    def __init__(self, steps_of_batch: int) -> None:
+        self.steps_of_batch = steps_of_batch
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        # Between batches: what was sampled is not kept in a checkpoint. The last step ends the training anyway.
+        if state.global_step % self.steps_of_batch or state.global_step >= state.max_steps:
+            return
+        over = torch.tensor(float(time_is_up()), device=args.device)
+        if bool(broadcast(over)):
+            control.should_save = control.should_training_stop = True
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -70,7 +89,7 @@ class Setting:
     tasks: Sequence[Any]
     """The training panel. The prompt of a row is its task's identifier, for two tasks may have the same text."""
     place_of_prompt: Mapping[str, int]
-    sampler: EpisodeSampler[Any]
+    sampler: Sampler
     """Samples from the policy that is being trained, in the environment."""
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
@@ -78,6 +97,8 @@ class Setting:
     """Checkpoint that training starts from."""
     siblings: Path
     """Folder of the environment, which holds the run folders of all arms: ARM/seed-N."""
+    main: bool = True
+    """Whether this is the training process that writes files."""
 
     @property
     def name(self) -> str:
@@ -92,6 +113,8 @@ class Arm:
     trainer: type[GRPOTrainer] = GRPOWithGroupMetrics
     reward: Callable[..., list[float]] = exact_match
     callbacks: tuple[TrainerCallback, ...] = ()
+    updates: int = 1
+    """Optimiser steps on each batch."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of `GRPOConfig` that differ from the shared ones."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -113,23 +136,31 @@ def build_arm(setting: Setting) -> Arm:
 
 
 def independent_rollouts(setting: Setting) -> Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]:
-    """The `rollout_func` of GRPO. Rollouts are addressed by (run, call, row), so a run that is continued from a
-    checkpoint draws what the uninterrupted one draws."""
-    longest = stream_length(setting.training.rounds, setting.config.sampling.longest_action)
+    """The `rollout_func` of GRPO. Rollouts are addressed by (run, call, row of the whole batch), so a run that is
+    continued from a checkpoint draws what the uninterrupted one draws, and several processes what one draws."""
 
     def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
-        name = f"{setting.name} training step {trainer.state.global_step}"
-        streams = UniformStreams((name,), len(prompts), longest)
-        tasks, rows = [setting.place_of_prompt[prompt] for prompt in prompts], range(len(prompts))
-        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
-            unwrapped.eval()
-            batch = setting.sampler.sample(
-                setting.tasks, tasks, [setting.training.rounds] * len(prompts), rows, streams
-            )
-            unwrapped.train()
-        return rollout_columns(batch)
+        return rollout_columns(
+            sample_batch(setting, prompts, trainer, f"{setting.name} training step {trainer.state.global_step}")
+        )
 
     return rollout
+
+
+def sample_batch(setting: Setting, prompts: Sequence[str], trainer: GRPOTrainer, name: str) -> EpisodeBatch:
+    """One episode for each of this process's prompts, from the streams of that name: a stream for each row of the
+    batch over all processes."""
+    longest = stream_length(setting.training.rounds, setting.config.sampling.longest_action)
+    accelerator = trainer.accelerator
+    first = accelerator.process_index * len(prompts)
+    streams = UniformStreams((name,), accelerator.num_processes * len(prompts), longest)
+    tasks = [setting.place_of_prompt[prompt] for prompt in prompts]
+    rows = range(first, first + len(prompts))
+    with unwrap_model_for_generation(trainer.model_wrapped, accelerator) as unwrapped:
+        unwrapped.eval()
+        batch = setting.sampler.sample(setting.tasks, tasks, [setting.training.rounds] * len(prompts), rows, streams)
+        unwrapped.train()
+    return batch
 
 
 def train(
@@ -143,7 +174,8 @@ def train(
     """Train a run's arm from `base`; returns the trained model and the log, one entry an optimiser step.
 
     scratch: for checkpoints from which an interrupted call continues. folder: the run's own, beside which the other
-    arms of its environment lie. Raises ValueError when the batch does not fit the training tasks.
+    arms of its environment lie. Raises ValueError when the batch does not fit the training tasks, UserError for
+    settings that do not go together, and SliceOver, with a checkpoint written, where the slice ends first.
     """
     training = config.training
     if training is None:
@@ -153,6 +185,7 @@ def train(
             f"{training.questions_per_step} tasks a step do not divide {training.epochs} passes over {len(tasks)} tasks"
         )
     model, tokenizer = load_policy(base)
+    state = PartialState(cpu=config.hardware.device == "cpu")
     setting = Setting(
         config=config,
         training=training,
@@ -163,64 +196,31 @@ def train(
         tokenizer=tokenizer,
         base=base,
         siblings=folder.parent.parent,
+        main=state.is_main_process,
     )
     arm = build_arm(setting)
+    longest = int(model.config.max_position_embeddings)
+    arguments = resolved(shared_arguments(config, longest, scratch, arm.updates) | dict(arm.arguments))
     # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
     generator = np.random.default_rng(config.seed)
     order = np.concatenate([generator.permutation(len(tasks)) for _ in range(training.epochs)])
     trainer = arm.trainer(
         model=model,
         reward_funcs=arm.reward,
-        args=GRPOConfig(**(shared_arguments(setting, scratch) | dict(arm.arguments))),
+        args=arguments,
         train_dataset=Dataset.from_list([{"prompt": tasks[place].identifier} for place in order]),
         processing_class=tokenizer,
         rollout_func=arm.rollout or independent_rollouts(setting),
-        callbacks=[*arm.callbacks, _Progress(report)],
+        callbacks=[*arm.callbacks, _Progress(report), _Slices(arm.updates * arguments.num_iterations)],
         **arm.options,
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = latest_checkpoint(scratch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    arm.finish(folder)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise SliceOver
+    if setting.main:
+        arm.finish(folder)
     return trainer.accelerator.unwrap_model(trainer.model).eval(), [
         entry for entry in trainer.state.log_history if "reward" in entry
     ]
-
-
-def shared_arguments(setting: Setting, scratch: Path) -> dict[str, Any]:
-    """Arguments of `GRPOConfig` that every arm has unless it says otherwise."""
-    training = setting.training
-    return {
-        "output_dir": str(scratch),
-        "seed": setting.config.seed,
-        "use_cpu": True,  # The sampler keeps its rows on the CPU, where policies of this size are quick enough.
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "num_train_epochs": 1,
-        "shuffle_dataset": False,
-        "per_device_train_batch_size": training.questions_per_step * training.group_size,
-        "gradient_accumulation_steps": 1,
-        "num_generations": training.group_size,
-        "num_iterations": 1,
-        "learning_rate": training.learning_rate,
-        "lr_scheduler_type": "constant",
-        "weight_decay": 0.0,
-        "max_grad_norm": 1.0,
-        "beta": training.kl_coefficient,
-        "loss_type": "grpo",
-        "scale_rewards": "group",
-        "epsilon": 0.2,
-        "temperature": setting.config.sampling.temperature,
-        "top_p": 1.0,
-        "top_k": 0,
-        "max_completion_length": int(setting.model.config.max_position_embeddings),
-        "mask_truncated_completions": False,
-        "logging_steps": 1,
-        "logging_first_step": False,
-        "save_strategy": "steps",
-        "save_steps": training.save_every,
-        "save_total_limit": 2,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-    }

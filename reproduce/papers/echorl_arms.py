@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
 from methods.degenerate_groups import (
     DynamicSamplingTrainer,
@@ -24,8 +23,8 @@ from methods.grpo import GRPOWithGroupMetrics
 from reproduce.environments.reasoning import NEWLINE, ReasoningTask, solve
 from reproduce.papers.echorl_design import ArmSettings
 from reproduce.papers.echorl_probes import write_tables
-from reproduce.rollouts import UniformStreams, rollout_columns, stream_length
-from reproduce.training import Arm, Setting
+from reproduce.rollouts import rollout_columns
+from reproduce.training import Arm, Setting, sample_batch
 
 
 class MeasuredEcho(EchoTrainer):
@@ -97,25 +96,19 @@ def rollouts(setting: Setting, demonstrations: int = 0) -> Callable[[list[str], 
     demonstrations: how many episodes of each group give way to the expert's solution (`reasoning` only).
     """
     config, training = setting.config, setting.training
-    longest = stream_length(training.rounds, config.sampling.longest_action)
     calls = {"step": -1, "number": 0}
 
     def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
         step = trainer.state.global_step
         calls.update(step=step, number=calls["number"] + 1 if calls["step"] == step else 0)
         name = f"{config.paper} {config.environment} seed {config.seed} step {step} call {calls['number']}"
-        streams = UniformStreams((name,), len(prompts), longest)
-        tasks, rows = [setting.place_of_prompt[prompt] for prompt in prompts], range(len(prompts))
-        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
-            unwrapped.eval()
-            batch = setting.sampler.sample(setting.tasks, tasks, [training.rounds] * len(prompts), rows, streams)
-            unwrapped.train()
-        columns = rollout_columns(batch)
+        columns = rollout_columns(sample_batch(setting, prompts, trainer, name))
         columns["policy_tokens"] = [sum(mask) for mask in columns["env_mask"]]
         columns["demonstration"] = [False] * len(prompts)
         for row in range(len(prompts)):
             if row % training.group_size < demonstrations:
-                demonstrate(columns, row, setting.tasks[tasks[row]], setting.tokenizer)
+                task = setting.tasks[setting.place_of_prompt[prompts[row]]]
+                demonstrate(columns, row, task, setting.tokenizer)
         return columns
 
     return rollout

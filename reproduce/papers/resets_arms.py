@@ -68,15 +68,8 @@ def build_arm(setting: Setting) -> Arm:
         trainer=GRPOWithSegmentValues if method.rule == "values" else GRPOWithResets,
         reward=chain_reward,
         rollout=rollouts,
-        arguments={
-            "loss_type": loss.loss_type,
-            "per_device_train_batch_size": rows // method.updates,
-            "steps_per_generation": method.updates,
-            "gradient_accumulation_steps": 1,
-            # One entry of the log for each batch, whatever the number of updates on it.
-            "logging_steps": method.updates,
-            "save_steps": setting.training.save_every * method.updates,
-        },
+        updates=method.updates,
+        arguments={"loss_type": loss.loss_type},
         options={"loss": loss},
         finish=rollouts.finish,
     )
