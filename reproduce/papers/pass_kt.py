@@ -29,6 +29,7 @@ from reproduce.configuration import (
 from reproduce.evidence import all_must_hold, equivalence, interval_text, quote, superiority
 from reproduce.experiment import ExperimentConfig
 from reproduce.gpu_profile import ONE_GPU, larger_policy, slower_training, slower_warm_start
+from reproduce.paper_scale.profile import paper_profile
 from reproduce.papers.pass_kt_figures import draw as draw_figures
 from reproduce.papers.pass_kt_power import planned_effects
 from reproduce.papers.pass_kt_tables import further_sections
@@ -119,6 +120,7 @@ PROFILES: dict[str, ExperimentConfig] = {
         evaluation=EvaluationConfig(questions_at_once=32),
         hardware=ONE_GPU,
     ),
+    "paper": paper_profile(KEY, ExperimentConfig()),
 }
 
 

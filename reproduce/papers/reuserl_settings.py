@@ -17,6 +17,7 @@ from reproduce.configuration import (
 )
 from reproduce.gpu_profile import ONE_GPU, on_one_gpu
 from reproduce.names import nearest
+from reproduce.paper_scale.profile import paper_profile
 from reproduce.storage import UserError
 
 KEY = "reuserl"
@@ -275,4 +276,5 @@ PROFILES = {
         cooking=_large(BEDS["cooking"]),
         household=_large(BEDS["household"]),
     ),
+    "paper": paper_profile(KEY, ReuseConfig(**BEDS)),  # type: ignore[arg-type]
 }
