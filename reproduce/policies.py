@@ -1,17 +1,28 @@
-"""The tiny policy: an ordinary `transformers` decoder with a word-level tokenizer, built in code, saved as a
-checkpoint."""
+"""Policies: the tiny one, an ordinary `transformers` decoder with a word-level tokenizer built in code, and any
+checkpoint, saved and loaded."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from reproduce.configuration import PolicyConfig
+from reproduce.models import ADAPTER, REFERENCE, follow_reference, is_checkpoint
+from reproduce.storage import UserError
 
 PAD, BEGIN, TURN, END, UNKNOWN = "<pad>", "<begin>", "<turn>", "<end>", "<unknown>"
 """`<turn>` hands the word to the policy (written by the environment); `<end>` closes an action (written by the
@@ -59,17 +70,57 @@ def build_model(config: PolicyConfig, tokenizer: PreTrainedTokenizerFast, seed: 
         return Qwen3ForCausalLM(architecture)
 
 
-def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write an ordinary checkpoint: config, safetensors, tokenizer."""
-    model.save_pretrained(folder)
+def save_policy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, base: Path | None = None
+) -> None:
+    """Write an ordinary checkpoint: config, safetensors, tokenizer.
+
+    base: the checkpoint that the model was trained from. A LoRA adapter of a model that `base` refers to is saved as
+    adapter and reference; one of a base made here is merged into its weights, which are small.
+    """
+    if not _is_adapted(model):
+        model.save_pretrained(folder)
+    elif base is not None and (base / REFERENCE).is_file():
+        model.save_pretrained(folder)
+        shutil.copyfile(base / REFERENCE, folder / REFERENCE)
+    else:
+        model.merge_and_unload().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def load_policy(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Load a checkpoint from disk in float32; never runs code that comes with it. Raises FileNotFoundError."""
-    if not (folder / "config.json").is_file():
+def load_policy(
+    folder: Path, device: str = "cpu", precision: str = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a checkpoint from disk; never runs code that comes with it.
+
+    The folder may refer to a model elsewhere (`reproduce.models.save_reference`) and hold a LoRA adapter of it, which
+    is merged. device: cpu or cuda. precision: float32 or bfloat16. Raises FileNotFoundError where there is no
+    checkpoint, UserError where what it refers to is not there or the device is not.
+    """
+    if not is_checkpoint(folder):
         raise FileNotFoundError(f"no checkpoint in {folder}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {device}: no GPU here, or no torch that can use one; set hardware.device=cpu")
+    weights = follow_reference(folder)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        weights, dtype=getattr(torch, precision), use_safetensors=True, local_files_only=True
     )
-    return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    if (folder / ADAPTER).is_file():
+        model = _merge_adapter(model, folder)
+    tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True, padding_side="left")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(device), tokenizer
+
+
+def _is_adapted(model: torch.nn.Module) -> bool:
+    """Whether it is a model of peft, which need not be installed."""
+    return type(model).__module__.partition(".")[0] == "peft"
+
+
+def _merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise UserError(f"{folder}: holds a LoRA adapter, which needs peft; install the extra `lora`") from None
+    return PeftModel.from_pretrained(model, folder, local_files_only=True).merge_and_unload()

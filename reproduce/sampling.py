@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from reproduce.beds import load_bed
-from reproduce.configuration import HorizonEvaluation, RunConfig, SamplingConfig
+from reproduce.configuration import VLLM, HorizonEvaluation, RunConfig, SamplingConfig
+from reproduce.models import end_tokens, follow_reference
 from reproduce.policies import load_policy
-from reproduce.rollouts import EpisodeSampler, Sampler
+from reproduce.rollouts import EpisodeSampler, EpisodeText, Sampler, open_text
 
 
 def evaluation_sampling(config: RunConfig) -> SamplingConfig:
@@ -18,8 +22,33 @@ def evaluation_sampling(config: RunConfig) -> SamplingConfig:
     return config.sampling
 
 
+SEVERAL_LINES = ("reasoning",)
+"""Environments whose actions have several lines."""
+
+
+def open_episodes(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase, ends: tuple[int, ...] = ()
+) -> tuple[Any, EpisodeText]:
+    """The environment of a run, and the format in which the policy with this tokenizer reads its episodes.
+
+    A policy made here reads few words and needs no instructions; any other reads the environment's own texts. ends:
+    `end_tokens` of its model. Raises UserError for a format that the tokenizer does not offer.
+    """
+    bed = load_bed(config.environment)
+    several_lines = config.environment in SEVERAL_LINES
+    text = open_text(tokenizer, config.model.format, bed.INSTRUCTIONS, ends, several_lines)
+    return bed.environment(config.panels, text.full_texts), text
+
+
 def open_sampler(checkpoint: Path, config: RunConfig) -> Sampler:
-    """The engine of a run's evaluation, with the policy of a checkpoint."""
-    model, tokenizer = load_policy(checkpoint)
-    environment = load_bed(config.environment).environment()
-    return EpisodeSampler(model.eval(), tokenizer, environment, evaluation_sampling(config))
+    """The engine of a run's evaluation, with the policy of a checkpoint.
+
+    Raises UserError for a device, an engine or a format that is not there.
+    """
+    if config.hardware.engine == VLLM:
+        from reproduce.rollouts.vllm_engine import open_vllm
+
+        return open_vllm(checkpoint, config)
+    model, tokenizer = load_policy(checkpoint, config.hardware.device, config.model.precision)
+    environment, text = open_episodes(config, tokenizer, end_tokens(follow_reference(checkpoint)))
+    return EpisodeSampler(model.eval(), tokenizer, environment, evaluation_sampling(config), text)

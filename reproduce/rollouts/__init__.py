@@ -6,15 +6,18 @@ from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.protocol import Sampler
 from reproduce.rollouts.sampler import EpisodeSampler
 from reproduce.rollouts.streams import UniformStreams, stream_length
+from reproduce.rollouts.text import EpisodeText, open_text
 
 __all__ = [
     "Beginning",
     "EpisodeBatch",
     "EpisodeSampler",
+    "EpisodeText",
     "Sampler",
     "SamplingConfig",
     "Trajectory",
     "UniformStreams",
+    "open_text",
     "rollout_columns",
     "stream_length",
 ]

@@ -13,6 +13,8 @@ import numpy as np
 
 from methods.reset_buffer import Chain, Request
 from reproduce.rollouts.episodes import Beginning, Trajectory
+from reproduce.rollouts.lines import breaks
+from reproduce.rollouts.protocol import Sampler
 from reproduce.rollouts.sampler import EpisodeSampler, TaskType
 from reproduce.rollouts.streams import UniformStreams, stream_length
 
@@ -20,21 +22,19 @@ from reproduce.rollouts.streams import UniformStreams, stream_length
 class EpisodeChains(Generic[TaskType]):
     """A `Sampler` of `methods.reset_buffer`: from requests to chains, with the episodes it gave since `begin`.
 
-    A step of a chain is an action with what the environment wrote after it; with `line_break`, a word that is one
-    token, it is a line of the only action, blank lines belonging to the step before them. `Request.steps` limits the
+    A step of a chain is an action with what the environment wrote after it; with `line_break`, the text that ends a
+    line, it is a line of the only action, blank lines belonging to the step before them. `Request.steps` limits the
     actions, the forced one included, or the lines. Reward and `correct` are the success of the episode.
     """
 
     def __init__(
-        self, sampler: EpisodeSampler[TaskType], tasks: Sequence[TaskType], line_break: str | None = None
+        self, sampler: EpisodeSampler[TaskType] | Sampler, tasks: Sequence[TaskType], line_break: str | None = None
     ) -> None:
         """Raises ValueError for two tasks of one prompt, an unknown line break, and lines of more than one action."""
         self.sampler, self.tasks = sampler, tasks
         self.forced_answer = any(sampler.environment.close(task) is not None for task in tasks)
         self.by_lines = line_break is not None
-        self.line_break = sampler.tokenizer.convert_tokens_to_ids(line_break) if self.by_lines else -1
-        if self.by_lines and self.line_break in (None, sampler.tokenizer.unk_token_id):
-            raise ValueError(f"the line break {line_break!r} is no token")
+        self.line_break = -1 if line_break is None else sampler.text.line_break(line_break)
         if self.by_lines and self.forced_answer:
             raise ValueError("lines are steps of a single action, but the environment may ask for a second, forced one")
         self.task_of_prompt = {tuple(sampler.prompt_ids(task)): place for place, task in enumerate(tasks)}
@@ -53,10 +53,12 @@ class EpisodeChains(Generic[TaskType]):
 
     def steps_of(self, chain: Chain) -> tuple[str, ...]:
         """Text of each step, without the line break and the end of the action."""
-        left_out = (self.line_break, self.sampler.text.end)
+        ids = np.array(chain.token_ids, dtype=np.int64)
+        kept = ~(self.sampler.text.closes(ids) | breaks(ids, self.line_break)[1])
         bounds = zip((0, *chain.step_ends), chain.step_ends, strict=False)
-        steps = ([token for token in chain.token_ids[start:end] if token not in left_out] for start, end in bounds)
-        return tuple(self.sampler.tokenizer.decode(ids, skip_special_tokens=False) for ids in steps)
+        steps = (ids[start:end][kept[start:end]].tolist() for start, end in bounds)
+        texts = (self.sampler.tokenizer.decode(step, skip_special_tokens=False) for step in steps)
+        return tuple(text.strip() for text in texts)
 
     def __call__(self, requests: Sequence[Request]) -> list[Chain]:
         """One chain a request. Raises ValueError for a prefix that no episode since `begin` has."""
@@ -146,8 +148,10 @@ class EpisodeChains(Generic[TaskType]):
     def _line_ends(self, trajectory: Trajectory) -> tuple[int, ...]:
         """A line with a word on it begins a step, which lasts to where the next one begins; none without any word."""
         ids = trajectory.token_ids[trajectory.prompt_length :]
-        worded = (ids != self.line_break) & (ids != self.sampler.text.end)
-        line = np.cumsum(ids == self.line_break)
+        ends_line, blank = breaks(ids, self.line_break)
+        worded = ~blank & ~self.sampler.text.closes(ids)
+        # A break belongs to the line that it ends.
+        line = np.cumsum(ends_line) - ends_line
         _, first_words = np.unique(line[worded], return_index=True)
         starts = np.flatnonzero(worded)[first_words][1:]
         return (*starts.tolist(), len(ids)) if worded.any() else ()

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from reproduce.configuration import SamplingConfig
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch
+from reproduce.rollouts.lines import LineBreak
 from reproduce.rollouts.streams import UniformStreams
 from reproduce.rollouts.text import EpisodeText
 
@@ -17,7 +18,7 @@ from reproduce.rollouts.text import EpisodeText
 class Sampler(Protocol):
     """Samples episodes of one policy in one environment. `reproduce.rollouts.sampler` says what the arguments mean."""
 
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase
     environment: Any
     config: SamplingConfig
     text: EpisodeText
@@ -42,7 +43,7 @@ class Sampler(Protocol):
         stream_of_episode: Sequence[int] | np.ndarray,
         streams: UniformStreams,
         *,
-        line_break: int = -1,
+        line_break: int | LineBreak = -1,
     ) -> EpisodeBatch:
         """As `sample`, each episode from the beginning that its column names."""
         ...

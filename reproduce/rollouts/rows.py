@@ -7,6 +7,7 @@ import torch
 
 from reproduce.rollouts.cache import RaggedCache
 from reproduce.rollouts.episodes import Trajectory
+from reproduce.rollouts.lines import LineBreak, breaks
 
 _PER_ROW = (
     "task",
@@ -125,10 +126,11 @@ class HistoryRows:
         self.length[: self.count] += 1
         self.drawn[: self.count] += 1
 
-    def count_lines(self, line_break: int) -> np.ndarray:
+    def count_lines(self, line_break: int | LineBreak) -> np.ndarray:
         """Count the lines that the last tokens end, blank ones not; True for each row that has ended its last line."""
         last, row = self.length[: self.count] - 1, np.arange(self.count)
-        blank = (last == self.action_start[: self.count]) | (self.tokens[row, last - 1] == line_break)
-        ended = (self.tokens[row, last] == line_break) & ~blank
+        breaks_line, blank = breaks(self.tokens[row, last], line_break)
+        after_break = (last == self.action_start[: self.count]) | breaks(self.tokens[row, last - 1], line_break)[0]
+        ended = breaks_line & ~(blank & after_break)
         self.lines_left[: self.count] -= ended
         return ended & (self.lines_left[: self.count] == 0)

@@ -18,14 +18,15 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
+from reproduce.rollouts.lines import LineBreak
 from reproduce.rollouts.rows import UNLIMITED, HistoryRows
 from reproduce.rollouts.streams import UniformStreams, stream_length
-from reproduce.rollouts.text import EpisodeText
+from reproduce.rollouts.text import EpisodeText, open_text
 
 TaskType = TypeVar("TaskType", bound=Task)
 
@@ -39,12 +40,14 @@ class EpisodeSampler(Generic[TaskType]):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: PreTrainedTokenizerBase,
         environment: Environment[TaskType],
         config: SamplingConfig,
+        text: EpisodeText | None = None,
     ) -> None:
+        """text: the format of the episodes; None for what the tokenizer offers, without instructions."""
         self.model, self.tokenizer, self.environment, self.config = model, tokenizer, environment, config
-        self.text = EpisodeText(tokenizer)
+        self.text = text or open_text(tokenizer)
         self.limit = int(model.config.max_position_embeddings)
         kinds = getattr(model.config, "layer_types", None) or ["full_attention"] * int(model.config.num_hidden_layers)
         windows = tuple(int(model.config.sliding_window) if kind == "sliding_attention" else None for kind in kinds)
@@ -79,14 +82,15 @@ class EpisodeSampler(Generic[TaskType]):
         streams: UniformStreams,
         coalesce: bool = True,
         *,
-        line_break: int = -1,
+        line_break: int | LineBreak = -1,
     ) -> EpisodeBatch:
         """As `sample`, each episode from the beginning that its column names.
 
         The given tokens are taken over as they are. They use up as many numbers of the stream as the policy wrote of
         them, so an episode continued with the stream that its beginning was sampled with comes out as it was. Equal
         beginnings share one row, so their tokens go through the model once. T counts the rounds of the beginning.
-        line_break: the token that ends a line, for beginnings with a limit of lines; blank lines do not count.
+        line_break: what ends a line (`EpisodeText.line_break`), for beginnings with a limit of lines; blank lines do
+        not count.
 
         Raises ValueError also where a beginning leaves no round or no token of an action.
         """
@@ -236,10 +240,10 @@ class EpisodeSampler(Generic[TaskType]):
         order = np.argsort(place)
         chosen = log_probabilities.numpy()[parents, tokens]
         rows.write_policy(tokens[order], chosen[order], entropies[parents][order])
-        ended = (tokens[order] == self.text.end) | (
+        ended = self.text.closes(tokens[order]) | (
             rows.length[: rows.count] - rows.action_start[: rows.count] >= self.config.longest_action
         )
-        if self.line_break >= 0:
+        if isinstance(self.line_break, LineBreak) or self.line_break >= 0:
             ended |= rows.count_lines(self.line_break)
         if ended.any():
             self._end_actions(np.flatnonzero(ended))
@@ -310,9 +314,11 @@ class EpisodeSampler(Generic[TaskType]):
         first = waiting.count
         self.rows.copy(np.array(sources, dtype=np.int64), waiting, first + np.arange(len(sources)))
         waiting.count += len(sources)
+        last = np.arange(first, waiting.count), waiting.length[first : waiting.count] - 1
+        ended = self.text.closes(waiting.tokens[last]).tolist()
         for place, (text, closed) in enumerate(followers, start=first):
             message = (self._closing_message(int(waiting.task[place])) or []) if closed else []
-            waiting.write_environment(place, [*self.text.encode(text), *message, self.text.turn])
+            waiting.write_environment(place, self.text.reply(text, message, ended[place - first]))
             waiting.closed[place], waiting.lines_left[place] = closed, UNLIMITED
             waiting.rounds[place] += 1
 

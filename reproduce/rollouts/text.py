@@ -1,41 +1,227 @@
-"""Between text and tokens: what the environment writes is encoded once, what the policy writes is decoded once."""
+"""Between text and tokens: what the environment writes is encoded once, what the policy writes is decoded once.
+
+One class a format, one interface for every engine: `WordText` for the policies made here, `ChatText` for tokenizers
+with a chat template, `LineText` for those without. `open_text` chooses.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
+from reproduce.configuration import AUTO, CHAT, TEXT, WORDS
 from reproduce.policies import TURN
+from reproduce.rollouts.chat_template import read_template
+from reproduce.rollouts.lines import LineBreak, tokens_with
+from reproduce.storage import UserError
+
+PROMPT = ">"
+"""What `LineText` writes before an action. No space follows: in most vocabularies it belongs to the word after it."""
 
 
-class EpisodeText:
-    """A tokenizer that remembers. `turn` is the token that hands the word to the policy, `end` closes an action."""
+class EpisodeText(ABC):
+    """A tokenizer that remembers, and knows where actions begin and end."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    full_texts = True
+    """Whether the policy reads the environment's own words, rather than the few of a policy made here."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: Iterable[int]) -> None:
         self.tokenizer = tokenizer
-        self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
+        self.ends = tuple(sorted(set(ends)))
+        """Tokens that close an action, sampled by the policy."""
+        self._is_end = np.zeros(max(self.ends) + 2, dtype=bool)
+        self._is_end[list(self.ends)] = True
         self._ids_of_text: dict[str, list[int]] = {}
         self._text_of_ids: dict[bytes, str] = {}
 
+    @abstractmethod
     def prompt(self, text: str, message: Sequence[int] = ()) -> list[int]:
         """What an episode begins with, up to the policy's turn; message: tokens of the environment after the text."""
-        begin = self.tokenizer.bos_token_id
-        return [*([] if begin is None else [begin]), *self.encode(text), *message, self.turn]
+
+    @abstractmethod
+    def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
+        """What the environment writes after an action, up to the policy's next turn; never empty.
+
+        ended: whether the policy closed its action; else it was cut, and what is written closes it first.
+        """
+
+    @abstractmethod
+    def line_break(self, line_break: str) -> int | LineBreak:
+        """The tokens that end a line, given the text that does. Raises ValueError where there are none."""
+
+    def closes(self, tokens: np.ndarray) -> np.ndarray:
+        """Which of the tokens close an action, bool."""
+        if len(self.ends) == 1:
+            return tokens == self.ends[0]
+        return self._is_end[np.minimum(tokens, len(self._is_end) - 1)]
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a text, none added."""
+        """Tokens of a text of the environment, none added."""
         ids = self._ids_of_text.get(text)
         if ids is None:
-            ids = self._ids_of_text[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+            ids = self._ids_of_text[text] = self._encode(text)
         return ids
 
     def action(self, ids: np.ndarray) -> str:
         """Text of the tokens of an action, int32, without the token that ends it."""
-        written = ids[:-1] if ids[-1] == self.end else ids
-        key = written.tobytes()
+        key = ids.tobytes()
         text = self._text_of_ids.get(key)
         if text is None:
-            text = self._text_of_ids[key] = self.tokenizer.decode(written.tolist(), skip_special_tokens=False)
+            text = self._text_of_ids[key] = self._decode(ids)
         return text
+
+    def _encode(self, text: str) -> list[int]:
+        """A text is data: where it spells a special token, that is read as ordinary characters."""
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+
+    def _decode(self, ids: np.ndarray) -> str:
+        written = ids[:-1] if self.closes(ids[-1:])[0] else ids
+        return self.tokenizer.decode(written.tolist(), skip_special_tokens=False)
+
+
+class WordText(EpisodeText):
+    """Policies made here: `turn` is the token that hands the word to the policy, `end` closes an action."""
+
+    full_texts = False
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
+        super().__init__(tokenizer, (self.end,))
+
+    def prompt(self, text: str, message: Sequence[int] = ()) -> list[int]:
+        begin = self.tokenizer.bos_token_id
+        return [*([] if begin is None else [begin]), *self.reply(text, message)]
+
+    def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
+        return [*self.encode(text), *message, self.turn]
+
+    def line_break(self, line_break: str) -> int:
+        token = self.tokenizer.convert_tokens_to_ids(line_break)
+        if token in (None, self.tokenizer.unk_token_id):
+            raise ValueError(f"the line break {line_break!r} is no token")
+        return int(token)
+
+    def _encode(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+
+class _GeneralText(EpisodeText):
+    """A tokenizer made elsewhere."""
+
+    def line_break(self, line_break: str) -> LineBreak:
+        return LineBreak.of(self.tokenizer, line_break)
+
+    def _glue(self, text: str) -> list[int]:
+        """Tokens of a text of ours, which may spell special tokens."""
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def _with_message(self, text: str, message: Sequence[int]) -> list[int]:
+        return [*self.encode(f"{text}\n"), *message] if message else list(self.encode(text))
+
+    def _decode(self, ids: np.ndarray) -> str:
+        return super()._decode(ids).strip()
+
+
+class ChatText(_GeneralText):
+    """A chat template: the environment is the user, the policy the assistant. Instructions are the system message, or
+    where the template takes none, the beginning of the first user message."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, instructions: str, ends: Iterable[int]) -> None:
+        """Raises UserError where the template cannot be read as one of dialogues."""
+        template = read_template(tokenizer, instructions.strip())
+        self._before, self._after = self._ids(tokenizer, template.before), self._ids(tokenizer, template.after)
+        self._again = self._ids(tokenizer, template.again)
+        self._first = template.first
+        between = self._ids(tokenizer, template.between)
+        special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        # The template closes a turn with a token that a base model's end of text may differ from: both end an action.
+        turn_end = next((token for token in between if token in special), None)
+        super().__init__(tokenizer, [*ends, *([] if turn_end is None else [turn_end])])
+        place = between.index(turn_end) + 1 if turn_end is not None else 0
+        self._between = {False: between, True: between[place:]}
+
+    @staticmethod
+    def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False).input_ids if text else []
+
+    def prompt(self, text: str, message: Sequence[int] = ()) -> list[int]:
+        return [*self._before, *self._with_message(self._first + text.strip(), message), *self._after]
+
+    def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
+        return [*self._between[ended], *self._with_message(text.strip(), message), *self._again]
+
+
+class LineText(_GeneralText):
+    """Plain lines, for models without a chat template: the instructions, what the environment says, then the prompt.
+
+    An action is one line: any token with a line break ends it. With `several_lines` it may have more, no prompt is
+    shown, and the end of text alone ends it.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, instructions: str, ends: Iterable[int], several_lines: bool = False
+    ) -> None:
+        self.several_lines = several_lines
+        breaks = [] if several_lines else np.flatnonzero(tokens_with(tokenizer, "\n")).tolist()
+        super().__init__(tokenizer, [*ends, *breaks])
+        # Whether texts begin with a token of their own is the tokenizer's to say.
+        begin = tokenizer.bos_token_id
+        self._begin = [begin] if begin is not None and tokenizer("a").input_ids[:1] == [begin] else []
+        self._instructions = f"{instructions.strip()}\n\n" if instructions else ""
+        self._turn = "\n" if several_lines else f"\n{PROMPT}"
+
+    def prompt(self, text: str, message: Sequence[int] = ()) -> list[int]:
+        return [*self._begin, *self._said(self._instructions + text, message)]
+
+    def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
+        return self._said(text if ended else f"\n{text}", message)
+
+    def _said(self, text: str, message: Sequence[int]) -> list[int]:
+        if message:
+            return [*self._with_message(text, message), *self.encode(self._turn)]
+        return list(self.encode(text + self._turn))
+
+    def _decode(self, ids: np.ndarray) -> str:
+        if self.several_lines:
+            return super()._decode(ids)
+        # A token that ends the line may hold text before the break.
+        end_of_text = ids[-1] == self.tokenizer.eos_token_id
+        written = self.tokenizer.decode((ids[:-1] if end_of_text else ids).tolist(), skip_special_tokens=False)
+        return written.split("\n", 1)[0].strip()
+
+
+def open_text(
+    tokenizer: PreTrainedTokenizerBase,
+    format: str = AUTO,
+    instructions: str = "",
+    ends: Iterable[int] = (),
+    several_lines: bool = False,
+) -> EpisodeText:
+    """The format that a policy reads its episodes in.
+
+    format: see `ModelConfig.format`. instructions: what a general model is told first. ends: tokens beside the
+    tokenizer's own that end a text (`reproduce.models.end_tokens`). several_lines: whether an action may have more
+    than one line. Raises UserError for a format that the tokenizer does not offer.
+    """
+    made_here = TURN in tokenizer.get_vocab()
+    if format == AUTO:
+        format = WORDS if made_here else CHAT if tokenizer.chat_template else TEXT
+    if (format == WORDS) != made_here:
+        raise UserError(
+            f"model.format={format}: words is the format of policies made here, and of no other; "
+            f"this tokenizer {'is one' if made_here else 'is none'} of theirs: leave model.format at auto"
+        )
+    if made_here:
+        return WordText(tokenizer)
+    own_end = tokenizer.eos_token_id
+    ends = [*ends, *([] if own_end is None else [own_end])]
+    if format == CHAT:
+        if not tokenizer.chat_template:
+            raise UserError("model.format=chat: the tokenizer has no chat template; take a model with one, or text")
+        return ChatText(tokenizer, instructions, ends)
+    if format != TEXT:
+        raise UserError(f"model.format={format}: there are {AUTO}, {WORDS}, {CHAT} and {TEXT}")
+    return LineText(tokenizer, instructions, ends, several_lines)
