@@ -82,7 +82,17 @@ def smoke(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests that need no GPU and little time; arguments after `--` go to pytest instead."""
     install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("pytest", *(session.posargs or ("-m", "not slow and not gpu and not vllm")), env=OFFLINE)
+    session.run(
+        "pytest", *(session.posargs or ("-m", "not slow and not gpu and not vllm and not distributed")), env=OFFLINE
+    )
+
+
+@nox.session(default=False)
+def distributed(session: nox.Session) -> None:
+    """Run the tests of many processes: a Ray cluster whose workers are killed, training by two accelerate processes."""
+    extras = ".[environments,ray,lora]"
+    install(session, "-e", extras, *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("pytest", *(session.posargs or ("tests/distributed", "-m", "distributed")), env=OFFLINE)
 
 
 @nox.session(default=False)
@@ -90,12 +100,8 @@ def replicate(session: nox.Session) -> None:
     """Train, evaluate, test and report the claims of the papers named, or of all; what was stopped continues."""
     install(session, "-e", ".[environments]")
     papers, arguments = chosen_papers(session)
-    # `--profile=full` and `--profile full` alike.
-    words = " ".join(arguments).replace("--profile=", "--profile ").split()
-    profile = words[words.index("--profile") + 1] if "--profile" in words[:-1] else "laptop"
     for paper in papers:
-        reproduce(session, "run", paper, *arguments)
-        reproduce(session, "report", paper, "--profile", profile)
+        reproduce(session, "run", paper, "--report", *arguments)
 
 
 @nox.session(default=False)

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -21,7 +21,12 @@ from rich.text import Text
 from reproduce.names import escaped
 from reproduce.parsing import SETTINGS, check_names, parse, parse_with_tyro
 from reproduce.schedule import available_cores
+from reproduce.slices import parse_duration, slice_of
 from reproduce.storage import UNUSABLE_PATH, UserError, unusable
+
+if TYPE_CHECKING:
+    from reproduce.executors import Executor
+    from reproduce.planning import Experiment
 
 QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -106,6 +111,22 @@ class Run:
     """Worker processes; each takes one seed at a time. The default is the number of cores."""
     threads: int = 1
     """Threads of each worker. Another number may change the last bit of a result."""
+    executor: Annotated[Literal["local", "ray"], tyro.conf.arg(metavar="local|ray")] = "local"
+    """local: --workers processes of this machine. ray: the nodes of a Ray cluster; the folder of the runs must lie on
+    storage that they share, and this package be installed on each."""
+    address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto"
+    """ray: the cluster. auto: the one this machine is part of; local: one of this machine alone, started here."""
+    cores_per_run: int | None = None
+    """ray: cores reserved for a run; --threads when left out."""
+    gpus_per_run: float = 0.0
+    """ray: GPUs reserved for a run; 0.5 lets two share one."""
+    retries: int = 3
+    """ray: how often the runs of a seed continue on another worker when theirs is lost."""
+    slice: Annotated[str, tyro.conf.arg(metavar="DURATION")] = ""
+    """Stop after this time, such as 90s, 8min or 1h, where the same command continues: at a checkpoint of training or
+    after a part of an evaluation. What is under way is ended first, a warm start whole."""
+    report: bool = False
+    """Also write the report once all runs are complete."""
     seeds_only: Annotated[str, tyro.conf.arg(metavar="A,B")] = ""
     """Only these seeds, with commas between them. Records are written once all seeds are complete."""
     rebuild_base: bool = False
@@ -115,13 +136,41 @@ class Run:
 
     def carry_out(self, console: Console) -> None:
         from reproduce.planning import open_experiment
-        from reproduce.running import run_experiment
+        from reproduce.running import report_experiment, run_experiment
 
         _at_least_one(workers=self.workers, threads=self.threads)
+        seconds = parse_duration(self.slice) if self.slice else None
+        # The nodes of a cluster have working folders of their own.
+        runs = self.runs.absolute() if self.executor == "ray" else self.runs
         settings = _with_model(self.settings, self.model)
-        experiment = open_experiment(self.paper, self.profile, settings, self.runs)
+        experiment = open_experiment(self.paper, self.profile, settings, runs)
         seeds = _numbers("--seeds-only", self.seeds_only) if self.seeds_only else None
-        run_experiment(console, experiment, seeds, self.workers, self.threads, self.rebuild_base, self.redo)
+        executor = self._executor(console, experiment)
+        with slice_of(seconds):
+            records = run_experiment(console, experiment, seeds, executor, self.rebuild_base, self.redo)
+        if self.report and records is not None:
+            own = records == experiment.records_folder
+            out = None if own else experiment.folder / "report"
+            report_experiment(console, self.paper, self.profile, runs, records, out)
+
+    def _executor(self, console: Console, experiment: Experiment) -> Executor:
+        from reproduce.executors import local_executor, ray_executor
+        from reproduce.ray_cluster import RayOptions
+
+        if self.executor == "local":
+            for item in fields(RayOptions):
+                given, default = getattr(self, item.name), getattr(Run, item.name)
+                if given != default:
+                    raise UserError(f"--{item.name.replace('_', '-')} {given}: needs --executor ray")
+            return local_executor(self.workers, self.threads, console)
+        cores = self.threads if self.cores_per_run is None else self.cores_per_run
+        _at_least_one(**{"cores-per-run": cores})
+        if self.retries < 0:
+            raise UserError(f"--retries {self.retries}: must not be negative")
+        options = RayOptions(self.address, cores, self.gpus_per_run, self.retries)
+        environment = {name: os.environ[name] for name in QUIET_AND_OFFLINE}
+        hardware = experiment.plan[0].hardware
+        return ray_executor(options, hardware, self.threads, experiment.folder, environment, console)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from math import inf
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def check_ray(options: RayOptions) -> None:
     """Raise UserError where Ray is not installed or an option cannot be meant."""
     if options.address not in (AUTO, LOCAL) and not re.fullmatch(r"[\w.-]+:\d{1,5}", options.address):
         raise UserError(f"--address {options.address!r}: expected auto, local or HOST:PORT")
-    if options.gpus_per_run < 0 or options.gpus_per_run > 1 and options.gpus_per_run % 1:
+    if not 0 <= options.gpus_per_run <= 1 and (not 0 < options.gpus_per_run < inf or options.gpus_per_run % 1):
         raise UserError(f"--gpus-per-run {options.gpus_per_run:g}: expected a whole number, or a part of one GPU")
     if find_spec("ray") is None:
         raise UserError("--executor ray: Ray is not installed; pip install 'rl-claims[ray]'")

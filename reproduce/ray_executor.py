@@ -33,7 +33,7 @@ CARRIED_OVER = (ENDS, "HF_HOME", "HF_HUB_CACHE")
 
 
 @contextmanager
-def ray_executor(
+def open_ray(
     options: RayOptions, threads: int, folder: Path, environment: Mapping[str, str], console: Console
 ) -> Iterator[Callable[[Sequence[Job]], None]]:
     """A function that carries out jobs on the cluster; it may be called more than once.

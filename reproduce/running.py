@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from reproduce.executors import Executor
 from reproduce.names import nearest
 from reproduce.planning import (
     Experiment,
@@ -40,19 +41,44 @@ def run_experiment(
     console: Console,
     experiment: Experiment,
     seeds: Sequence[int] | None,
-    workers: int,
-    threads: int,
+    executor: Executor,
     rebuild_base: bool,
     redo: bool,
-) -> None:
-    """Carry out the plan, or what is left of it for these seeds, and write the records once it is complete."""
+) -> Path | None:
+    """Carry out the plan, or what is left of it for these seeds, and write the records once it is complete.
+
+    Returns the folder of the records; None while runs are left.
+    """
     chosen = _chosen(experiment, seeds)
-    if redo:
-        _discard(experiment, chosen)
-    complete = complete_runs(experiment)
-    left = [run for run in chosen if run.name not in complete]
-    check_disk(experiment.folder, sum(expected_bytes(experiment, run) for run in left))
-    _draw_panels(console, left)
+    complete = set() if redo else complete_runs(experiment)
+    if all(run.name in complete for run in chosen):
+        _say_what_is_done(console, experiment, complete, [])
+    else:
+        with executor.open() as carry_out:
+            if redo:
+                _discard(experiment, chosen)
+                complete = complete_runs(experiment)
+            left = [run for run in chosen if run.name not in complete]
+            check_disk(experiment.folder, sum(expected_bytes(experiment, run) for run in left))
+            _draw_panels(console, left)
+            _say_what_is_done(console, experiment, complete, left)
+            carry_out(_jobs(experiment, left, rebuild_base))
+        complete = complete_runs(experiment)
+    if len(complete) < len(experiment.plan):
+        _say_what_is_left(console, experiment, chosen, complete)
+        return None
+    if experiment.config == experiment.paper.PROFILES[experiment.config.profile]:
+        _collect(console, experiment, experiment.records_folder)
+        return experiment.records_folder
+    # Changed settings must not replace the reference records of the profile.
+    records = experiment.folder / "records"
+    _collect(console, experiment, records)
+    _say(console, f"settings differ from the profile's: add --records {records} to report")
+    return records
+
+
+def _jobs(experiment: Experiment, left: Sequence[RunConfig], rebuild_base: bool) -> list[Job]:
+    """One job for each environment and seed, for an arm starts from the base of its seed."""
     jobs: dict[tuple[str, int], list[Step]] = {}
     for run in left:
         step = Step(
@@ -61,18 +87,28 @@ def run_experiment(
             partial(execute_run, run, experiment.folder, rebuild_base),
         )
         jobs.setdefault((run.environment, run.seed), []).append(step)
+    return [tuple(steps) for steps in jobs.values()]
+
+
+def _say_what_is_done(console: Console, experiment: Experiment, complete: set[str], left: Sequence[RunConfig]) -> None:
     _say(console, f"{experiment.folder}: {len(complete)} of {len(experiment.plan)} runs complete, {len(left)} to do")
-    carry_out([tuple(steps) for steps in jobs.values()], workers, threads, console)
-    missing = len(experiment.plan) - len(complete_runs(experiment))
-    if missing:
+
+
+def _say_what_is_left(
+    console: Console, experiment: Experiment, chosen: Sequence[RunConfig], complete: set[str]
+) -> None:
+    """After a slice, or when only some seeds were asked for."""
+    left = [run for run in chosen if run.name not in complete]
+    if not left:
+        missing = len(experiment.plan) - len(complete)
         _say(console, f"{missing} runs of other seeds are left; records are written once all are complete")
         return
-    if experiment.config == experiment.paper.PROFILES[experiment.config.profile]:
-        _collect(console, experiment, experiment.records_folder)
-        return
-    # Changed settings must not replace the reference records of the profile.
-    _collect(console, experiment, experiment.folder / "records")
-    _say(console, f"settings differ from the profile's: add --records {experiment.folder / 'records'} to report")
+    begun = sum((experiment.folder / run.name / "manifest.json").exists() for run in left)
+    _say(
+        console,
+        f"the slice is over: {len(complete)} of {len(experiment.plan)} runs complete, {len(left)} left, "
+        f"{begun} of them begun; the same command continues",
+    )
 
 
 def _draw_panels(console: Console, left: Sequence[RunConfig]) -> None:

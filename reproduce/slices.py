@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from reproduce.storage import UserError
 
@@ -32,15 +34,17 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def begin_slice(seconds: float | None) -> None:
+@contextmanager
+def slice_of(seconds: float | None) -> Iterator[None]:
     """Let the slice of this process, and of every process it starts, end in `seconds`; None: never."""
-    if seconds is None:
-        os.environ.pop(ENDS, None)
-    else:
-        os.environ[ENDS] = repr(time.time() + seconds)
+    os.environ[ENDS] = "" if seconds is None else repr(time.time() + seconds)
+    try:
+        yield
+    finally:
+        del os.environ[ENDS]
 
 
 def time_is_up() -> bool:
     """Whether the slice has ended. Cheap: call it after every step."""
-    ends = os.environ.get(ENDS)
-    return bool(ends) and time.time() >= float(ends)
+    ends = os.environ.get(ENDS, "")
+    return ends != "" and time.time() >= float(ends)
