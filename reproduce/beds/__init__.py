@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from reproduce.beds.sequences import Batch
-from reproduce.configuration import PanelSizes
+from reproduce.configuration import PanelConfig, PanelSizes
 from reproduce.environments.protocol import Panel
 
 ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
@@ -66,9 +66,22 @@ def load_bed(environment: str) -> Bed:
     return cast(Bed, importlib.import_module(f"reproduce.beds.{environment}"))
 
 
-def task_counts(environment: str, sizes: PanelSizes) -> dict[str, int]:
-    """Tasks of each panel, without drawing them."""
-    categories = load_bed(environment).CATEGORIES
+def task_counts(environment: str, sizes: PanelConfig | PanelSizes) -> dict[str, int]:
+    """Tasks of each panel, without drawing them.
+
+    With a source the sizes are only the most tasks there may be: its panels are read, once in a process, and counted.
+    Raises UserError for a source that cannot be used.
+    """
+    bed = load_bed(environment)
+    if sizes.source:
+        return {name: len(panel.tasks) for name, panel in bed.panels(sizes).items()}
+    if isinstance(sizes, PanelConfig):
+        return {
+            "train": 2 * sizes.train_per_category,
+            "test": 3 * sizes.test_per_category,
+            "ood": 2 * sizes.ood_per_depth,
+        }
+    categories = bed.CATEGORIES
     named = {"train": sizes.categories, "test": sizes.categories, "ood": sizes.ood_categories}
     counts = {"train": sizes.train, "test": sizes.test, "ood": sizes.ood}
     return {

@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from reproduce.beds.sequences import Batch, draw_demonstrations, epochs
-from reproduce.beds.sources import source_folder
 from reproduce.configuration import (
     BedConfig,
     DemonstrationConfig,
@@ -30,6 +30,7 @@ from reproduce.environments.household import (
     demonstrate,
     words,
 )
+from reproduce.environments.household.selection import build_official_panels, find_folders
 from reproduce.environments.household.tasks import CATEGORIES as TASK_TYPES
 from reproduce.environments.plain_actions import PlainActions
 from reproduce.environments.protocol import Panel
@@ -94,13 +95,16 @@ def environment(sizes: PanelSizes | None = None, full_texts: bool = False) -> Ho
 
 
 def check_source(sizes: PanelSizes) -> None:
-    """Raises UserError where the folder with ALFWorld's games is not there."""
+    """Raises UserError where ALFWorld's folders `train`, `valid_seen` and `valid_unseen` are not there."""
     if sizes.source:
-        source_folder(sizes.source, "ALFWorld's games; alfworld-download fetches them")
+        wanted = {"train": sizes.train, "test": sizes.test, "ood": sizes.ood}
+        find_folders(Path(sizes.source).expanduser(), wanted)
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[HouseholdTask]]:
-    """The panels train, test and ood."""
+    """The panels train, test and ood: of the source, if there is one. Raises UserError for one that cannot be used."""
+    if sizes.source:
+        return build_official_panels(Path(sizes.source).expanduser(), sizes.train, sizes.test, sizes.ood)
     return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed, SCENE)
 
 

@@ -35,6 +35,7 @@ from reproduce.environments.reasoning import (
     SKILLS,
     Demonstrator,
     MathEnvironment,
+    MathTask,
     ReasoningEnvironment,
     ReasoningTask,
     Tier,
@@ -42,6 +43,8 @@ from reproduce.environments.reasoning import (
     demonstrate,
     words,
 )
+from reproduce.environments.reasoning.dataset import check_grader
+from reproduce.environments.reasoning.official import build_dataset_panels, find_sets
 from reproduce.environments.reasoning.steps import FREE
 from reproduce.environments.reasoning.tasks import Template, make_task
 from reproduce.storage import UserError
@@ -101,7 +104,7 @@ INSTRUCTIONS = (
     "write nothing after it."
 )
 """What a general model is told first: unstated in the papers, ours. The form of the answer is in each question."""
-SOURCE = "train.jsonl and test.jsonl (or .parquet), with the columns question (or problem) and answer"
+SOURCE = "train.jsonl and test.jsonl (or .parquet; several sets as test/NAME.jsonl), columns question and answer"
 """What a source holds."""
 
 
@@ -116,13 +119,28 @@ def environment(
 
 
 def check_source(sizes: PanelSizes) -> None:
-    """Raises UserError where the file or folder with questions is not there."""
-    if sizes.source and not Path(sizes.source).expanduser().exists():
-        raise UserError(f"{sizes.source}: no such file or folder; it should hold {SOURCE}")
+    """Raises UserError where files with questions are not there, or math-verify is missing."""
+    if sizes.source:
+        try:
+            find_sets(Path(sizes.source).expanduser())
+        except UserError as error:
+            raise UserError(f"{error}; the source of reasoning holds {SOURCE}") from None
+        check_grader()
 
 
-def panels(sizes: PanelSizes) -> dict[str, Panel[ReasoningTask]]:
-    """The panels train, test and ood. Raises ValueError for a category that does not exist."""
+def panels(sizes: PanelSizes) -> dict[str, Panel[ReasoningTask]] | dict[str, Panel[MathTask]]:
+    """The panels train, test and ood: of the source, if there is one. Raises ValueError for a category that does not
+    exist, and UserError for a source that cannot be used."""
+    if sizes.source:
+        check_source(sizes)
+        return build_dataset_panels(
+            Path(sizes.source).expanduser(),
+            sizes.train,
+            sizes.test,
+            sizes.ood,
+            sizes.categories,
+            sizes.ood_categories,
+        )
     wanted, wanted_ood = sizes.categories or CATEGORIES["train"], sizes.ood_categories or CATEGORIES["ood"]
     chains = {f"decisive-{k}-of-{length}": (k, length) for k, length in DECISIVE}
     known, known_ood = {tier.name: tier for tier in TIERS}, {tier.name: tier for tier in OOD_TIERS}

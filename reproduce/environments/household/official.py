@@ -44,8 +44,7 @@ def load_official_games(directory: Path, skip_broken: bool = False) -> dict[str,
         raise UserError(f"{directory}: the folder does not exist")
     panels: dict[str, Panel[HouseholdTask]] = {}
     for folder, split in FOLDERS.items():
-        files = sorted(file for root in _named(directory, folder) for file in root.rglob(GAME))
-        tasks = [task for file in files if (task := _read(file, directory, skip_broken)) is not None]
+        tasks = [task for file in find_games(directory, folder) if (task := _read(file, directory, skip_broken))]
         if tasks:
             panels[split] = Panel(split, tuple(tasks))
     if not panels:
@@ -53,17 +52,18 @@ def load_official_games(directory: Path, skip_broken: bool = False) -> dict[str,
     return panels
 
 
+def find_games(directory: Path, folder: str) -> list[Path]:
+    """The game files of one official folder in or below a directory, sorted; none of them is read."""
+    return sorted(file for root in _named(directory, folder) for file in root.rglob(GAME))
+
+
 def _named(directory: Path, folder: str) -> list[Path]:
     return [directory] if directory.name == folder else [path for path in directory.rglob(folder) if path.is_dir()]
 
 
 def _read(file: Path, directory: Path, skip_broken: bool) -> HouseholdTask | None:
-    """One game as a task; None for one that is left out."""
-    identifier = str(file.parent.relative_to(directory))
-    if "movable" in identifier or "Sliced" in identifier:
-        return None
     try:
-        return _task(file, identifier)
+        return read_game(file, directory)
     except UserError as error:
         if not skip_broken:
             raise
@@ -71,7 +71,11 @@ def _read(file: Path, directory: Path, skip_broken: bool) -> HouseholdTask | Non
         return None
 
 
-def _task(file: Path, identifier: str) -> HouseholdTask | None:
+def read_game(file: Path, directory: Path) -> HouseholdTask | None:
+    """One game below a directory as a task; None for one that is left out. Raises UserError."""
+    identifier = str(file.parent.relative_to(directory))
+    if "movable" in identifier or "Sliced" in identifier:
+        return None
     game, trajectory = _json(file), _json(file.parent / TRAJECTORY)
     try:
         domain, grammar, problem = (

@@ -6,25 +6,30 @@ hand plain expressions to an evaluator of Python, and text of a policy must neve
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 from reproduce.environments.reasoning.environment import NO_ANSWER, WRONG_ANSWER
 from reproduce.environments.reasoning.steps import ANSWER
-from reproduce.storage import UserError, read_jsonl
+from reproduce.environments.rows import Row, is_unicode, read_rows, text_of
+from reproduce.storage import UserError
 
 LONGEST_SOLUTION = 100_000
 """Characters of a solution that are read; a longer one has no answer."""
+LONGEST_QUESTION = 20_000
+"""Characters of a question; a longer one is refused."""
 LONGEST_ANSWER = 200
 """Characters of an answer that are read; a longer one is wrong."""
 SECONDS = 2
 """After which a comparison is given up and counts as wrong: some expressions would take for ever."""
+MISSING = "reasoning with a data set needs math-verify; install rl-claims[reasoning]"
+COLUMNS = ("question", "problem", "answer", "solution")
 _BOXED = "\\boxed{"
 _PROMPT = "{question}\nReason step by step, one step a line, and put the final answer within \\boxed{{}}."
 
@@ -39,6 +44,8 @@ class MathTask:
     question: str
     answer: str
     """LaTeX or a plain number."""
+    solution: str = ""
+    """The data set's own, where it has one of at most `LONGEST_SOLUTION` characters."""
 
 
 class MathEnvironment(NoForcedAnswer):
@@ -70,6 +77,12 @@ def boxed_answer(text: str) -> str | None:
     return None
 
 
+def check_grader() -> None:
+    """Raises UserError where math-verify, which compares answers, is missing."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise UserError(MISSING)
+
+
 @lru_cache(maxsize=1 << 14)
 def is_equivalent(gold: str, answer: str) -> bool:
     """Whether two answers are the same mathematically. False where one cannot be read or compared in time.
@@ -79,7 +92,7 @@ def is_equivalent(gold: str, answer: str) -> bool:
     try:
         from math_verify import LatexExtractionConfig, parse, verify
     except ImportError:
-        raise UserError("reasoning with a data set needs math-verify; install rl-claims[reasoning]") from None
+        raise UserError(MISSING) from None
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     if not answer or len(answer) > LONGEST_ANSWER:
         return False
@@ -92,56 +105,42 @@ def is_equivalent(gold: str, answer: str) -> bool:
     return all(found) and bool(verify(*found, timeout_seconds=seconds))
 
 
-def load_dataset_tasks(path: Path) -> tuple[MathTask, ...]:
-    """The tasks of a math set, in its order: JSONL or Parquet with the columns `question` (or `problem`) and `answer`.
+def load_dataset_tasks(path: Path, category: str = "") -> tuple[MathTask, ...]:
+    """The tasks of a math set, in its order: JSONL or Parquet with the columns `question` (or `problem`) and `answer`,
+    and `solution` if there is one.
 
-    Of an answer with a solution before it, as in GSM8K, what follows the last `####` counts; of one with a box, what
-    stands in the box. Raises UserError that names the file and the row for whatever cannot be used.
+    category: the file's name without its ending where empty. Of an answer with a solution before it, as in GSM8K, what
+    follows the last `####` counts; of one with a box, what stands in the box. Raises UserError that names the file and
+    the row for whatever cannot be used.
     """
-    rows = _read(path)
-    tasks = tuple(_task(path, place, row) for place, row in enumerate(rows, start=1))
+    tasks = tuple(_tasks(path, category or path.stem))
     if not tasks:
         raise UserError(f"{path}: no questions in it")
     return tasks
 
 
-def _read(path: Path) -> Iterable[Mapping[str, Any]]:
-    match path.suffix:
-        case ".jsonl":
-            return read_jsonl(path)
-        case ".parquet":
-            return _read_parquet(path)
-    raise UserError(f"{path}: not a .jsonl or .parquet file")
+def _tasks(path: Path, category: str) -> Iterator[MathTask]:
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise UserError(f"{path}: not a .jsonl or .parquet file")
+    for number, row in read_rows(path, COLUMNS):
+        question = text_of(path, number, row, ("question", "problem"), LONGEST_QUESTION)
+        answer = _answer(path, number, row)
+        yield MathTask(f"{path.stem}-{number:05d}", category, question, answer, _solution(row))
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-        wanted = [name for name in ("question", "problem", "answer") if name in names]
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=wanted).to_pylist()
-        return rows
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: damaged ({error})") from None
-
-
-def _task(path: Path, place: int, row: Mapping[str, Any]) -> MathTask:
-    if not isinstance(row, Mapping):
-        raise UserError(f"{path}: row {place} is no object with a question and an answer")
-    question, answer = row.get("question", row.get("problem")), row.get("answer")
-    if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-        answer = str(answer)
-    for name, value in (("question", question), ("answer", answer)):
-        if not isinstance(value, str) or not value.strip():
-            raise UserError(f"{path}: row {place} has no {name}")
-    assert isinstance(question, str) and isinstance(answer, str)
+def _answer(path: Path, number: int, row: Row) -> str:
+    answer = text_of(path, number, row, ("answer",), LONGEST_SOLUTION)
     if _BOXED in answer:
         answer = boxed_answer(answer) or ""
     answer = answer.rpartition("####")[2].strip()
     if not answer or len(answer) > LONGEST_ANSWER:
-        raise UserError(f"{path}: row {place} has no answer of at most {LONGEST_ANSWER} characters")
-    return MathTask(f"{path.stem}-{place:05d}", path.stem, question.strip(), answer)
+        raise UserError(f"{path}: row {number} has no answer of at most {LONGEST_ANSWER} characters")
+    return answer
+
+
+def _solution(row: Row) -> str:
+    """The solution, or what GSM8K has in its place: an answer with the reasoning before it."""
+    given, answer = row.get("solution"), row.get("answer")
+    if not isinstance(given, str) and isinstance(answer, str) and ("####" in answer or _BOXED in answer):
+        given = answer
+    return given.strip() if isinstance(given, str) and len(given) <= LONGEST_SOLUTION and is_unicode(given) else ""
