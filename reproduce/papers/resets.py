@@ -24,6 +24,7 @@ from reproduce.configuration import (
     PanelSizes,
     PolicyConfig,
     RunConfig,
+    SamplingConfig,
 )
 from reproduce.evidence import superiority
 from reproduce.gpu_profile import ONE_GPU, on_one_gpu
@@ -35,7 +36,7 @@ from reproduce.papers.resets_identities import IDENTITIES
 from reproduce.papers.resets_measures import CATEGORIES, ENVIRONMENT, gain, trained_arms
 from reproduce.papers.resets_power import planned_effects
 from reproduce.papers.resets_sections import further_sections
-from reproduce.papers.resets_settings import ARMS, LAPTOP, SETTINGS
+from reproduce.papers.resets_settings import ARMS, LAPTOP, LOCALIZER, SETTINGS, WITH_ORACLE
 from reproduce.record_checks import read_method_records
 from reproduce.report_appendix import policy_text, tasks_text
 from reproduce.storage import read_parquet
@@ -144,8 +145,12 @@ class ResetsConfig:
     """Decisive chains of each coverage on which the base of each seed is probed."""
     labelled_steps: int = 5
     """Training steps whose failed chains `srpo_learned` labels by resampling, before it is fitted."""
+    updates: int = 0
+    """Optimiser steps on each batch of every arm (paper: 4); 0: what the arm says."""
+    localizer: SamplingConfig = field(default_factory=lambda: LOCALIZER)
+    """How the policy answers when it is asked for its first error."""
     reasoning: BedConfig = field(default_factory=lambda: LAPTOP_BED)
-    """Chains of arithmetic."""
+    """Chains of arithmetic, or the questions of a data set."""
     model: ModelConfig = field(default_factory=ModelConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
@@ -167,10 +172,10 @@ SMOKE_BED = replace(
 )
 PROFILES: dict[str, ResetsConfig] = {
     "laptop": ResetsConfig(),
-    "full": ResetsConfig(profile="full", seeds=20, arms=tuple(SETTINGS), probe_tasks=64, reasoning=FULL_BED),
+    "full": ResetsConfig(profile="full", seeds=20, arms=WITH_ORACLE, probe_tasks=64, reasoning=FULL_BED),
     "gpu": ResetsConfig(profile="gpu", reasoning=on_one_gpu(LAPTOP_BED), hardware=ONE_GPU),
     "smoke": ResetsConfig(
-        profile="smoke", seeds=2, arms=tuple(SETTINGS), probe_tasks=2, labelled_steps=1, reasoning=SMOKE_BED
+        profile="smoke", seeds=2, arms=WITH_ORACLE, probe_tasks=2, labelled_steps=1, reasoning=SMOKE_BED
     ),
 }
 """All sizes are here."""
@@ -224,8 +229,11 @@ def plan(config: ResetsConfig) -> tuple[RunConfig, ...]:
         )
         runs.append(base)
         for arm in config.arms:
-            method = replace(SETTINGS[arm], labelled_steps=config.labelled_steps)
-            if arm == "rrpo":
+            method = replace(SETTINGS[arm], labelled_steps=config.labelled_steps, localizer=config.localizer)
+            if config.updates:
+                method = replace(method, updates=config.updates)
+            # Decisive chains are generated, and have an oracle.
+            if arm == "rrpo" and not bed.panels.source:
                 method = replace(method, probe_tasks=config.probe_tasks)
             runs.append(replace(base, arm=arm, training=bed.training, method=method))
     return tuple(runs)

@@ -11,7 +11,7 @@ from reproduce.claims import HEADLINES_ONLY
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.names import nearest
 from reproduce.papers.resets_measures import CATEGORIES, ENVIRONMENT
-from reproduce.papers.resets_settings import LAPTOP, SETTINGS
+from reproduce.papers.resets_settings import LAPTOP, PUBLISHED, SETTINGS, WITH_ORACLE, needs_oracle
 from reproduce.storage import UserError
 
 if TYPE_CHECKING:
@@ -28,11 +28,8 @@ KNOWN_OOD = tuple(tier.name for tier in OOD_TIERS)
 def check_settings(config: ResetsConfig) -> None:
     """Raises UserError in one line."""
     _check_arms(config)
-    _check_categories("categories", config.reasoning.panels.categories, KNOWN)
-    _check_categories("ood_categories", config.reasoning.panels.ood_categories, KNOWN_OOD)
-    missing = [name for name in CATEGORIES if name not in config.reasoning.panels.categories]
-    if missing:
-        raise UserError(f"--set reasoning.panels.categories: every comparison needs {', '.join(missing)}")
+    if not config.reasoning.panels.source:
+        _check_generated(config)
     training = config.reasoning.training
     if training.group_size != CHAINS_OF_A_PROMPT:
         raise UserError(
@@ -42,12 +39,26 @@ def check_settings(config: ResetsConfig) -> None:
     for name in ("probe_tasks", "labelled_steps"):
         if getattr(config, name) < 1:
             raise UserError(f"--set {name}={getattr(config, name)}: must be at least 1")
+    rows = training.questions_per_step * training.group_size
+    if config.updates < 0 or (config.updates and rows % config.updates):
+        raise UserError(
+            f"--set updates={config.updates}: must divide a batch of {rows} chains; 0 for what the arm says"
+        )
     steps = training.epochs * task_counts(ENVIRONMENT, config.reasoning.panels)["train"] // training.questions_per_step
     if "srpo_learned" in config.arms and config.labelled_steps >= steps:
         raise UserError(
             f"--set labelled_steps={config.labelled_steps}: must be below the {steps} steps of a training, the "
             "localizer is used after them"
         )
+
+
+def _check_generated(config: ResetsConfig) -> None:
+    """Categories of generated tasks; a data set has its own."""
+    _check_categories("categories", config.reasoning.panels.categories, KNOWN)
+    _check_categories("ood_categories", config.reasoning.panels.ood_categories, KNOWN_OOD)
+    missing = [name for name in CATEGORIES if name not in config.reasoning.panels.categories]
+    if missing:
+        raise UserError(f"--set reasoning.panels.categories: every comparison needs {', '.join(missing)}")
 
 
 def _check_arms(config: ResetsConfig) -> None:
@@ -59,13 +70,30 @@ def _check_arms(config: ResetsConfig) -> None:
             raise UserError(f"{setting}: unknown arm {arm!r}; {nearest(arm, tuple(SETTINGS))}")
     if twice := [arm for arm in SETTINGS if arms.count(arm) > 1]:
         raise UserError(f"{setting}: {', '.join(twice)} is there twice")
-    needed = LAPTOP if config.profile in HEADLINES_ONLY else tuple(arm for arm in SETTINGS if arm not in OPTIONAL)
-    if missing := [arm for arm in needed if arm not in arms]:
+    if config.reasoning.panels.source:
+        if blind := [arm for arm in arms if needs_oracle(arm)]:
+            raise UserError(
+                f"{setting}: {', '.join(blind)} cannot run on {config.reasoning.panels.source}, which does not say "
+                f"where a solution goes wrong; arms without such an oracle: {', '.join(PUBLISHED)}"
+            )
+    elif missing := [arm for arm in _needed(config.profile) if arm not in arms]:
         raise UserError(f"{setting}: the comparisons of this profile need {', '.join(missing)}")
+    if not config.model.name and (asked := [arm for arm in arms if SETTINGS[arm].rule == "asked"]):
+        raise UserError(
+            f"{setting}: {', '.join(asked)} asks the policy in plain language, which policies made here cannot read; "
+            "name a checkpoint with --set model.name="
+        )
     for arm in arms:
         source = SETTINGS[arm].source
         if source and arms.index(source) > arms.index(arm):
             raise UserError(f"{setting}: {arm} must come after {source}, whose positions it reads")
+
+
+def _needed(profile: str) -> tuple[str, ...]:
+    """The arms that the claims of a profile compare on generated tasks; those of `paper` are the paper's own."""
+    if profile == "paper":
+        return PUBLISHED[:3]
+    return LAPTOP if profile in HEADLINES_ONLY else tuple(arm for arm in WITH_ORACLE if arm not in OPTIONAL)
 
 
 def _check_categories(name: str, categories: Sequence[str], known: tuple[str, ...]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Rule = Literal["none", "uniform", "first", "oracle", "entropy", "learned", "histogram", "values"]
+from reproduce.configuration import SamplingConfig
+
+Rule = Literal["none", "uniform", "first", "oracle", "asked", "entropy", "learned", "histogram", "values"]
+LOCALIZER = SamplingConfig(temperature=0.3, top_p=0.95, longest_action=4096)
+"""How the policy answers when it is asked for its first error (released code, all splits but 1x8, which has 0.0)."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +18,9 @@ class ResetSettings:
 
     rule: Rule = "uniform"
     """Where a failed chain is reset: `none` (plain groups), `uniform` (RRPO), `first` (always at step 1), `oracle`,
-    `entropy`, `learned`, or `histogram` (positions of the same seed's run of `source`, drawn blindly). `values` resets
-    nothing: plain groups with an advantage for each step from continuations."""
+    `asked` (SRPO: the policy is asked for its first error), `entropy`, `learned`, or `histogram` (positions of the same
+    seed's run of `source`, drawn blindly). `values` resets nothing: plain groups with an advantage for each step from
+    continuations."""
     hit_rate: float = 1.0
     """Of the oracle: chance to name the true first error."""
     offset: int = 0
@@ -42,6 +47,8 @@ class ResetSettings:
     """Of the rule `learned`: training steps whose failed chains are labelled by resampling, before the fit."""
     continuations: int = 4
     """Of the rules `learned` and `values`: continuations from each step of a chain."""
+    localizer: SamplingConfig = field(default_factory=lambda: LOCALIZER)
+    """Of the rule `asked`: how the policy answers."""
     probe_tasks: int = 0
     """Decisive chains of each coverage on which the base is probed before the run (`resets_coverage_probe`)."""
 
@@ -53,6 +60,7 @@ to 8 %; here 35 % where chance has 17 %), at a mean position .63 times that of r
 CENTRED = ResetSettings(rule="oracle", spread=4)
 """Misses on either side, for the dose-response."""
 PLAIN = ResetSettings(rule="none")
+ASKED = ResetSettings(rule="asked")
 
 SETTINGS: dict[str, ResetSettings] = {
     "grpo": replace(PLAIN, published_loss=True),
@@ -78,6 +86,9 @@ SETTINGS: dict[str, ResetSettings] = {
     "grpo_updates": replace(PLAIN, updates=4),
     "grpo_clip": replace(PLAIN, updates=4, clip=True),
     "segment_values": ResetSettings(rule="values"),
+    "srpo": ASKED,
+    "srpo_asked_2x4": replace(ASKED, split="2x4"),
+    "srpo_asked_1x8": replace(ASKED, split="1x8"),
 }
 """Every trained arm."""
 
@@ -106,7 +117,20 @@ ARMS = {
     "grpo_updates": "grpo_reset_loss with four optimiser steps a batch",
     "grpo_clip": "grpo_updates with importance ratio and clip",
     "segment_values": "a rival: plain chains, the advantage of each step from continuations of its prefix (SPO-style)",
+    "srpo": "SRPO itself: resets at the step that the policy, asked for its first error, names",
+    "srpo_asked_2x4": "srpo with two failed chains and four suffixes each, no base group",
+    "srpo_asked_1x8": "srpo with one failed chain and eight suffixes, no base group",
 }
 
 LAPTOP = ("grpo", "grpo_reset_loss", "rrpo", "srpo_oracle", "srpo_degraded", "position_control")
 """Trained arms of the laptop profile, in the order of their runs: what reads another run's file comes after it."""
+PUBLISHED = ("grpo", "rrpo", "srpo", "srpo_asked_2x4", "srpo_asked_1x8")
+"""The paper's own trained arms, which need no oracle."""
+WITH_ORACLE = tuple(arm for arm, settings in SETTINGS.items() if settings.rule != "asked")
+"""Arms for policies made here, which cannot read the question for the first error."""
+
+
+def needs_oracle(arm: str) -> bool:
+    """Whether the arm reads the true first errors, itself or by the positions of another arm."""
+    settings = SETTINGS[arm]
+    return settings.rule == "oracle" or (bool(settings.source) and needs_oracle(settings.source))

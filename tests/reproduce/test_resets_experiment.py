@@ -21,7 +21,7 @@ from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
 from reproduce import claims
 from reproduce.beds.reasoning import draw_demonstrator, panels
-from reproduce.claims import Verdict, decide
+from reproduce.claims import HEADLINES_ONLY, Verdict, decide
 from reproduce.configuration import PanelSizes
 from reproduce.environments.reasoning import HORIZON, demonstrate, first_wrong_step, split_steps
 from reproduce.experiment import with_settings
@@ -31,7 +31,7 @@ from reproduce.papers.resets_arms import first_outcomes
 from reproduce.papers.resets_chains import ChainLog, Located, group_signal, read_tables, step_row
 from reproduce.papers.resets_coverage import coverage_laws
 from reproduce.papers.resets_evidence import different, not_worse, of_seeds
-from reproduce.papers.resets_settings import ARMS, LAPTOP, SETTINGS
+from reproduce.papers.resets_settings import ARMS, LAPTOP, PUBLISHED, SETTINGS, WITH_ORACLE, needs_oracle
 from reproduce.storage import UserError
 from tests.reproduce.simulated_resets import Planted, simulated
 from theory.inference import mean_interval
@@ -82,7 +82,8 @@ def verdicts(seed: int, planted: Planted = NOTHING, **sizes: Any) -> dict[str, V
 def full() -> MethodRecords:
     planted = Planted(
         gains={
-            **{arm: 8 for arm in SETTINGS if arm.startswith("srpo") or arm in ("independent_base", "unmasked_prefix")},
+            **{arm: 8 for arm in WITH_ORACLE if arm.startswith("srpo")},
+            **dict.fromkeys(("independent_base", "unmasked_prefix"), 8),
             "srpo_oracle": 14,
             "srpo_1x8": -6,
             "srpo_2x4": 2,
@@ -138,7 +139,7 @@ def test_what_the_laptop_tests_it_can_find() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("arms=rpo", "unknown arm 'rpo'; did you mean 'rrpo'?"),
+        ("arms=rrp", "unknown arm 'rrp'; did you mean 'rrpo'?"),
         ("arms=", "need grpo, grpo_reset_loss"),
         ("arms=rrpo", "the comparisons of this profile need grpo, grpo_reset_loss, srpo_oracle"),
         (f"arms={','.join((*LAPTOP, 'rrpo'))}", "rrpo is there twice"),
@@ -149,6 +150,9 @@ def test_what_the_laptop_tests_it_can_find() -> None:
         ("reasoning.panels.ood_categories=long", "unknown category 'long'"),
         ("probe_tasks=0", "must be at least 1"),
         ("labelled_steps=0", "must be at least 1"),
+        ("updates=5", "must divide a batch of 128 chains"),
+        (f"arms={','.join((*LAPTOP, 'srpo'))}", "srpo asks the policy in plain language"),
+        ("reasoning.panels.source=olympiads.jsonl", "srpo_oracle, srpo_degraded, position_control cannot run on"),
         (f"arms={','.join((*LAPTOP, 'srpo_learned'))} labelled_steps=36", "must be below the 36 steps"),
     ],
 )
@@ -159,7 +163,7 @@ def test_settings_that_cannot_be_judged_are_refused(settings: str, message: str)
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("profile", list(resets.PROFILES))
+@pytest.mark.parametrize("profile", [name for name in resets.PROFILES if name != "paper"])
 def test_plan(profile: str) -> None:
     config = resets.PROFILES[profile]
     runs = resets.plan(config)
@@ -171,9 +175,20 @@ def test_plan(profile: str) -> None:
         assert order.index("srpo_oracle") < order.index("position_control")
         assert {run.arm for run in own if run.method and run.method.probe_tasks} == {"rrpo"}
         assert len({(run.panels, run.policy, run.warm_start, run.sampling) for run in own}) == 1
-    assert set(config.arms) == (set(LAPTOP) if profile == "laptop" else set(SETTINGS))
+    assert set(config.arms) == (set(LAPTOP) if profile in HEADLINES_ONLY else set(WITH_ORACLE))
     assert set(ARMS) == {"base", *SETTINGS}
     assert len(resets.planned_effects(config)) >= 1
+
+
+def test_the_papers_own_arms_run_on_a_data_set_without_oracle() -> None:
+    config = replace(resets.PROFILES["laptop"], arms=PUBLISHED, updates=4)
+    bed = replace(config.reasoning, panels=replace(config.reasoning.panels, source="olympiads.jsonl"))
+    runs = resets.plan(with_settings(replace(config, reasoning=bed), ["model.name=some/model", "localizer.top_p=0.9"]))
+    assert {run.arm for run in runs} == {"base", *PUBLISHED}
+    methods = [run.method for run in runs if run.method]
+    assert all(method.updates == 4 and method.probe_tasks == 0 and method.localizer.top_p == 0.9 for method in methods)
+    assert {method.localizer.temperature for method in methods} == {0.3}
+    assert {arm for arm in SETTINGS if needs_oracle(arm)} >= {"srpo_oracle", "srpo_hit_25", "position_control"}
 
 
 # ---- verdicts on simulated records
