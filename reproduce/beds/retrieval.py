@@ -11,17 +11,19 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import beta as beta_distribution
 
 from reproduce.beds.sequences import BEGIN, END, TURN, Batch, Sequence, demonstration_words
-from reproduce.beds.sources import source_folder
 from reproduce.configuration import PanelConfig, WarmStartConfig
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
 from reproduce.environments.retrieval.expert import Demonstrator, demonstrate
-from reproduce.environments.retrieval.tagged import INSTRUCTIONS, GeneratedCorpus, TaggedEnvironment
+from reproduce.environments.retrieval.hotpot import HotpotTask
+from reproduce.environments.retrieval.official import build_hotpot_panels, find_files
+from reproduce.environments.retrieval.tagged import INSTRUCTIONS, GeneratedCorpus, HotpotCorpus, TaggedEnvironment
 from reproduce.environments.retrieval.tasks import bridge, comparison, entity_names, static
 from reproduce.environments.retrieval.vocabulary import (
     DIGITS,
@@ -50,21 +52,29 @@ TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 400.0, 25_000.0
 """Of one worker with the reference policy (`reproduce.planning`); episodes with one history share computation."""
 STORED_AS = "float32"
 """Precision of the weights in a stored base."""
+PASSAGES = 1
+"""Paragraphs of HotpotQA that a search shows: with one, rounds bind (ours; the paper's number is not public)."""
 
 
 def environment(sizes: PanelConfig | None = None, full_texts: bool = False) -> RetrievalEnvironment | TaggedEnvironment:
-    """The environment that the episodes run in: few words for a tiny model, or sentences and tags for a general one."""
+    """The environment that the episodes run in: few words for a tiny model, or sentences and tags for a general one;
+    the questions of a source have tags in any case."""
+    if sizes is not None and sizes.source:
+        return TaggedEnvironment(HotpotCorpus(PASSAGES))
     return TaggedEnvironment(GeneratedCorpus()) if full_texts else RetrievalEnvironment()
 
 
 def check_source(sizes: PanelConfig) -> None:
-    """Raises UserError where the folder with HotpotQA's files is not there."""
+    """Raises UserError where HotpotQA's files are not there."""
     if sizes.source:
-        source_folder(sizes.source, "the files of HotpotQA")
+        find_files(Path(sizes.source).expanduser())
 
 
-def panels(sizes: PanelConfig) -> dict[str, Panel[RetrievalTask]]:
-    """The panels train, test and ood."""
+def panels(sizes: PanelConfig) -> dict[str, Panel[RetrievalTask]] | dict[str, Panel[HotpotTask]]:
+    """The panels train, test and ood: of the source, if there is one. Raises UserError for one that cannot be used."""
+    if sizes.source:
+        source = Path(sizes.source).expanduser()
+        return build_hotpot_panels(source, sizes.train_per_category, sizes.test_per_category)
     drawn = {name: size for name, size in asdict(sizes).items() if name != "source"}
     return build_panels(**drawn)
 

@@ -24,6 +24,12 @@ class SearchIndex:
         # A BM25 score is a sum over query words, so ten paragraphs need no more than this small dense table.
         self.score_of_word = np.stack([retriever.get_scores([place]) for place in range(len(self.vocabulary))])
 
+    def ranked(self, query: str, most: int) -> list[int]:
+        """Places of at most `most` paragraphs that hold a word of the query, best first; ties go to the first."""
+        places = [self.vocabulary[word] for word in query.lower().split() if word in self.vocabulary]
+        scores = self.score_of_word[places].sum(axis=0)
+        return [int(place) for place in np.argsort(-scores, kind="stable")[:most] if scores[place] > 0]
+
     def best(self, query: str) -> int | None:
         """Place of the best paragraph; ties go to the first; None if no paragraph holds a word of the query."""
         places = [self.vocabulary[word] for word in query.lower().split() if word in self.vocabulary]

@@ -13,7 +13,9 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from reproduce.environments.protocol import Observation
+from reproduce.environments.reasoning.dataset import boxed_answer, is_equivalent
 from reproduce.environments.retrieval.environment import LONGEST_ACTION, normalise_answer
+from reproduce.environments.retrieval.hotpot import HotpotTask
 from reproduce.environments.retrieval.search import SearchIndex
 from reproduce.environments.retrieval.sentences import paragraph_sentences, question_sentence
 from reproduce.environments.retrieval.tasks import RetrievalTask
@@ -121,6 +123,38 @@ class GeneratedCorpus:
     def is_right(self, task: RetrievalTask, answer: str) -> bool:
         """HotpotQA's exact match."""
         return normalise_answer(answer) == normalise_answer(task.answer)
+
+
+class HotpotCorpus:
+    """HotpotQA's questions, each with its own paragraphs; questions without a tool have none."""
+
+    def __init__(self, passages: int = 1) -> None:
+        """passages: paragraphs that a search shows, 1 to 3; with more than one both needed ones may come at once."""
+        if not 1 <= passages <= 3:
+            raise ValueError(f"a search shows 1 to 3 paragraphs, not {passages}")
+        self.passages = passages
+
+    def question(self, task: HotpotTask) -> str:
+        """The question as it is."""
+        return task.question
+
+    def find(self, task: HotpotTask, query: str) -> tuple[str, tuple[str, ...]]:
+        """The place of the best paragraph, so that like skills are like plans; and the best paragraphs."""
+        found = _index_of_passages(task).ranked(plain_words(query), self.passages) if task.paragraphs else []
+        shown = tuple(f"({task.titles[place]}) {task.paragraphs[place]}" for place in found)
+        return f"{SEARCH} {found[0] if found else 'nothing'}", shown
+
+    def is_right(self, task: HotpotTask, answer: str) -> bool:
+        """HotpotQA's exact match; of a question without a tool the same letters, or the same mathematically."""
+        if task.category == "static":
+            return answer == task.answer or is_equivalent(task.answer, boxed_answer(answer) or answer)
+        return normalise_answer(answer) == normalise_answer(task.answer)
+
+
+@lru_cache(maxsize=1024)
+def _index_of_passages(task: HotpotTask) -> SearchIndex:
+    passages = zip(task.titles, task.paragraphs, strict=True)
+    return SearchIndex(tuple(plain_words(f"{title} {paragraph}") for title, paragraph in passages))
 
 
 @lru_cache(maxsize=4096)

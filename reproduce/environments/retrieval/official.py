@@ -1,0 +1,134 @@
+"""Panels of HotpotQA from a folder, and the questions without a tool beside them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from reproduce.environments.protocol import Panel
+from reproduce.environments.reasoning.dataset import check_grader, load_dataset_tasks
+from reproduce.environments.retrieval.hotpot import TYPES, Candidate, HotpotTask, read_candidates, task_of
+from reproduce.environments.rows import State, files_of, states_of
+from reproduce.environments.selection import check_apart, order_of, plain_question
+from reproduce.storage import UserError
+
+JSON_FILES = {"train": "hotpot_train_v1.1", "test": "hotpot_dev_distractor_v1"}
+"""The authors' files."""
+SHARDS = {"train": "train", "test": "validation"}
+"""Hugging Face's files, NAME-00000-of-00002.parquet, in the folder itself or in `distractor`."""
+STATIC = "static"
+"""Name of the file with questions without a tool (category A: MATH-500), .jsonl or .parquet."""
+HOW_TO_GET = (
+    "hotpot_train_v1.1.json and hotpot_dev_distractor_v1.json are at hotpotqa.github.io; or hf download "
+    "hotpotqa/hotpot_qa --repo-type dataset --include 'distractor/*'"
+)
+
+
+def find_files(folder: Path) -> dict[str, list[Path]]:
+    """The files of train and test, and of static where there is one; none of them is read. Raises UserError for a
+    folder or a file that is not there, and where answers without a tool could not be graded."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; it should hold HotpotQA: {HOW_TO_GET}")
+    found = {}
+    for panel, name in JSON_FILES.items():
+        shards = (files_of(place, SHARDS[panel], (".parquet",)) for place in (folder, folder / "distractor"))
+        versions = [files for files in (files_of(folder, name, (".json",)), *shards) if files]
+        if not versions:
+            raise UserError(f"{folder}: neither {name}.json nor {SHARDS[panel]}-*.parquet; {HOW_TO_GET}")
+        if len(versions) > 1:
+            raise UserError(f"{folder}: both {versions[0][0].name} and {versions[1][0].name}; leave one of them there")
+        found[panel] = versions[0]
+    found[STATIC] = files_of(folder, STATIC, (".jsonl", ".parquet"))
+    if found[STATIC]:
+        check_grader()
+    return found
+
+
+def build_hotpot_panels(folder: Path, train_per_category: int, test_per_category: int) -> dict[str, Panel[HotpotTask]]:
+    """The panels of HotpotQA: train from its training file, test from its validation file; ood is empty.
+
+    train: comparison and bridge; test: static where the folder has such a file, comparison, bridge. Each category has
+    exactly as many questions as the size says, those whose identifiers have the first sha256; no seed plays a part.
+    Left out are questions that cannot be asked (`hotpot.task_of`). Files of half a gigabyte are read in some ten
+    seconds, once in a process, a row at a time.
+
+    Raises UserError, naming file and row, for what cannot be used, for a category with too few questions, and for a
+    question of train that is in test as well.
+    """
+    files = find_files(folder)
+    kept = _panels(
+        folder, train_per_category, test_per_category, states_of([one for of in files.values() for one in of])
+    )
+    return {panel.name: panel for panel in kept}
+
+
+@lru_cache(maxsize=4)
+def _panels(folder: Path, train: int, test: int, states: tuple[State, ...]) -> tuple[Panel[HotpotTask], ...]:
+    """states: of the files, so that what was kept is not used once they have changed."""
+    files = find_files(folder)
+    trained, tested = _chosen(files["train"], train), _chosen(files["test"], test)
+    questions = {plain_question(task.question): candidate.place for candidate, task in trained}
+    check_apart(questions, [(plain_question(task.question), candidate.place) for candidate, task in tested])
+    static = _static_tasks(files[STATIC][0], test) if files[STATIC] and test else ()
+    return (
+        Panel("train", tuple(task for _, task in trained)),
+        Panel("test", (*static, *(task for _, task in tested))),
+        Panel("ood", ()),
+    )
+
+
+def _chosen(files: Sequence[Path], count: int) -> list[tuple[Candidate, HotpotTask]]:
+    """`count` questions of each type."""
+    if not count:
+        return []
+    chosen = _Chosen(count)
+    for file in files:
+        for candidate in read_candidates(file):
+            chosen.consider(candidate)
+    for category in TYPES:
+        if (found := len(chosen.kept[category])) < count:
+            raise UserError(f"{files[0]}: {found} questions of type {category} that can be asked, {count} wanted")
+    return [one for category in TYPES for one in chosen.of(category)]
+
+
+class _Chosen:
+    """The questions of each type whose identifiers have the first digests, so far."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.seen: dict[str, str] = {}
+        # Heaps with the last digest on top, as the integer that it is with its sign turned.
+        self.kept: dict[str, list[tuple[int, Candidate, HotpotTask]]] = {category: [] for category in TYPES}
+
+    def consider(self, candidate: Candidate) -> None:
+        """Keep a question if it is one of the first; its paragraphs are read only then."""
+        if candidate.identifier in self.seen:
+            raise UserError(
+                f"{candidate.place} has the identifier of {self.seen[candidate.identifier]}, "
+                f"{candidate.identifier[:80]!r}"
+            )
+        self.seen[candidate.identifier] = candidate.place
+        heap, rank = self.kept[candidate.category], -int.from_bytes(order_of(candidate.identifier), "big")
+        if len(heap) == self.count and rank <= heap[0][0]:
+            return
+        task = task_of(candidate)
+        if task is None:
+            return
+        if len(heap) < self.count:
+            heapq.heappush(heap, (rank, candidate, task))
+        else:
+            heapq.heapreplace(heap, (rank, candidate, task))
+
+    def of(self, category: str) -> list[tuple[Candidate, HotpotTask]]:
+        """What was kept of a type, in order."""
+        return [(candidate, task) for _, candidate, task in sorted(self.kept[category], reverse=True)]
+
+
+def _static_tasks(file: Path, count: int) -> tuple[HotpotTask, ...]:
+    tasks = load_dataset_tasks(file, STATIC)
+    if len(tasks) < count:
+        raise UserError(f"{file}: {len(tasks)} questions, {count} wanted")
+    first = sorted(tasks, key=lambda task: order_of(task.identifier))[:count]
+    return tuple(HotpotTask(task.identifier, STATIC, task.question, task.answer, 0, (), (), (), ()) for task in first)
