@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
+from reproduce.rollouts.lines import LineBreak, line_ends
 from reproduce.rollouts.streams import UniformStreams
 from reproduce.rollouts.text import EpisodeText
 
@@ -116,7 +117,7 @@ class VllmSampler(Generic[TaskType]):
     def __init__(
         self,
         generator: TokenGenerator,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: PreTrainedTokenizerBase,
         text: EpisodeText,
         environment: Environment[TaskType],
         config: SamplingConfig,
@@ -150,13 +151,14 @@ class VllmSampler(Generic[TaskType]):
         stream_of_episode: Sequence[int] | np.ndarray,
         streams: UniformStreams,
         *,
-        line_break: int = -1,
+        line_break: int | LineBreak = -1,
     ) -> EpisodeBatch:
         """As `sample`, each episode from the beginning that its column names; T counts the rounds of the beginning.
 
         The given tokens are taken over as they are. An episode continued after whole actions with the stream that its
         beginning was sampled with comes out as it was; one continued within an action draws the rest of it anew.
-        line_break: the token that ends a line, for beginnings with a limit of lines; blank lines do not count.
+        line_break: what ends a line (`EpisodeText.line_break`), for beginnings with a limit of lines; blank lines do
+        not count.
 
         Raises ValueError also where a beginning leaves no round or no token of an action.
         """
@@ -253,12 +255,11 @@ class VllmSampler(Generic[TaskType]):
 
     def _within_lines(self, episode: _Episode, token_ids: np.ndarray) -> int:
         """How many of the tokens come before the episode's limit of lines, the break that ends the last included."""
-        if episode.lines_left is None or self.line_break < 0:
+        if episode.lines_left is None:
             return len(token_ids)
-        given = np.array(episode.tokens[episode.action_start :], dtype=token_ids.dtype)
-        breaks = np.concatenate([[True], given == self.line_break, token_ids == self.line_break])
-        # A break after a break, or at the start of the action, ends a blank line.
-        ends = np.flatnonzero((breaks[1:] & ~breaks[:-1])[len(given) :])
+        given = episode.tokens[episode.action_start :]
+        action = np.concatenate([np.array(given, dtype=token_ids.dtype), token_ids])
+        ends = np.flatnonzero(line_ends(action, self.line_break)[len(given) :])
         return len(token_ids) if len(ends) < episode.lines_left else int(ends[episode.lines_left - 1]) + 1
 
     # ---- the environment

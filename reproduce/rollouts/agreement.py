@@ -1,0 +1,88 @@
+"""Whether two engines run the same weights: they must give the same tokens the same log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from reproduce.configuration import SamplingConfig
+from reproduce.rollouts.vllm_sampler import Generated, TokenGenerator
+from reproduce.storage import UserError
+
+_TOKENS_CHECKED = 4096
+"""Most tokens, prompts included, that an agreement is measured on: a forward pass on the CPU of any model takes
+minutes at most."""
+
+
+def check_agreement(sampled: np.ndarray, recomputed: np.ndarray, tolerance: float) -> float:
+    """Mean absolute difference of two log-probabilities of the same tokens, (tokens,) each, in nats.
+
+    Raises UserError where it is above the tolerance or not a number.
+    """
+    difference = float(np.abs(np.asarray(sampled, dtype=np.float64) - recomputed).mean())
+    if not difference <= tolerance:
+        raise UserError(
+            f"the engine and the policy differ by {difference:.3g} nats a token, on average over {len(sampled)} tokens "
+            f"(hardware.agreement={tolerance:g}): they do not run the same weights, or not in this precision"
+        )
+    return difference
+
+
+def forward_log_probabilities(
+    model: PreTrainedModel, prompt: Sequence[int], written: np.ndarray, config: SamplingConfig
+) -> np.ndarray:
+    """Log-probabilities of the tokens written after a prompt from one forward pass, (tokens,) float64.
+
+    They are those of the distribution that `config` samples from; at temperature 0, of temperature 1.
+    """
+    ids = torch.tensor([[*prompt, *written.tolist()]], device=model.device)
+    with torch.no_grad():
+        logits = model(input_ids=ids, logits_to_keep=len(written) + 1).logits[0, :-1].double()
+    logits = logits / (config.temperature or 1.0)
+    if config.temperature > 0 and config.top_p < 1:
+        logits = _nucleus(logits, config.top_p)
+    chosen = torch.from_numpy(written.astype(np.int64)).to(logits.device)
+    return torch.log_softmax(logits, dim=-1).gather(1, chosen[:, None])[:, 0].cpu().numpy()
+
+
+def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Leave only the likeliest tokens that together hold `top_p` (Holtzman et al. 2020, section 3.1)."""
+    ordered, places = logits.sort(dim=-1, descending=True)
+    before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+    return logits.masked_fill(torch.zeros_like(before, dtype=torch.bool).scatter(-1, places, before >= top_p), -np.inf)
+
+
+class CheckedGenerator:
+    """A generator whose first answers are held against a forward pass of the policy; then the policy is let go."""
+
+    def __init__(
+        self, generator: TokenGenerator, model: PreTrainedModel, config: SamplingConfig, tolerance: float
+    ) -> None:
+        """config: what the generator samples with. tolerance: see `check_agreement`."""
+        self.generator, self.config, self.tolerance = generator, config, tolerance
+        self._model: PreTrainedModel | None = model.eval()
+        self.difference: float | None = None
+        """Mean absolute difference found, nats a token; None before the first answers."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], longest: Sequence[int]
+    ) -> list[Generated]:
+        """The generator's answers. Raises UserError where the first ones do not agree with the policy."""
+        answers = self.generator.generate(prompts, seeds, longest)
+        if self._model is not None:
+            self.difference = self._check(self._model, prompts, answers)
+            self._model = None
+        return answers
+
+    def _check(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], answers: Sequence[Generated]) -> float:
+        left, sampled, recomputed = _TOKENS_CHECKED, [], []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            left -= len(prompt) + len(answer.token_ids)
+            if left < 0 and sampled:
+                break
+            sampled.append(answer.log_probabilities)
+            recomputed.append(forward_log_probabilities(model, prompt, answer.token_ids, self.config))
+        return check_agreement(np.concatenate(sampled), np.concatenate(recomputed), self.tolerance)
