@@ -13,6 +13,7 @@ from typing import Literal
 from reproduce.beds import countdown, reasoning
 from reproduce.configuration import BedConfig, HardwareConfig, ModelConfig
 from reproduce.gpu_profile import ONE_GPU, on_one_gpu
+from reproduce.paper_scale.profile import paper_profile
 
 KEY = "echorl"
 Trainer = Literal["grpo", "dr_grpo", "dapo", "rl_zvp", "sign_advantage", "echo", "dapo_echo"]
@@ -42,8 +43,12 @@ class ArmSettings:
     """What the echo is a mean over."""
     minimum_step_tokens: int = 1
     """Shorter steps are not chosen."""
+    newline_token_ids: tuple[int, ...] = ()
+    """Tokens that end a step. Empty: the newline of a policy made here, every token with a line break of another."""
     entropy_bonus: float = 0.0
     """Coefficient of the entropy bonus."""
+    updates: int = 1
+    """Optimiser steps on each batch; with one the ratio is 1 and its clip cannot act."""
     largest_rounds: int = 4
     """Batches that dynamic sampling draws at most for one optimiser step, the first included."""
     group_size: int | None = None
@@ -230,7 +235,11 @@ LAPTOP_NEEDS = (
 COUNTDOWN_NEEDS = ("grpo",)
 """What every arm of countdown is measured against."""
 REASONING_ONLY = ("grpo_demonstrations", "echo_demonstrations", "frozen")
-"""Arms that read the expert's solutions or lines, which countdown does not have."""
+"""Arms that read the expert's solutions or lines, which countdown and data sets do not have."""
+PUBLISHED = ("grpo", "echo", "dapo", "dapo_echo")
+"""The paper's own trained arms that can run here; LUFFY and UFT, its other bases, are not implemented."""
+RESAMPLING = ("dapo", "dapo_echo")
+"""Arms that draw further batches within a step."""
 FEWEST_ANALYSIS_GROUPS = 4
 """Half of them give a direction, and two in the other half a standard error."""
 
@@ -256,6 +265,10 @@ class EchoRLConfig:
     """Groups of the frozen base for the mean gradient of each choice of clip; 0 for no such analysis."""
     analysis_solutions: int = 0
     """Solutions of the frozen base from which steps are deleted; 0 for no such analysis."""
+    updates: int = 1
+    """Optimiser steps on each batch (paper: 2)."""
+    newline_token_ids: tuple[int, ...] = ()
+    """Tokens that end a step, of tokenizers made elsewhere (paper: 198,271); empty: every token with a line break."""
     model: ModelConfig = field(default_factory=ModelConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
@@ -322,4 +335,5 @@ PROFILES = {
         analysis_solutions=4,
     ),
 }
-"""All sizes, in one place."""
+PROFILES["paper"] = paper_profile(KEY, PROFILES["laptop"])
+"""All sizes, in one place; those of the paper in its file of paper scale."""

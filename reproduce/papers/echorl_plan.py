@@ -15,6 +15,7 @@ from reproduce.papers.echorl_design import (
     KEY,
     LAPTOP_NEEDS,
     REASONING_ONLY,
+    RESAMPLING,
     RIVALS,
     EchoRLConfig,
 )
@@ -26,7 +27,11 @@ def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
 
     Raises UserError for sizes and arms with which the claims of the profile could not be examined.
     """
-    _check_sizes(config)
+    source = config.reasoning.panels.source
+    # A data set has no expert whose solutions an analysis could read.
+    if not source:
+        _check_sizes(config)
+    _check_batches(config)
     runs = []
     for seed in range(config.seeds):
         for environment, bed, arms in (
@@ -35,7 +40,12 @@ def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
         ):
             # `--set countdown_arms=` is one empty name: no arm.
             arms = tuple(arm for arm in arms if arm)
-            _check_arms(config.profile, environment, arms)
+            _check_arms(config.profile, environment, arms, source if environment == "reasoning" else "")
+            if config.hardware.processes > 1 and (alone := [arm for arm in arms if arm in RESAMPLING]):
+                raise UserError(
+                    f"--set hardware.processes={config.hardware.processes}: {', '.join(alone)} draws more until a "
+                    "batch is full, which several processes would do each by itself; leave it out or set 1"
+                )
             runs += [_run(config, environment, bed, arm, seed) for arm in ("base", *arms) if arms]
     return tuple(runs)
 
@@ -54,7 +64,15 @@ def _check_sizes(config: EchoRLConfig) -> None:
         raise UserError(f"--set {name}={value}: must be at least {least}{none}")
 
 
-def _check_arms(profile: str, environment: str, arms: tuple[str, ...]) -> None:
+def _check_batches(config: EchoRLConfig) -> None:
+    rows = config.reasoning.training.questions_per_step * config.reasoning.training.group_size
+    if config.updates < 1 or rows % config.updates:
+        raise UserError(f"--set updates={config.updates}: must divide a batch of {rows} episodes")
+    if any(token < 0 for token in config.newline_token_ids):
+        raise UserError(f"--set newline_token_ids={','.join(map(str, config.newline_token_ids))}: must not be negative")
+
+
+def _check_arms(profile: str, environment: str, arms: tuple[str, ...], source: str = "") -> None:
     """Refuse what cannot run, and a plan without an arm that a claim of the profile compares."""
     setting = f"--set {environment}_arms={','.join(arms)}"
     for place, arm in enumerate(arms):
@@ -64,8 +82,17 @@ def _check_arms(profile: str, environment: str, arms: tuple[str, ...]) -> None:
             raise UserError(f"{setting}: {arm} is there twice")
         if environment == "countdown" and arm in REASONING_ONLY:
             raise UserError(f"{setting}: {arm} runs in reasoning only")
-    if environment == "countdown":
-        needed: tuple[str, ...] = COUNTDOWN_NEEDS if arms else ()
+    if source:
+        if blind := [arm for arm in arms if arm in REASONING_ONLY]:
+            raise UserError(
+                f"{setting}: {', '.join(blind)} cannot run on {source}, which has no expert to write solutions in the "
+                "policy's own form"
+            )
+        needed: tuple[str, ...] = COUNTDOWN_NEEDS
+    elif environment == "countdown":
+        needed = COUNTDOWN_NEEDS if arms else ()
+    elif profile == "paper":
+        needed = COUNTDOWN_NEEDS
     elif profile in HEADLINES_ONLY:
         needed = LAPTOP_NEEDS
     else:
@@ -80,6 +107,7 @@ def _run(config: EchoRLConfig, environment: str, bed: BedConfig, arm: str, seed:
     training: TrainingConfig | None = None
     if settings is not None:
         training = _regrouped(bed.training, settings.group_size)
+        settings = replace(settings, updates=config.updates, newline_token_ids=config.newline_token_ids)
         if settings.frozen:
             training = replace(training, epochs=config.frozen_epochs)
             settings = replace(

@@ -29,6 +29,7 @@ from reproduce.configuration import (
 from reproduce.evidence import superiority
 from reproduce.gpu_profile import ONE_GPU, on_one_gpu
 from reproduce.method_records import MethodRecords
+from reproduce.paper_scale.profile import paper_profile
 from reproduce.papers.resets_checks import check_settings
 from reproduce.papers.resets_claims import CLAIMS
 from reproduce.papers.resets_figures import draw as draw_figures
@@ -178,7 +179,8 @@ PROFILES: dict[str, ResetsConfig] = {
         profile="smoke", seeds=2, arms=WITH_ORACLE, probe_tasks=2, labelled_steps=1, reasoning=SMOKE_BED
     ),
 }
-"""All sizes are here."""
+PROFILES["paper"] = paper_profile(KEY, PROFILES["laptop"])
+"""All sizes are here, those of the paper in its file of paper scale."""
 
 TRAINING_COLUMNS = (
     "reward",

@@ -44,12 +44,14 @@ def check_settings(config: ResetsConfig) -> None:
         raise UserError(
             f"--set updates={config.updates}: must divide a batch of {rows} chains; 0 for what the arm says"
         )
-    steps = training.epochs * task_counts(ENVIRONMENT, config.reasoning.panels)["train"] // training.questions_per_step
-    if "srpo_learned" in config.arms and config.labelled_steps >= steps:
-        raise UserError(
-            f"--set labelled_steps={config.labelled_steps}: must be below the {steps} steps of a training, the "
-            "localizer is used after them"
-        )
+    if "srpo_learned" in config.arms:
+        tasks = task_counts(ENVIRONMENT, config.reasoning.panels)["train"]
+        steps = training.epochs * tasks // training.questions_per_step
+        if config.labelled_steps >= steps:
+            raise UserError(
+                f"--set labelled_steps={config.labelled_steps}: must be below the {steps} steps of a training, the "
+                "localizer is used after them"
+            )
 
 
 def _check_generated(config: ResetsConfig) -> None:

@@ -296,6 +296,11 @@ def test_other_group_sizes_sample_as_many_episodes() -> None:
 @pytest.mark.parametrize(
     ("profile", "changes", "message"),
     [
+        ("paper", {"reasoning_arms": ("grpo", "frozen")}, r"frozen cannot run on data/echorl"),
+        ("paper", {"reasoning_arms": ("echo",)}, r"the profile paper need grpo$"),
+        ("paper", {"reasoning_arms": ("grpo", "dapo")}, r"processes=8: dapo draws more until a batch is full"),
+        ("paper", {"updates": 3}, r"updates=3: must divide a batch of 1024 episodes"),
+        ("paper", {"newline_token_ids": (-1,)}, r"newline_token_ids=-1: must not be negative"),
         ("laptop", {"reasoning_arms": ("echos",)}, r"reasoning_arms=echos: unknown arm 'echos'.*echo"),
         ("laptop", {"reasoning_arms": ("echo",)}, r"reasoning_arms=echo: the claims .* need grpo, .*frozen$"),
         ("laptop", {"reasoning_arms": ("",)}, "reasoning_arms=: the claims .* need grpo"),
