@@ -118,6 +118,8 @@ class ResetRollouts:
     rollouts in training too, the control without resets.
     encode: prompt, as it stands in the data set, to token ids. seed: of the reset steps; those of a step of training do
     not depend on the steps before it, so that a run continued from a checkpoint draws the same.
+    whole_batch: it is called with the prompts of all processes, each of which makes all blocks alike; `sample` divides
+    the work.
     """
 
     def __init__(
@@ -128,9 +130,10 @@ class ResetRollouts:
         settings: BufferSettings | None = None,
         seed: int = 0,
         first_error: Callable[[Seed], int] | None = None,
+        whole_batch: bool = False,
     ) -> None:
         self.sample, self.rule, self.encode, self.settings = sample, rule, encode, settings or BufferSettings()
-        self.seed, self.first_error = seed, first_error
+        self.seed, self.first_error, self.whole_batch = seed, first_error, whole_batch
         self._address: tuple[int, int] = (-1, 0)
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
@@ -153,10 +156,11 @@ class ResetRollouts:
         if trainer.num_generations != size:
             raise ValueError(f"num_generations is {trainer.num_generations}, but {self.settings.split} makes {size}")
         if len(prompts) % size or any(prompt != prompts[row - row % size] for row, prompt in enumerate(prompts)):
-            raise ValueError(f"{len(prompts)} prompts of this process are not whole groups of {size} equal ones")
+            raise ValueError(f"{len(prompts)} prompts are not whole groups of {size} equal ones")
         step = int(trainer.state.global_step)
         self._address = (step, self._address[1] + 1 if self._address[0] == step else 0)
-        entropy = (self.seed, trainer.accelerator.process_index, *self._address)
+        process = 0 if self.whole_batch else trainer.accelerator.process_index
+        entropy = (self.seed, process, *self._address)
         generator = np.random.default_rng(entropy)
         ids = [self.encode(prompt) for prompt in prompts[::size]]
         return build_blocks(ids, self.sample, self.rule, self.settings, generator, self.first_error)

@@ -141,6 +141,8 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         self._dropped = INVALID in self._number and self.penalty.invalid_actions == "drop"
         self.learner = DictionaryLearner(len(self.alphabet) - self._dropped, dictionary or DictionarySettings())
         self.model: Any = None
+        self.successes: list[bytes] = []
+        """Skill strings of the successes of the last batch, over all processes."""
 
     @property
     def phrases(self) -> tuple[tuple[str, ...], ...]:
@@ -165,6 +167,7 @@ class SkillReuseReward(TrainerCallback, ExportableState):
             invalid = bytes([self._number[INVALID]])
             everyone = _Episodes([s.replace(invalid, b"") for s in everyone.strings], everyone.success, everyone.own)
         successes = [string for string, solved in zip(everyone.strings, everyone.success, strict=True) if solved]
+        self.successes = successes
         if self.model.training and self.penalty.score_with == "current":
             self.learner.observe(successes)
         dictionary, segmenter = self.learner.dictionary, self.learner.settings.extraction.segmenter

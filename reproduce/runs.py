@@ -21,11 +21,10 @@ from reproduce.configuration import RunConfig
 from reproduce.environments.protocol import Panel
 from reproduce.evaluation import evaluate, evaluation_cost
 from reproduce.machine import describe_machine, describe_source, package_versions
-from reproduce.policies import load_policy, save_policy
 from reproduce.sampling import open_sampler
-from reproduce.slices import SliceOver
-from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json, write_jsonl
-from reproduce.training import train
+from reproduce.slices import SliceOver, time_is_up
+from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json
+from reproduce.training_process import make_policy
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -127,6 +126,8 @@ def _checkpoint_and_episodes(
         manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
         if not folder.checkpoint.exists():
             _make_checkpoint(folder, runs, panels, report, rebuild_base)
+            if time_is_up():
+                raise SliceOver
     manifest |= _describe_checkpoint(folder)
     write_json(folder.manifest, manifest)
     with _counted(manifest["seconds"], "evaluate"):
@@ -171,20 +172,16 @@ def _make_checkpoint(
         partial.rename(folder.checkpoint)
         return
     base = runs / f"{config.environment}/base/seed-{config.seed}/checkpoint"
-    scratch = folder.path / "training"
-    model, log = train(
+    make_policy(
         config,
         base,
         panels["train"].tasks,
-        scratch,
         folder.path,
+        partial,
         lambda done, total: report("train", done, total),
     )
-    write_jsonl(folder.metrics, log)
-    _, tokenizer = load_policy(base)
-    save_policy(model, tokenizer, partial)
     partial.rename(folder.checkpoint)
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(folder.path / "training", ignore_errors=True)
 
 
 def _describe_checkpoint(folder: RunFolder) -> dict[str, Any]:

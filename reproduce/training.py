@@ -17,7 +17,7 @@ from accelerate.utils import broadcast
 from datasets import Dataset
 from transformers import (
     PreTrainedModel,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
     TrainerControl,
@@ -28,13 +28,14 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.beds import load_bed
 from reproduce.configuration import RunConfig, TrainingConfig
+from reproduce.models import end_tokens, follow_reference
 from reproduce.policies import load_policy
 from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Sampler, UniformStreams, rollout_columns
 from reproduce.rollouts.streams import stream_length
+from reproduce.sampling import open_episodes
 from reproduce.slices import SliceOver, time_is_up
-from reproduce.training_arguments import resolved, shared_arguments
+from reproduce.training_arguments import adapters, resolved, shared_arguments
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -80,6 +81,11 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def is_main_process() -> bool:
+    """Whether this is the training process that writes files; so is the only one."""
+    return bool(PartialState().is_main_process)
+
+
 @dataclass(frozen=True)
 class Setting:
     """What an arm is built from."""
@@ -92,13 +98,11 @@ class Setting:
     sampler: Sampler
     """Samples from the policy that is being trained, in the environment."""
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase
     base: Path
     """Checkpoint that training starts from."""
     siblings: Path
     """Folder of the environment, which holds the run folders of all arms: ARM/seed-N."""
-    main: bool = True
-    """Whether this is the training process that writes files."""
 
     @property
     def name(self) -> str:
@@ -156,11 +160,20 @@ def sample_batch(setting: Setting, prompts: Sequence[str], trainer: GRPOTrainer,
     streams = UniformStreams((name,), accelerator.num_processes * len(prompts), longest)
     tasks = [setting.place_of_prompt[prompt] for prompt in prompts]
     rows = range(first, first + len(prompts))
-    with unwrap_model_for_generation(trainer.model_wrapped, accelerator) as unwrapped:
+    with unwrap_model_for_generation(trainer.model_wrapped, accelerator) as unwrapped, accelerator.autocast():
         unwrapped.eval()
         batch = setting.sampler.sample(setting.tasks, tasks, [setting.training.rounds] * len(prompts), rows, streams)
         unwrapped.train()
     return batch
+
+
+def weight_precision(config: RunConfig) -> str:
+    """In which precision weights are held while training.
+
+    With `model.precision` bfloat16 the model computes in it. Trained weights stay in float32 all the same, as usual in
+    mixed precision: of eight bits a step of 1e-6 would leave nothing. Weights that only carry LoRA adapters do not.
+    """
+    return config.model.precision if config.model.lora_rank else "float32"
 
 
 def train(
@@ -184,19 +197,20 @@ def train(
         raise ValueError(
             f"{training.questions_per_step} tasks a step do not divide {training.epochs} passes over {len(tasks)} tasks"
         )
-    model, tokenizer = load_policy(base)
-    state = PartialState(cpu=config.hardware.device == "cpu")
+    PartialState(cpu=config.hardware.device == "cpu")  # Processes meet before the first of them asks who it is.
+    device, precision = config.hardware.device, weight_precision(config)
+    model, tokenizer = load_policy(base, device, precision)
+    environment, text = open_episodes(config, tokenizer, end_tokens(follow_reference(base)))
     setting = Setting(
         config=config,
         training=training,
         tasks=tasks,
         place_of_prompt={task.identifier: place for place, task in enumerate(tasks)},
-        sampler=EpisodeSampler(model, tokenizer, load_bed(config.environment).environment(), config.sampling),
+        sampler=EpisodeSampler(model, tokenizer, environment, config.sampling, text),
         model=model,
         tokenizer=tokenizer,
         base=base,
         siblings=folder.parent.parent,
-        main=state.is_main_process,
     )
     arm = build_arm(setting)
     longest = int(model.config.max_position_embeddings)
@@ -212,6 +226,7 @@ def train(
         processing_class=tokenizer,
         rollout_func=arm.rollout or independent_rollouts(setting),
         callbacks=[*arm.callbacks, _Progress(report), _Slices(arm.updates * arguments.num_iterations)],
+        peft_config=adapters(config.model),
         **arm.options,
     )
     trainer.remove_callback(PrinterCallback)
@@ -219,8 +234,7 @@ def train(
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < trainer.state.max_steps:
         raise SliceOver
-    if setting.main:
+    if is_main_process():
         arm.finish(folder)
-    return trainer.accelerator.unwrap_model(trainer.model).eval(), [
-        entry for entry in trainer.state.log_history if "reward" in entry
-    ]
+    log = [entry for entry in trainer.state.log_history if "reward" in entry]
+    return trainer.accelerator.unwrap_model(trainer.model).eval(), log

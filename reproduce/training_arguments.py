@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from reproduce.configuration import HardwareConfig, RunConfig, TrainingConfig
+from reproduce.configuration import HardwareConfig, ModelConfig, RunConfig, TrainingConfig
 from reproduce.names import nearest
 from reproduce.storage import UserError
 
@@ -191,6 +191,27 @@ def _words(kind: Any) -> str:
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
     members = typing.get_args(kind) if typing.get_origin(kind) is not dict else ()
     return " or ".join(words.get(member, "an object") for member in members or (kind,))
+
+
+def adapters(model: ModelConfig) -> Any:
+    """The `LoraConfig` of adapters on every linear layer but the output layer; None where all weights are trained.
+
+    The product of the two matrices is scaled by `lora_alpha / lora_rank`. Raises UserError where peft is missing.
+    """
+    if not model.lora_rank:
+        return None
+    if importlib.util.find_spec("peft") is None:
+        raise UserError("model.lora_rank needs the package peft: pip install 'rl-claims[lora]'")
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=model.lora_rank,
+        lora_alpha=model.lora_alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
 
 
 def check_tracker(report_to: str) -> None:

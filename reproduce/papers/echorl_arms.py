@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType, reduce
 from transformers import PreTrainedTokenizerFast
 from trl import GRPOTrainer
 
@@ -24,13 +26,22 @@ from reproduce.environments.reasoning import NEWLINE, ReasoningTask, solve
 from reproduce.papers.echorl_design import ArmSettings
 from reproduce.papers.echorl_probes import write_tables
 from reproduce.rollouts import rollout_columns
+from reproduce.storage import UserError
 from reproduce.training import Arm, Setting, sample_batch
+
+METHOD = ArmSettings
+"""Dataclass of `RunConfig.method`."""
+RESAMPLING = ("dapo", "dapo_echo")
+"""Trainers that draw further batches within a step."""
+REPLICATED = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+"""Several processes, each of which holds all weights."""
 
 
 class MeasuredEcho(EchoTrainer):
     """`EchoTrainer` that also logs, every so many steps, the norms `gradient/policy` (without the echo),
     `gradient/echo` (lambda times the echo's) and `gradient/echo_all_right` (of that, what clips of all-success groups
-    give). The measurement changes nothing: it leaves no gradient behind. One batch must be one optimiser step."""
+    give). The measurement changes nothing: it leaves no gradient behind. It is left out where the batch takes several
+    forward passes, which each see a part of the gradient, and where weights are sharded."""
 
     def __init__(self, *args: Any, measure_every: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,21 +68,41 @@ class MeasuredEcho(EchoTrainer):
         self._forget()
         loss = super()._compute_loss(model, inputs)
         measure = self.model.training and self.measure_every and self.state.global_step % self.measure_every == 0
-        if measure and self._terms is not None:
+        if measure and self._measurable():
+            assert self._terms is not None
             nll, of_all_right = self._terms
             weight = self._echo_weight
             # The two parts of the echo's own gradient cancel to exactly 0 before they are spread over the weights.
             self._log("gradient/policy", self._norm(loss - weight * nll))
             self._log("gradient/echo", weight * self._norm(nll))
-            if of_all_right is not None:
-                self._log("gradient/echo_all_right", weight * self._norm(of_all_right))
+            if any(self._on_all_processes(of_all_right is not None)):
+                scale = self.accelerator.num_processes  # As the echo's own: gradients are averaged over processes.
+                self._log("gradient/echo_all_right", weight * self._norm(of_all_right, scale))
         self._forget()
         return loss
 
-    def _norm(self, term: torch.Tensor) -> float:
+    def _measurable(self) -> bool:
+        whole = self.accelerator.distributed_type in (DistributedType.NO, *REPLICATED)
+        return whole and self.args.gradient_accumulation_steps == 1 and all(self._on_all_processes(self._terms))
+
+    def _on_all_processes(self, value: Any) -> list[bool]:
+        if self.accelerator.num_processes == 1:
+            return [bool(value)]
+        return self.accelerator.gather(torch.tensor([bool(value)], device=self.accelerator.device)).tolist()
+
+    def _norm(self, term: torch.Tensor | None, scale: float = 1.0) -> float:
+        """Norm of the term's gradient, averaged over processes."""
         weights = [value for value in self.model.parameters() if value.requires_grad]
-        found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
-        squares = [value.double().square().sum() for value in found if value is not None]
+        found: Sequence[torch.Tensor | None] = [None] * len(weights)
+        if term is not None:
+            found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+        squares = []
+        for value, weight in zip(found, weights, strict=True):
+            if self.accelerator.num_processes > 1:
+                local = torch.zeros_like(weight) if value is None else value
+                value = self.accelerator.reduce(local.detach(), reduction="mean") * scale
+            if value is not None:
+                squares.append(value.double().square().sum())
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
@@ -84,8 +115,12 @@ def outcome(
     **columns: Any,
 ) -> list[float]:
     """The reward: 1 for a right answer, else 0. Logs `policy/entropy`, in nats a token, over all sampled tokens."""
-    if log_metric and sum(policy_tokens):
-        log_metric("policy/entropy", sum(sum(row) for row in entropies) / sum(policy_tokens))
+    total, tokens = sum(sum(row) for row in entropies), float(sum(policy_tokens))
+    if PartialState().num_processes > 1:
+        sums = torch.tensor([total, tokens], dtype=torch.float64, device=PartialState().device)
+        total, tokens = reduce(sums).tolist()
+    if log_metric and tokens:
+        log_metric("policy/entropy", total / tokens)
     return [float(value) for value in success]
 
 
@@ -155,6 +190,11 @@ def build_arm(setting: Setting) -> Arm:
     assert isinstance(settings, ArmSettings)
     if settings.demonstrations and setting.config.environment != "reasoning":
         raise ValueError("only reasoning has demonstrations in training")
+    if settings.trainer in RESAMPLING and setting.config.hardware.processes > 1:
+        raise UserError(
+            f"{setting.config.arm}: dynamic sampling fills the batch of each process from its own groups, so what "
+            "comes out depends on their number; set hardware.processes=1"
+        )
     arguments: dict[str, Any] = {}
     options: dict[str, Any] = {}
     trainer: type[GRPOTrainer] = GRPOWithGroupMetrics

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from accelerate.utils import gather_object
 
 from methods.localizers import (
     LearnedFromResampling,
@@ -39,13 +40,16 @@ from methods.resets import (
     uniform_step,
 )
 from methods.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
+from reproduce.divided_chains import DividedChains
 from reproduce.environments.reasoning import NEWLINE, first_wrong_step
 from reproduce.papers.resets_chains import RESETS, ChainLog, Located, read_tables, step_row
 from reproduce.papers.resets_coverage_probe import write_probe
 from reproduce.papers.resets_settings import ResetSettings
 from reproduce.rollouts.continuation import EpisodeChains
-from reproduce.training import Arm, Setting
+from reproduce.training import Arm, Setting, is_main_process
 
+METHOD = ResetSettings
+"""Dataclass of `RunConfig.method`."""
 SPLITS = {"1x4": ONE_BY_FOUR, "2x4": TWO_BY_FOUR, "1x8": ONE_BY_EIGHT}
 FRESH_COUNTED = 4
 """Fresh chains of a prompt that count in the learning curve: as many in every arm with a base group, since the first
@@ -56,7 +60,7 @@ def build_arm(setting: Setting) -> Arm:
     """The arm of a run, from its settings."""
     method = cast(ResetSettings, setting.config.method)
     folder = setting.siblings / setting.config.arm / f"seed-{setting.config.seed}"
-    if method.probe_tasks:
+    if method.probe_tasks and is_main_process():
         # Before training, when the policy still is the base.
         write_probe(setting, method, folder)
     rollouts = RecordedRollouts(setting, method, ChainLog(folder))
@@ -79,12 +83,12 @@ class RecordedRollouts:
     """TRL's `rollout_func`: chains of the current policy with the arm's resets, and a row in the log for each batch.
 
     Chains are addressed by (run, step), so that a run continued from a checkpoint draws what the uninterrupted one
-    draws.
+    draws. Every process plans the whole batch, of which the sampling is divided (`DividedChains`), and trains its part.
     """
 
     def __init__(self, setting: Setting, method: ResetSettings, log: ChainLog) -> None:
         self.setting, self.method, self.log = setting, method, log
-        self.chains = EpisodeChains(setting.sampler, setting.tasks, NEWLINE)
+        self.chains = DividedChains(EpisodeChains(setting.sampler, setting.tasks, NEWLINE))
         self.oracle = Oracle(self._first_error, method.hit_rate, method.offset, method.spread)
         self.step, self.fresh, self.located = 0, list[bool](), list[Located]()
         buffer = BufferSettings(
@@ -99,16 +103,19 @@ class RecordedRollouts:
         else:
             rule, seed = self._rule(), setting.config.seed
             recorded = self._recorded(rule) if rule else None
-            self.rollouts = ResetRollouts(self._sample, recorded, encode, buffer, seed, self.oracle.truth)
+            truth = self.oracle.truth
+            self.rollouts = ResetRollouts(self._sample, recorded, encode, buffer, seed, truth, whole_batch=True)
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         self.step = int(trainer.state.global_step) + 1
         self.fresh, self.located = [], []
         self.chains.begin(f"{self.setting.name} training step {self.step - 1}")
-        columns = self.rollouts(prompts, trainer)
+        columns = self.rollouts(gather_object(list(prompts)), trainer)
         size = SPLITS[self.method.split].size
-        self.log.append(step_row(self.step, columns, self.fresh, self.located, size))
-        return columns
+        if is_main_process():
+            self.log.append(step_row(self.step, columns, self.fresh, self.located, size))
+        first = trainer.accelerator.process_index * len(prompts)
+        return {name: values and values[first : first + len(prompts)] for name, values in columns.items()}
 
     def finish(self, folder: Path) -> None:
         """Write the tables of the run."""
@@ -193,9 +200,11 @@ class LearningRule:
             self.fitted = self.fitted or self._fit()
             return self.fitted(seeds, generator)
         found = resample_first_errors(seeds, self.sample, self.method.continuations, self.method.longest)
-        with self.path.open("a", encoding="utf-8") as file:
-            tables = [step_features(seed).tolist() for seed in seeds]
-            file.write(json.dumps({"step": self.step(), "features": tables, "labels": found.steps}) + "\n")
+        tables = [step_features(seed).tolist() for seed in seeds]
+        row = {"step": self.step(), "features": tables, "labels": found.steps}
+        if is_main_process():
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
         # What labelling cost is told once, with the first of the resets.
         costs = [found.generated_tokens] + [0] * (len(seeds) - 1)
         return [ResetChoice(step, cost) for step, cost in zip(found.steps, costs, strict=True)]

@@ -19,6 +19,9 @@ from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings
 from theory.skill_strings import SkillDictionary
 
+METHOD = ReuseSettings
+"""Dataclass of `RunConfig.method`."""
+
 
 class LoggedSkillReuse(SkillReuseReward):
     """`SkillReuseReward` that also logs `reuse/rank_correlation`: Spearman's of length and cost over the successes of
@@ -34,15 +37,12 @@ class LoggedSkillReuse(SkillReuseReward):
     ) -> list[float]:
         """r of each episode."""
         rewards = super().__call__(prompts, completions, log_metric=log_metric, log_extra=log_extra, **columns)
-        solved = [skills for skills, right in zip(columns["skills"], columns["success"], strict=True) if right]
-        correlation = self._rank_correlation(solved)
+        correlation = self._rank_correlation(self.successes)
         if log_metric and np.isfinite(correlation):
             log_metric("reuse/rank_correlation", correlation)
         return rewards
 
-    def _rank_correlation(self, successes: Sequence[Sequence[str]]) -> float:
-        number = {symbol: place for place, symbol in enumerate(self.alphabet)}
-        strings = [bytes(number[symbol] for symbol in skills) for skills in successes]
+    def _rank_correlation(self, strings: Sequence[bytes]) -> float:
         lengths = np.array([len(string) for string in strings])
         if len(set(lengths.tolist())) < 2:
             return float("nan")

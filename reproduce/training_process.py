@@ -1,0 +1,201 @@
+"""One training, in this process or in several that `accelerate launch` starts: `python -m reproduce.training_process`.
+
+The processes read the run's `config.json`; the main one tells its progress on lines of its output and writes the model
+and the log. All of them end when the process that started them does, which holds the other end of their input.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reproduce.configuration import RunConfig
+from reproduce.slices import SliceOver
+from reproduce.storage import UserError, write_jsonl
+
+PROGRESS, ERROR = "training progress: ", "training error: "
+"""What lines of a training process begin with that are for the process that started it."""
+LAST_LINES = 15
+"""Lines of output in the error of a training that failed."""
+PACKAGED = Path(__file__).parent / "accelerate"
+"""Folder of the package's own files of settings for accelerate."""
+
+Report = Callable[[int, int], None]
+
+
+def make_policy(
+    config: RunConfig,
+    base: Path,
+    tasks: Sequence[Any],
+    folder: Path,
+    partial: Path,
+    report: Report = lambda done, total: None,
+) -> None:
+    """Train a run from `base`: the log goes to `metrics.jsonl` in the run's folder, the trained policy to `partial`.
+
+    Checkpoints from which an interrupted call continues lie in `training` in the run's folder. Raises UserError for
+    settings that cannot be had, SliceOver where the slice ends first, RuntimeError with their last lines where
+    processes of the training fail.
+    """
+    if in_processes(config):
+        train_in_processes(config, base, folder, partial, report)
+    else:
+        train_and_save(config, base, tasks, folder, partial, report)
+
+
+def in_processes(config: RunConfig) -> bool:
+    """Whether accelerate starts the training."""
+    return config.hardware.processes > 1 or bool(config.hardware.accelerate_config)
+
+
+def train_and_save(
+    config: RunConfig, base: Path, tasks: Sequence[Any], folder: Path, partial: Path, report: Report
+) -> None:
+    """Train, and write log and policy if this is the main process."""
+    import torch
+    from transformers import AutoTokenizer
+
+    from reproduce.models import follow_reference
+    from reproduce.policies import save_policy
+    from reproduce.training import is_main_process, train
+
+    model, log = train(config, base, tasks, folder / "training", folder, report)
+    if is_main_process():
+        write_jsonl(folder / "metrics.jsonl", log)
+        if not config.model.lora_rank:
+            model = model.to(getattr(torch, config.model.precision))
+        tokenizer = AutoTokenizer.from_pretrained(follow_reference(base), local_files_only=True, padding_side="left")
+        save_policy(model, tokenizer, partial, base)
+
+
+# ---- the process that starts them
+
+
+def accelerate_settings(name: str) -> Path:
+    """The file of settings: one of the package's own by its name, or a path; empty: plain data parallelism.
+
+    Raises UserError where there is none, where it is not one of accelerate's, and where it needs what is missing.
+    """
+    path = PACKAGED / f"{name or 'processes'}.yaml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        own = ", ".join(sorted(one.stem for one in PACKAGED.glob("*.yaml")))
+        raise UserError(f"hardware.accelerate_config={name}: no such file, nor one of the package's own: {own}")
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        settings = load_config_from_file(str(path))
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: no settings for accelerate launch ({str(error).splitlines()[0]})") from None
+    if str(settings.distributed_type).endswith("DEEPSPEED") and importlib.util.find_spec("deepspeed") is None:
+        raise UserError(f"hardware.accelerate_config={name} needs deepspeed: pip install 'rl-claims[deepspeed]'")
+    return path.resolve()
+
+
+def shards_weights(name: str) -> bool:
+    """Whether the settings spread the weights so that no process holds all of them while it samples."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    return bool(name) and str(load_config_from_file(str(accelerate_settings(name))).distributed_type).endswith("FSDP")
+
+
+def launch_command(config: RunConfig, base: Path, folder: Path, partial: Path) -> list[str]:
+    """What starts the processes."""
+    hardware = config.hardware
+    precision = "bf16" if config.model.precision == "bfloat16" else "no"
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", str(accelerate_settings(hardware.accelerate_config))),
+        *("--num_processes", str(hardware.processes), "--num_machines", "1", "--machine_rank", "0"),
+        *("--main_process_port", "0", "--mixed_precision", precision, "--dynamo_backend", "no"),
+        *("--module", "reproduce.training_process", str(folder), str(base), str(partial)),
+    ]
+
+
+def train_in_processes(config: RunConfig, base: Path, folder: Path, partial: Path, report: Report) -> None:
+    """Start the processes and follow the main one's progress to the end."""
+    package = str(Path(__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
+    if config.hardware.device == "cpu":
+        environment["ACCELERATE_USE_CPU"] = "true"
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    refused: list[str] = []
+    with subprocess.Popen(
+        launch_command(config, base, folder, partial),
+        env=environment,
+        stdin=subprocess.PIPE,  # Never written to: its end tells the processes that this one is gone.
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as launcher:
+        assert launcher.stdout is not None
+        for line in launcher.stdout:
+            if line.startswith(PROGRESS):
+                done, total = line.removeprefix(PROGRESS).split()
+                report(int(done), int(total))
+            elif line.startswith(ERROR):
+                refused.append(line.removeprefix(ERROR).strip())
+            elif line.strip():
+                last.append(line.rstrip())
+    if refused:
+        raise UserError(refused[0])
+    if launcher.returncode:
+        raise RuntimeError(f"training processes ended with exit code {launcher.returncode}:\n" + "\n".join(last))
+    if not partial.exists():
+        raise SliceOver
+
+
+# ---- one of the processes
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train the run of a folder. arguments: the run's folder, its base, and where the policy goes."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    folder, base, partial = map(Path, arguments)
+    from reproduce.configuration_reader import read_run
+
+    try:
+        config = read_run(folder / "config.json")
+        from reproduce.beds import load_bed
+        from reproduce.training import is_main_process
+
+        tasks = load_bed(config.environment).panels(config.panels)["train"].tasks
+
+        def tell(done: int, total: int) -> None:
+            if is_main_process():
+                print(f"{PROGRESS}{done} {total}", flush=True)
+
+        train_and_save(config, base, tasks, folder, partial, tell)
+    except SliceOver:
+        return 0
+    except UserError as error:
+        print(f"{ERROR}{error}", flush=True)
+        return 2
+    return 0
+
+
+def _end_with_parent() -> None:
+    # Not through sys.stdin, whose lock a thread must not hold when the interpreter ends.
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    sys.exit(code)
