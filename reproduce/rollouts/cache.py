@@ -7,9 +7,36 @@ moved.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from transformers import Cache
+from transformers import Cache, PreTrainedConfig
 from transformers.cache_utils import CacheLayerMixin
+
+from reproduce.storage import UserError
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""Kinds of layers, as configurations name them."""
+
+
+def layer_windows(config: PreTrainedConfig) -> tuple[tuple[int | None, ...], str | None]:
+    """For each layer of a model how many tokens it sees, None for all; and which mask the model's forward is given.
+
+    That is one of the two kinds, or None for both by name. Raises UserError for a layer of another kind, such as
+    linear attention, whose state is no list of keys and values.
+    """
+    layers, window = int(config.num_hidden_layers), getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if not kinds:
+        # Architectures without kinds of layers, such as Mistral's, have one mask, with the window in it.
+        return (window,) * layers, FULL if window is None else SLIDING
+    unknown = set(kinds) - {FULL, SLIDING}
+    if unknown:
+        raise UserError(
+            f"{config.model_type}: its layers of kind {min(unknown)} are not supported in process; "
+            "set hardware.engine=vllm, which samples them in evaluation"
+        )
+    windows = tuple(int(window) if kind == SLIDING else None for kind in kinds)
+    return windows, None if SLIDING in kinds else FULL
 
 
 class RaggedLayer(CacheLayerMixin):
@@ -38,11 +65,11 @@ class RaggedLayer(CacheLayerMixin):
         rows, positions = self.cache.rows, self.cache.positions
         self.keys[rows, :, positions] = key_states.transpose(1, 2)
         self.values[rows, :, positions] = value_states.transpose(1, 2)
-        if self.window is not None and positions.shape[1] == 1:
+        if self.window is not None and self.cache.sees_window(self.window):
             recent = self.cache.recent(self.window).clamp(min=0)
             return self.keys[rows, :, recent].transpose(1, 2), self.values[rows, :, recent].transpose(1, 2)
-        count, length = len(rows), self.cache.visible
-        return self.keys[:count, :, :length], self.values[:count, :, :length]
+        used, length = self.cache.used, self.cache.visible
+        return self.keys[used, :, :length], self.values[used, :, :length]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.cache.visible, 0
@@ -60,29 +87,52 @@ class RaggedCache(Cache):
     def __init__(self, windows: tuple[int | None, ...], capacity: int, longest: int) -> None:
         """windows: for each layer, how many tokens it sees; None for all."""
         self.windows, self.capacity, self.longest, self.visible = windows, capacity, longest, 0
-        self.rows = self.positions = torch.empty(0, dtype=torch.long)
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.used = slice(0, 0)
+        self.rows = self.positions = torch.empty(0, dtype=torch.long, device=self.device)
         super().__init__(layers=[RaggedLayer(self, window) for window in windows])
+
+    def follow(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Go to where the model is. What is held is dropped where that is another place than before."""
+        if (device, dtype) != (self.device, self.dtype):
+            self.device, self.dtype = device, dtype
+            self.release()
+
+    def release(self) -> None:
+        """Give the memory back."""
+        for layer in self.layers:
+            layer.keys = layer.values = None
+            layer.is_initialized = False
+
+    def sees_window(self, window: int) -> bool:
+        """Whether the window alone is read: for one new token a row, where the window is shorter than the history."""
+        return self.positions.shape[1] == 1 and window < self.visible
 
     def recent(self, window: int) -> torch.Tensor:
         """Positions that the one new token of each row sees through a window, (rows, window); negative: none."""
-        return self.positions + torch.arange(1 - window, 1)
+        return self.positions + torch.arange(1 - window, 1, device=self.device)
 
-    def place(self, starts: torch.Tensor, new: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Announce `new` tokens for the first len(starts) rows, row i from position starts[i].
+    def place(self, starts: np.ndarray, new: int, first: int = 0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Announce `new` tokens for len(starts) rows from row `first` on, row first + i from position starts[i].
 
         Returns the position ids (rows, new) and an additive attention mask (rows, 1, new, seen) for each kind of layer.
         """
-        self.rows = torch.arange(len(starts))[:, None]
-        self.positions = starts[:, None] + torch.arange(new)
-        self.visible = int(self.positions.max()) + 1
-        distance = self.positions[:, :, None] - torch.arange(self.visible)
-        hidden = {"full_attention": distance < 0}
+        self.used = slice(first, first + len(starts))
+        self.visible = int(starts.max()) + new
+        self.rows = torch.arange(first, first + len(starts), device=self.device)[:, None]
+        begin = torch.from_numpy(starts).to(self.device)
+        self.positions = begin[:, None] + torch.arange(new, device=self.device)
+        distance = self.positions[:, :, None] - torch.arange(self.visible, device=self.device)
+        hidden = {FULL: distance < 0}
         for window in {window for window in self.windows if window is not None}:
-            hidden["sliding_attention"] = (
-                self.recent(window)[:, None] < 0 if new == 1 else hidden["full_attention"] | (distance >= window)
+            hidden[SLIDING] = (
+                self.recent(window)[:, None] < 0 if self.sees_window(window) else hidden[FULL] | (distance >= window)
             )
-        lowest = torch.finfo(torch.float32).min
-        masks = {kind: torch.zeros(where.shape).masked_fill_(where, lowest)[:, None] for kind, where in hidden.items()}
+        lowest = torch.finfo(self.dtype).min
+        masks = {
+            kind: torch.zeros(where.shape, dtype=self.dtype, device=self.device).masked_fill_(where, lowest)[:, None]
+            for kind, where in hidden.items()
+        }
         return self.positions, masks
 
     def reserve(self, capacity: int, longest: int) -> None:
@@ -96,13 +146,16 @@ class RaggedCache(Cache):
                 layer.keys[:rows, :, :positions], layer.values[:rows, :, :positions] = keys, values
 
     def copy_rows(
-        self, sources: torch.Tensor, target: RaggedCache, places: torch.Tensor, shortest: int, longest: int
+        self, sources: np.ndarray, target: RaggedCache, places: np.ndarray, shortest: int, longest: int
     ) -> None:
         """Copy source rows of `shortest` to `longest` tokens to `places` of the target cache, which may be this one."""
+        origin, goal = torch.from_numpy(sources).to(self.device), torch.from_numpy(places).to(self.device)
         for source_layer, target_layer in zip(self.layers, target.layers, strict=True):
+            if not source_layer.is_initialized:
+                continue
             if not target_layer.is_initialized:
                 target_layer.lazy_initialization(source_layer.keys, source_layer.values)
             start = 0 if source_layer.window is None else max(0, shortest - source_layer.window)
             for name in ("keys", "values"):
-                held = getattr(source_layer, name)[sources, :, start:longest]
-                getattr(target_layer, name)[places, :, start:longest] = held
+                held = getattr(source_layer, name)[origin, :, start:longest]
+                getattr(target_layer, name)[goal, :, start:longest] = held

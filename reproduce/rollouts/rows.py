@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from reproduce.rollouts.cache import RaggedCache
 from reproduce.rollouts.episodes import Trajectory
@@ -79,8 +78,7 @@ class HistoryRows:
         for source, place in zip(sources.tolist(), places.tolist(), strict=True):
             target.history[place], target.skills[place] = self.history[source], self.skills[source]
         cached = self.cached[sources]
-        rows, new_rows = torch.from_numpy(sources), torch.from_numpy(places)
-        self.cache.copy_rows(rows, target.cache, new_rows, int(cached.min()), int(cached.max()))
+        self.cache.copy_rows(sources, target.cache, places, int(cached.min()), int(cached.max()))
 
     def begin(self, row: int, task: int, lines: int | None) -> None:
         """An empty history."""

@@ -22,6 +22,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
+from reproduce.rollouts.cache import layer_windows
+from reproduce.rollouts.drawing import draw
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.lines import LineBreak
 from reproduce.rollouts.rows import UNLIMITED, HistoryRows
@@ -29,10 +31,13 @@ from reproduce.rollouts.streams import UniformStreams, stream_length
 from reproduce.rollouts.text import EpisodeText, open_text
 
 TaskType = TypeVar("TaskType", bound=Task)
+PREFILL_TOKENS = 1 << 16
+"""Most tokens of one forward pass over prompts: a bound on the memory of long ones."""
 
 
 class EpisodeSampler(Generic[TaskType]):
-    """Samples episodes of one policy in one environment; keeps its memory between calls.
+    """Samples episodes of one policy in one environment, on the device of the model. On a CPU it keeps its memory
+    between calls.
 
     Within a call `rows` are the histories still acting, `next_rows` those waiting for their next turn.
     """
@@ -49,8 +54,7 @@ class EpisodeSampler(Generic[TaskType]):
         self.model, self.tokenizer, self.environment, self.config = model, tokenizer, environment, config
         self.text = text or open_text(tokenizer)
         self.limit = int(model.config.max_position_embeddings)
-        kinds = getattr(model.config, "layer_types", None) or ["full_attention"] * int(model.config.num_hidden_layers)
-        windows = tuple(int(model.config.sliding_window) if kind == "sliding_attention" else None for kind in kinds)
+        windows, self.mask_kind = layer_windows(model.config)
         self.rows, self.next_rows = HistoryRows(windows), HistoryRows(windows)
 
     def sample(
@@ -96,6 +100,10 @@ class EpisodeSampler(Generic[TaskType]):
         """
         self.tasks, self.finished, self.line_break = tasks, list[Trajectory](), line_break
         self.forward_tokens = self.sampled_tokens = 0
+        weights = next(self.model.parameters())
+        caches = self.rows.cache, self.next_rows.cache
+        for cache in caches:
+            cache.follow(weights.device, weights.dtype)
         with torch.inference_mode():
             self._start(
                 beginnings,
@@ -110,6 +118,10 @@ class EpisodeSampler(Generic[TaskType]):
                 while self.rows.count:
                     self._sample_token()
                 self.rows, self.next_rows = self.next_rows, self.rows
+        if weights.device.type != "cpu":
+            # A GPU's memory is needed for training, and quick to get back.
+            for cache in caches:
+                cache.release()
         return EpisodeBatch(tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens)
 
     def prompt_ids(self, task: TaskType) -> list[int]:
@@ -195,18 +207,22 @@ class EpisodeSampler(Generic[TaskType]):
         rows.reserve(count, int((rows.cached[:count] + new).max()) + 1)
         columns = rows.cached[:count, None] + np.arange(new)
         ids = np.where(np.arange(new) < missing[:, None], np.take_along_axis(rows.tokens[:count], columns, 1), 0)
-        self._forward(ids, rows.cached[:count])
+        at_once = max(1, PREFILL_TOKENS // new)
+        for start in range(0, count, at_once):
+            part = slice(start, min(start + at_once, count))
+            self._forward(ids[part], rows.cached[part], start)
         self.forward_tokens += int(missing.sum())
         rows.cached[:count] += missing
 
-    def _forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        """Logits after the last of the given columns, (rows, vocabulary)."""
-        positions, masks = self.rows.cache.place(torch.from_numpy(starts), ids.shape[1])
+    def _forward(self, ids: np.ndarray, starts: np.ndarray, first: int = 0) -> torch.Tensor:
+        """Logits after the last of the given columns of the rows from `first` on, (rows, vocabulary)."""
+        cache = self.rows.cache
+        positions, masks = cache.place(starts, ids.shape[1], first)
         output = self.model(
-            input_ids=torch.from_numpy(ids.astype(np.int64)),
-            attention_mask=masks if "sliding_attention" in masks else masks["full_attention"],
+            input_ids=torch.from_numpy(ids.astype(np.int64)).to(cache.device),
+            attention_mask=masks if self.mask_kind is None else masks[self.mask_kind],
             position_ids=positions,
-            past_key_values=self.rows.cache,
+            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
@@ -220,26 +236,16 @@ class EpisodeSampler(Generic[TaskType]):
         self.forward_tokens += count
         self.sampled_tokens += len(self.acting)
         rows.cached[:count] = last + 1
-        log_probabilities = torch.log_softmax(logits.float() / self.config.temperature, dim=-1)
-        probabilities = log_probabilities.double().exp()
-        entropies = -(probabilities * log_probabilities).sum(-1).float().numpy()
-        cumulative = probabilities.cumsum(-1)
-        cumulative /= cumulative[:, -1:].clone()
-        # One sorted array for all rows: row r occupies [r, r + 1], so one binary search an episode finds its token.
-        vocabulary = cumulative.shape[1]
-        ladder = (cumulative + torch.arange(count)[:, None]).numpy().ravel()
         row = self.row_of_episode[self.acting]
         uniform = self.uniforms[self.stream_of_episode[self.acting], rows.drawn[row]]
-        found = np.searchsorted(ladder, uniform + row, side="right")
-        pairs, pair_of_episode = np.unique(
-            np.clip(found, row * vocabulary, (row + 1) * vocabulary - 1), return_inverse=True
-        )
-        parents, tokens = pairs // vocabulary, pairs % vocabulary
+        drawn = draw(logits, row, uniform, self.config)
+        pairs, first, pair_of_episode = np.unique(drawn.pairs, return_index=True, return_inverse=True)
+        parents, tokens = pairs // logits.shape[1], pairs % logits.shape[1]
         place = self._split(parents)
         self.row_of_episode[self.acting] = place[pair_of_episode]
         order = np.argsort(place)
-        chosen = log_probabilities.numpy()[parents, tokens]
-        rows.write_policy(tokens[order], chosen[order], entropies[parents][order])
+        chosen = drawn.log_probabilities[first]
+        rows.write_policy(tokens[order], chosen[order], drawn.entropies[parents][order])
         ended = self.text.closes(tokens[order]) | (
             rows.length[: rows.count] - rows.action_start[: rows.count] >= self.config.longest_action
         )
