@@ -7,6 +7,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import nox
@@ -100,6 +101,8 @@ def replicate(session: nox.Session) -> None:
     """Train, evaluate, test and report the claims of the papers named, or of all; what was stopped continues."""
     install(session, "-e", ".[environments]")
     papers, arguments = chosen_papers(session)
+    # A --slice is for all papers together: once it is over, those that follow only say what is left of them.
+    os.environ["RL_CLAIMS_SLICE_BEGAN"] = str(time.time())
     for paper in papers:
         reproduce(session, "run", paper, "--report", *arguments)
 

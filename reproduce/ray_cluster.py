@@ -156,7 +156,8 @@ def _try_to_connect(address: str, sender: Connection) -> None:
         _start(address, {})
         ray.shutdown()
     except Exception as error:
-        sender.send((str(error).splitlines() or [type(error).__name__])[0].rstrip("."))
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        sender.send("none runs on this machine" if "Could not find any running Ray" in reason else reason)
     else:
         sender.send("")
 

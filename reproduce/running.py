@@ -24,6 +24,7 @@ from reproduce.planning import (
     stage_seconds,
 )
 from reproduce.schedule import Job, StageReport, Step, carry_out
+from reproduce.slices import time_is_up
 from reproduce.storage import UserError, read_json
 
 if TYPE_CHECKING:
@@ -50,22 +51,20 @@ def run_experiment(
     Returns the folder of the records; None while runs are left.
     """
     chosen = _chosen(experiment, seeds)
-    complete = set() if redo else complete_runs(experiment)
-    if all(run.name in complete for run in chosen):
-        _say_what_is_done(console, experiment, complete, [])
-    else:
+    if (redo or _left(chosen, complete_runs(experiment))) and not time_is_up():
         with executor.open() as carry_out:
-            if redo:
+            if redo:  # Not before the executor is known to work.
                 _discard(experiment, chosen)
-                complete = complete_runs(experiment)
-            left = [run for run in chosen if run.name not in complete]
+            left = _left(chosen, complete_runs(experiment))
             check_disk(experiment.folder, sum(expected_bytes(experiment, run) for run in left))
             _draw_panels(console, left)
-            _say_what_is_done(console, experiment, complete, left)
+            _say_what_is_done(console, experiment, len(left))
             carry_out(_jobs(experiment, left, rebuild_base))
-        complete = complete_runs(experiment)
+    else:
+        _say_what_is_done(console, experiment, 0)
+    complete = complete_runs(experiment)
     if len(complete) < len(experiment.plan):
-        _say_what_is_left(console, experiment, chosen, complete)
+        _say_what_is_left(console, experiment, chosen, complete, redo)
         return None
     if experiment.config == experiment.paper.PROFILES[experiment.config.profile]:
         _collect(console, experiment, experiment.records_folder)
@@ -90,15 +89,20 @@ def _jobs(experiment: Experiment, left: Sequence[RunConfig], rebuild_base: bool)
     return [tuple(steps) for steps in jobs.values()]
 
 
-def _say_what_is_done(console: Console, experiment: Experiment, complete: set[str], left: Sequence[RunConfig]) -> None:
-    _say(console, f"{experiment.folder}: {len(complete)} of {len(experiment.plan)} runs complete, {len(left)} to do")
+def _left(chosen: Sequence[RunConfig], complete: set[str]) -> list[RunConfig]:
+    return [run for run in chosen if run.name not in complete]
+
+
+def _say_what_is_done(console: Console, experiment: Experiment, to_do: int) -> None:
+    complete = len(complete_runs(experiment))
+    _say(console, f"{experiment.folder}: {complete} of {len(experiment.plan)} runs complete, {to_do} to do")
 
 
 def _say_what_is_left(
-    console: Console, experiment: Experiment, chosen: Sequence[RunConfig], complete: set[str]
+    console: Console, experiment: Experiment, chosen: Sequence[RunConfig], complete: set[str], redo: bool
 ) -> None:
     """After a slice, or when only some seeds were asked for."""
-    left = [run for run in chosen if run.name not in complete]
+    left = _left(chosen, complete)
     if not left:
         missing = len(experiment.plan) - len(complete)
         _say(console, f"{missing} runs of other seeds are left; records are written once all are complete")
@@ -107,7 +111,7 @@ def _say_what_is_left(
     _say(
         console,
         f"the slice is over: {len(complete)} of {len(experiment.plan)} runs complete, {len(left)} left, "
-        f"{begun} of them begun; the same command continues",
+        f"{begun} of them begun; the same command {'without --redo ' if redo else ''}continues",
     )
 
 

@@ -18,6 +18,9 @@ from reproduce.storage import UserError
 ENDS = "RL_CLAIMS_SLICE_ENDS"
 """Environment variable: when the slice ends, in seconds since 1970; unset or empty where there is no end."""
 
+BEGAN = "RL_CLAIMS_SLICE_BEGAN"
+"""Environment variable: when the slice began, for several calls that share one; unset: with the call."""
+
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
@@ -37,7 +40,8 @@ def parse_duration(text: str) -> float:
 @contextmanager
 def slice_of(seconds: float | None) -> Iterator[None]:
     """Let the slice of this process, and of every process it starts, end in `seconds`; None: never."""
-    os.environ[ENDS] = "" if seconds is None else repr(time.time() + seconds)
+    began = float(os.environ.get(BEGAN) or time.time())
+    os.environ[ENDS] = "" if seconds is None else repr(began + seconds)
     try:
         yield
     finally:
