@@ -31,9 +31,7 @@ def draw(logits: torch.Tensor, row: np.ndarray, uniform: np.ndarray, config: Sam
     is drawn from, truncated and renormalised.
     """
     count, vocabulary = logits.shape
-    log_probabilities = torch.log_softmax(logits.float() / (config.temperature or 1.0), dim=-1)
-    if config.temperature and config.top_p < 1:
-        log_probabilities = _truncated(log_probabilities, config.top_p)
+    log_probabilities = log_distribution(logits, config)
     probabilities = log_probabilities.double().exp()
     entropies = -(probabilities * log_probabilities.clamp(min=torch.finfo(torch.float32).min)).sum(-1).float()
     if config.temperature:
@@ -43,6 +41,14 @@ def draw(logits: torch.Tensor, row: np.ndarray, uniform: np.ndarray, config: Sam
         pairs = likeliest[torch.from_numpy(row).to(logits.device)]
     chosen = log_probabilities.reshape(-1)[pairs]
     return Drawn(pairs.cpu().numpy(), chosen.cpu().numpy(), entropies.cpu().numpy())
+
+
+def log_distribution(logits: torch.Tensor, config: SamplingConfig) -> torch.Tensor:
+    """Log-probabilities of the distribution that `draw` draws from, nats, of the shape of the logits, float32."""
+    log_probabilities = torch.log_softmax(logits.float() / (config.temperature or 1.0), dim=-1)
+    if config.temperature and config.top_p < 1:
+        return _truncated(log_probabilities, config.top_p)
+    return log_probabilities
 
 
 def _invert(probabilities: torch.Tensor, row: np.ndarray, uniform: np.ndarray) -> torch.Tensor:
