@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reproduce.paper_scale import load_paper_scale
+from reproduce.paper_scale.profile import PAPER
 from theory.inference import holm
 
 Decision = Literal["supported", "refuted", "inconclusive", "withheld"]
@@ -104,7 +106,17 @@ HEADLINES_ONLY = ("laptop", "gpu")
 
 def tested_claims(claims: Sequence[Claim], profile: str) -> tuple[Claim, ...]:
     """The claims that this profile tests: the family that is corrected."""
-    return tuple(claim for claim in claims if profile not in HEADLINES_ONLY or not claim.full_only)
+    return tuple(claim for claim in claims if not reason_untested(claim, profile))
+
+
+def reason_untested(claim: Claim, profile: str) -> str:
+    """Why this profile does not test a claim; empty where it does."""
+    if profile in HEADLINES_ONLY:
+        return claim.full_only
+    if profile == PAPER:
+        reasons = {entry.claim: entry.reason for entry in load_paper_scale(claim.identifier.partition(".")[0]).untested}
+        return reasons.get(claim.identifier, "")
+    return ""
 
 
 def decide(claims: Sequence[Claim], records: Any, alpha: float = 0.05) -> tuple[Verdict, ...]:

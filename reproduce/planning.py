@@ -6,7 +6,7 @@ import heapq
 import importlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,7 @@ from reproduce.storage import UserError, read_jsonl, read_parquet
 
 if TYPE_CHECKING:
     from reproduce.configuration import PolicyConfig, RunConfig
+    from reproduce.paper_scale.estimate import RunCost
 
 PAPERS = {
     "pass_kt": "reproduce.papers.pass_kt",
@@ -96,15 +97,19 @@ def default_records(key: str, profile: str) -> Path:
 
 def _episodes(run: RunConfig) -> int:
     """Evaluated episodes of a run. Counted without drawing tasks where that takes long."""
-    from reproduce.beds import load_bed, task_counts
-    from reproduce.configuration import HorizonEvaluation, PanelSizes
+    from reproduce.beds import load_bed
+    from reproduce.configuration import HorizonEvaluation
     from reproduce.evaluation import cells_of
+    from reproduce.requirement_checks import planned_counts
 
     if isinstance(run.evaluation, HorizonEvaluation):
-        assert isinstance(run.panels, PanelSizes)
-        counts = task_counts(run.environment, run.panels)
+        counts = planned_counts(run.environment, run.panels)
         return counts["test"] * run.evaluation.samples + counts["ood"] * run.evaluation.ood_samples
-    panels = load_bed(run.environment).panels(run.panels)
+    try:
+        panels = load_bed(run.environment).panels(run.panels)
+    except UserError:
+        # The data is not here yet: as many tasks as the sizes allow.
+        panels = load_bed(run.environment).panels(replace(run.panels, source=""))
     return sum(
         cell.samples
         for name in ("test", "ood")
@@ -114,14 +119,9 @@ def _episodes(run: RunConfig) -> int:
 
 def training_tasks(run: RunConfig) -> int:
     """Tasks that a run trains on, each as often as it does."""
-    from reproduce.beds import task_counts
-    from reproduce.configuration import PanelSizes
+    from reproduce.requirement_checks import planned_counts
 
-    if run.training is None:
-        return 0
-    if isinstance(run.panels, PanelSizes):
-        return run.training.epochs * task_counts(run.environment, run.panels)["train"]
-    return run.training.epochs * 2 * run.panels.train_per_category
+    return run.training.epochs * planned_counts(run.environment, run.panels)["train"] if run.training is not None else 0
 
 
 def rollouts(run: RunConfig) -> int:
@@ -193,6 +193,9 @@ def stage_seconds(experiment: Experiment, run: RunConfig, rebuild_base: bool = F
     from reproduce.bases import is_committed
     from reproduce.beds import load_bed
 
+    if (cost := _cost_of_named(experiment, run)) is not None:
+        trained = {"train": cost.sampling + cost.training} if run.training is not None else {}
+        return {**trained, "evaluate": cost.evaluation}
     bed, scale = load_bed(run.environment), parameters(run.policy) / REFERENCE_PARAMETERS
     stages = {}
     if run.training is not None:
@@ -202,6 +205,20 @@ def stage_seconds(experiment: Experiment, run: RunConfig, rebuild_base: bool = F
         stages["warm start"] = sequences * scale / WARM_START_SEQUENCES_PER_SECOND
     stages["evaluate"] = experiment.episodes[run.name] * scale / bed.EVALUATION_EPISODES_PER_SECOND
     return stages
+
+
+def _cost_of_named(experiment: Experiment, run: RunConfig) -> RunCost | None:
+    """The cost of a run of a named model, as far as it is known; None for the policies made here."""
+    if not run.model.name:
+        return None
+    from reproduce.paper_scale.display import machine_for
+    from reproduce.paper_scale.estimate import run_cost
+    from reproduce.requirement_checks import architecture_of
+
+    model = architecture_of(run)
+    if model is None:
+        return None
+    return run_cost(run, model, machine_for(run), rollouts(run), experiment.episodes[run.name])
 
 
 def expected_seconds(jobs: Sequence[float], workers: int) -> float:
@@ -214,6 +231,8 @@ def expected_seconds(jobs: Sequence[float], workers: int) -> float:
 
 def expected_bytes(experiment: Experiment, run: RunConfig) -> int:
     """Disk of a complete run."""
+    if (cost := _cost_of_named(experiment, run)) is not None:
+        return BYTES_PER_RUN + int(cost.kept)
     checkpoint = BYTES_PER_PARAMETER * parameters(run.policy)
     return BYTES_PER_RUN + checkpoint + BYTES_PER_EPISODE * experiment.episodes[run.name]
 
@@ -242,7 +261,10 @@ def shown_seconds(seconds: float) -> str:
 
 
 def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
-    """Print runs, cost and detectable effects."""
+    """Print runs, cost and detectable effects, and for models and data from elsewhere what they are and what is
+    missing."""
+    from reproduce.paper_scale.display import missing_lines, show_requirements
+
     complete, config = complete_runs(experiment), experiment.config
     by_job: dict[tuple[str, int], float] = {}
     table = Table(
@@ -270,9 +292,10 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     disk = sum(expected_bytes(experiment, run) for run in left)
     episodes = sum(experiment.episodes[run.name] for run in left)
     trained = sum(rollouts(run) for run in left)
+    where = "GPUs" if config.hardware.device == "cuda" else "cores"
     lines = [
         f"{len(left)} of {len(experiment.plan)} runs to do: {trained:,} rollouts of training, {episodes:,} episodes",
-        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on as many cores, "
+        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on as many {where}, "
         f"disk about {shown_bytes(disk)}",
     ]
     for line in lines:
@@ -286,20 +309,25 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
             effects.add_row(*row)
         console.print(effects)
     show_untested(console, experiment)
+    show_requirements(console, experiment)
+    for line in missing_lines(experiment):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_untested(console: Console, experiment: Experiment) -> None:
     """Print the claims that this profile does not test, and why."""
-    from reproduce.claims import tested_claims
+    from reproduce.claims import reason_untested
 
-    claims, profile = experiment.paper.CLAIMS, experiment.config.profile
-    tested = {claim.identifier for claim in tested_claims(claims, profile)}
-    if len(tested) == len(claims):
+    reasons = {
+        claim.identifier: reason
+        for claim in experiment.paper.CLAIMS
+        if (reason := reason_untested(claim, experiment.config.profile))
+    }
+    if not reasons:
         return
-    table = Table(title="Claims that only the profile full tests", title_justify="left")
+    table = Table(title="Claims that this profile does not test", title_justify="left")
     table.add_column("claim", no_wrap=True)
     table.add_column("why", overflow="fold")
-    for claim in claims:
-        if claim.identifier not in tested:
-            table.add_row(claim.identifier, claim.full_only)
+    for identifier, reason in reasons.items():
+        table.add_row(identifier, reason)
     console.print(table, markup=False)

@@ -6,9 +6,9 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from reproduce.beds import task_counts
 from reproduce.configuration import BedConfig
 from reproduce.experiment import ExperimentConfig
+from reproduce.requirement_checks import planned_counts
 from reproduce.storage import UserError
 
 FEWEST_POSITIONS = 64
@@ -80,7 +80,7 @@ def check_bed(name: str, bed: BedConfig) -> None:
         raise UserError(
             f"--set {name}.policy.width={policy.width}: must be an even multiple of {name}.policy.heads={policy.heads}"
         )
-    tasks = training.epochs * task_counts(name, panels)["train"]
+    tasks = training.epochs * planned_counts(name, panels)["train"]
     if tasks % training.questions_per_step:
         raise UserError(
             f"--set {name}.training.questions_per_step={training.questions_per_step}: must divide the {tasks} tasks "

@@ -1,0 +1,48 @@
+"""GPUs as an estimate of cost needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one GPU, or one core, can do at most."""
+
+    name: str
+    memory: float
+    """Bytes."""
+    operations: float
+    """Floating-point operations a second: bfloat16, dense, with tensor cores."""
+    bandwidth: float
+    """Bytes a second from memory."""
+
+
+# Vendor's data sheets: NVIDIA A100 (2021), H100 and H200 (2023, SXM, without sparsity), RTX 6000 Ada and L40S (2023,
+# half of the rates printed with sparsity).
+GPUS = {
+    machine.name: machine
+    for machine in (
+        Machine("A100 40GB", 40e9, 312e12, 1.555e12),
+        Machine("A100 80GB", 80e9, 312e12, 2.039e12),
+        Machine("H100 80GB", 80e9, 989e12, 3.35e12),
+        Machine("H200 141GB", 141e9, 989e12, 4.8e12),
+        Machine("RTX 6000 Ada 48GB", 48e9, 364e12, 0.96e12),
+        Machine("L40S 48GB", 48e9, 362e12, 0.864e12),
+    )
+}
+CORE = Machine("one core", 8e9, 3e10, 1e10)
+"""Of a CPU, in float32: an order of magnitude, ours."""
+
+
+def machine_of(device: str, memory: float) -> Machine | None:
+    """The entry of a GPU by the name that CUDA gives it, such as `NVIDIA H100 80GB HBM3`, and its bytes of memory;
+    None for one that is not in the table."""
+    words = device.upper().replace("-", " ").split()
+    fitting = [machine for machine in GPUS.values() if all(word in words for word in _series(machine))]
+    return min(fitting, key=lambda machine: abs(machine.memory - memory), default=None)
+
+
+def _series(machine: Machine) -> list[str]:
+    """What a GPU's name has without its memory: H100, or RTX 6000 ADA."""
+    return machine.name.upper().split()[:-1]

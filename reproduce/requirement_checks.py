@@ -1,0 +1,208 @@
+"""What an experiment needs and does not find here: said by `plan`, and by `run` before anything starts.
+
+Nothing heavy is imported for an experiment of tiny policies on the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reproduce.beds import load_bed, task_counts
+from reproduce.configuration import CHAT, COLOCATE, SERVER, VLLM, PanelConfig, PanelSizes, RunConfig
+from reproduce.paper_scale import ModelEntry, PaperScaleError, load_paper_scale
+from reproduce.paper_scale.cost import BYTES_OF, Architecture, Shape, parameters
+from reproduce.paper_scale.estimate import evaluation_bytes, run_memory
+from reproduce.storage import UserError, read_json
+
+if TYPE_CHECKING:
+    from reproduce.models import ModelDescription
+    from reproduce.planning import Experiment
+
+
+@cache
+def planned_counts(environment: str, sizes: PanelConfig | PanelSizes) -> dict[str, int]:
+    """Tasks of each panel: those of the source where it can be read, else as many as the sizes allow, so that a plan
+    can be made before the data is there."""
+    try:
+        return task_counts(environment, sizes)
+    except UserError:
+        if not sizes.source:
+            raise
+        return task_counts(environment, replace(sizes, source=""))
+
+
+def check_requirements(experiment: Experiment) -> None:
+    """Raise UserError, in one line, for everything that is missing."""
+    if found := missing(experiment):
+        raise UserError("; ".join(found))
+
+
+def missing(experiment: Experiment) -> list[str]:
+    """Everything that the experiment needs and that is not here, a line each; empty where it can start."""
+    found: dict[str, None] = {}
+    for line in _missing(experiment):
+        found.setdefault(line)
+    return list(found)
+
+
+def _missing(experiment: Experiment) -> Iterator[str]:
+    config = experiment.config
+    runs = _one_of_each_environment(experiment)
+    yield from _missing_model(config)
+    yield from _missing_devices(config, experiment.plan)
+    yield from _missing_engines(config)
+    for run in runs:
+        yield from _refusals(lambda run=run: load_bed(run.environment).check_source(run.panels))
+        if run.panels.source and Path(run.panels.source).expanduser().exists():
+            yield from _refusals(lambda run=run: task_counts(run.environment, run.panels))
+
+
+def _one_of_each_environment(experiment: Experiment) -> list[RunConfig]:
+    return list({run.environment: run for run in reversed(experiment.plan)}.values())
+
+
+def _refusals(check: Any) -> Iterator[str]:
+    """What a check says when it refuses."""
+    try:
+        check()
+    except UserError as error:
+        yield str(error)
+
+
+def _missing_model(config: Any) -> Iterator[str]:
+    if not config.model.name:
+        if config.model.format == CHAT:
+            yield "model.format=chat: policies made here have no chat template; leave it out or name a model"
+        return
+    try:
+        description = describe(config.model.name)
+    except UserError as error:
+        yield str(error)
+        return
+    if config.model.format == CHAT and not description.has_chat_template:
+        yield f"model {config.model.name}: no chat template, which model.format=chat needs; set model.format=text"
+
+
+def _missing_devices(config: Any, runs: tuple[RunConfig, ...]) -> Iterator[str]:
+    hardware = config.hardware
+    if hardware.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            yield "no GPU: torch finds none for hardware.device=cuda; use a machine with one or set hardware.device=cpu"
+            return
+        if hardware.processes > torch.cuda.device_count():
+            yield f"hardware.processes={hardware.processes}: there are {torch.cuda.device_count()} GPUs"
+        free = min(torch.cuda.get_device_properties(n).total_memory for n in range(torch.cuda.device_count()))
+        yield from _too_little_memory(config, runs, float(free))
+    elif config.model.name and (model := architecture_of(config)) is not None:
+        import psutil
+
+        needed, available = parameters(model) * BYTES_OF[config.model.precision], psutil.virtual_memory().available
+        if needed > available:
+            yield f"memory: {config.model.name} needs {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
+
+
+def _too_little_memory(config: Any, runs: tuple[RunConfig, ...], memory: float) -> Iterator[str]:
+    """GPU memory of the most demanding training and evaluation against that of a GPU here."""
+    model = architecture_of(config)
+    if model is None or not config.model.name:
+        return
+    context = context_of(config)
+    trained = [run_memory(run, model, context) for run in runs if run.training is not None]
+    largest = max(trained, key=lambda needs: needs.total, default=None)
+    if largest is not None and largest.total > memory:
+        yield (
+            f"GPU memory: training needs about {largest.total / 1e9:.0f} GB, a GPU here has {memory / 1e9:.0f} GB; use "
+            "fewer hardware.rows_at_once, model.lora_rank, hardware.gradient_checkpointing or more processes with "
+            "hardware.accelerate_config=fsdp"
+        )
+    evaluated = max((evaluation_bytes(run, model, context) for run in runs), default=0.0)
+    if evaluated > memory:
+        yield f"GPU memory: evaluation needs {evaluated / 1e9:.0f} GB, a GPU here has {memory / 1e9:.0f} GB"
+
+
+def _missing_engines(config: Any) -> Iterator[str]:
+    hardware = config.hardware
+    in_training = hardware.training_engine in (COLOCATE, SERVER)
+    if hardware.engine == VLLM or in_training:
+        engine = importlib.import_module("reproduce.rollouts.vllm_engine")
+        yield from _refusals(lambda: engine.check_vllm(hardware.device))
+    if in_training and hardware.device == "cpu":
+        yield (
+            f"hardware.training_engine={hardware.training_engine} needs a GPU: vLLM for CPUs cannot take new weights; "
+            "set hardware.training_engine=transformers"
+        )
+    training = importlib.import_module("reproduce.training_arguments")
+    yield from _refusals(lambda: training.check_tracker(hardware.report_to))
+
+
+@cache
+def describe(name: str) -> ModelDescription:
+    """The description of a model that is here. Raises UserError where it is not."""
+    from reproduce.models import describe_model, find_model
+
+    return describe_model(find_model(name))
+
+
+def architecture_of(config: Any) -> Architecture | None:
+    """The shape of the named model: of its files where they are here, else of the paper's file; None where neither
+    knows it, or none is named."""
+    name = config.model.name
+    if not name:
+        return None
+    try:
+        return _shape(name)
+    except UserError:
+        return known_model(name)
+
+
+def context_of(config: Any) -> int | None:
+    """Positions of the named model; None where it is not here."""
+    try:
+        return describe(config.model.name).context if config.model.name else None
+    except UserError:
+        return None
+
+
+def known_model(name: str) -> ModelEntry | None:
+    """The entry of a model in the file of some paper."""
+    from reproduce.planning import PAPERS
+
+    for paper in PAPERS:
+        try:
+            models = load_paper_scale(paper).models
+        except PaperScaleError:
+            continue
+        for model in models:
+            if model.name == name:
+                return model
+    return None
+
+
+@cache
+def _shape(name: str) -> Shape:
+    from reproduce.models import find_model
+
+    found, settings = describe(name), read_json(find_model(name) / "config.json")
+    settings = settings.get("text_config", settings)
+    shapes = [
+        Shape(
+            found.layers,
+            found.width,
+            found.heads,
+            found.key_value_heads,
+            found.head_size,
+            int(settings.get("intermediate_size") or 4 * found.width),
+            found.vocabulary,
+            tied,
+        )
+        for tied in (True, False)
+    ]
+    # Whether embedding and output share weights is said in several ways; the number of weights tells.
+    return min(shapes, key=lambda shape: abs(parameters(shape) - found.parameters))
