@@ -28,6 +28,8 @@ class Executor:
     """Opens to a function that carries out jobs; raises UserError there, before anything has been touched."""
 
     open: Callable[[], AbstractContextManager[CarryOut]]
+    here: bool = True
+    """Whether the runs have the devices of this machine."""
 
 
 def local_executor(workers: int, threads: int, console: Console) -> Executor:
@@ -70,4 +72,4 @@ def ray_executor(
 
         return open_ray(options, threads, folder, environment, console)
 
-    return Executor(opened)
+    return Executor(opened, here=False)

@@ -310,7 +310,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
         console.print(effects)
     show_untested(console, experiment)
     show_requirements(console, experiment)
-    for line in missing_lines(experiment):
+    for line in missing_lines(experiment, disk):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -36,26 +36,27 @@ def planned_counts(environment: str, sizes: PanelConfig | PanelSizes) -> dict[st
         return task_counts(environment, replace(sizes, source=""))
 
 
-def check_requirements(experiment: Experiment) -> None:
-    """Raise UserError, in one line, for everything that is missing."""
-    if found := missing(experiment):
+def check_requirements(experiment: Experiment, devices: bool = True) -> None:
+    """Raise UserError, in one line, for everything that is missing. devices: as in `missing`."""
+    if found := missing(experiment, devices):
         raise UserError("; ".join(found))
 
 
-def missing(experiment: Experiment) -> list[str]:
-    """Everything that the experiment needs and that is not here, a line each; empty where it can start."""
-    found: dict[str, None] = {}
-    for line in _missing(experiment):
-        found.setdefault(line)
-    return list(found)
+def missing(experiment: Experiment, devices: bool = True) -> list[str]:
+    """Everything that the experiment needs and that is not here, a line each; empty where it can start.
+
+    devices: whether the runs have those of this machine; if not, GPUs, memory and engines are left to who has them.
+    """
+    return list(dict.fromkeys(_missing(experiment, devices)))
 
 
-def _missing(experiment: Experiment) -> Iterator[str]:
+def _missing(experiment: Experiment, devices: bool) -> Iterator[str]:
     config = experiment.config
     runs = _one_of_each_environment(experiment)
     yield from _missing_model(config)
-    yield from _missing_devices(config, experiment.plan)
-    yield from _missing_engines(config)
+    if devices:
+        yield from _missing_devices(config, experiment.plan)
+        yield from _missing_engines(config)
     for run in runs:
         yield from _refusals(lambda run=run: load_bed(run.environment).check_source(run.panels))
         if run.panels.source and Path(run.panels.source).expanduser().exists():

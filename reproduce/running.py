@@ -23,6 +23,7 @@ from reproduce.planning import (
     open_experiment,
     stage_seconds,
 )
+from reproduce.requirement_checks import check_requirements
 from reproduce.schedule import Job, StageReport, Step, carry_out
 from reproduce.slices import time_is_up
 from reproduce.storage import UserError, read_json
@@ -52,6 +53,7 @@ def run_experiment(
     """
     chosen = _chosen(experiment, seeds)
     if (redo or _left(chosen, complete_runs(experiment))) and not time_is_up():
+        check_requirements(experiment, executor.here)
         with executor.open() as carry_out:
             if redo:  # Not before the executor is known to work.
                 _discard(experiment, chosen)

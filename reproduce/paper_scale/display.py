@@ -35,14 +35,20 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def missing_lines(experiment: Experiment) -> list[str]:
-    """What is missing, or that nothing is; empty where nothing could be."""
+def missing_lines(experiment: Experiment, disk: int) -> list[str]:
+    """What is missing, or that nothing is; empty where nothing could be. disk: bytes that the runs left need."""
+    from reproduce.planning import check_disk
+
     config = experiment.config
     sources = any(run.panels.source for run in experiment.plan)
     if not (config.model.name or sources or config.hardware.device != "cpu" or config.profile == PAPER):
         return []
     found = missing(experiment)
-    return [f"missing: {line}" for line in found] or ["nothing is missing: models, data and devices are there"]
+    try:
+        check_disk(experiment.folder, disk)
+    except UserError as error:
+        found.append(str(error))
+    return [f"missing: {line}" for line in found] or ["nothing is missing: models, data, devices and disk are there"]
 
 
 def _models(models: Sequence[ModelEntry]) -> Table:
@@ -156,9 +162,7 @@ def cost_lines(experiment: Experiment) -> list[str]:
         parts = ", ".join(f"{name} {seconds / 3600:,.0f}" for name, seconds in stages)
         lines.append(f"cost: about {sums.seconds / 3600:,.0f} {unit}: {parts}")
     sums = total([cost for _, cost in costs(experiment, model, machines[0])])
-    lines.append(
-        f"disk: {sums.kept / 1e9:,.1f} GB of checkpoints and episodes, {sums.scratch / 1e9:,.1f} GB more while one trains"
-    )
+    lines.append(f"disk: {sums.kept / 1e9:,.1f} GB of results, {sums.scratch / 1e9:,.1f} GB more while it trains")
     if config.profile == PAPER:
         hardware = load_paper_scale(experiment.paper.KEY).hardware
         hours = f", {hardware.gpu_hours:g} GPU-hours a training" if hardware.gpu_hours else ""
