@@ -6,6 +6,7 @@ The mixture of demonstrators was chosen from the base alone: what the base can d
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -53,6 +54,9 @@ STORED_AS = "float16"
 """Precision of the weights in a stored base."""
 LEVELS = (Level(recipe=1), Level(recipe=2))
 """One and two ingredients, in one room."""
+_LABEL = re.compile(
+    r"recipe(?P<recipe>\d)(\+take(?P<take>\d))?(?P<cut>\+cut)?(?P<open>\+open)?\+go(?P<rooms>\d{1,2})", re.ASCII
+)
 ROUNDS = 10
 """Horizon T of every game; a careful player needs four to six, so that dawdling times out."""
 DEMONSTRATION_SEED = 1000
@@ -80,14 +84,13 @@ BED = BedConfig(
 """The sizes that were measured; profiles change some of them."""
 INSTRUCTIONS = (
     "You play a cooking game. In each turn write one command, on one line and nothing else. Find the recipe in the "
-    "cookbook and follow it with ingredients from the kitchen; what is cooked already must not be cooked again, and a "
-    "wrong way to cook or cut loses the game. With everything ready prepare the meal in the kitchen and eat it. The "
-    "commands are: look; inventory; go DIRECTION; open THING; close THING; examine THING; take THING; drop THING; put "
-    "THING on THING; insert THING into THING; cook THING with APPLIANCE (the stove fries, the oven roasts, the bbq "
-    "grills); chop THING with knife; slice THING with knife; dice THING with knife; prepare meal; eat THING. For "
-    "example: examine cookbook"
+    "cookbook and follow it; a mistake in cooking or cutting loses the game. With everything ready and with you, "
+    "prepare the meal in the kitchen and eat it. The commands are: look; inventory; go DIRECTION; open THING; close "
+    "THING; examine THING; take THING; drop THING; put THING on THING; insert THING into THING; cook THING with "
+    "APPLIANCE (the stove fries, the oven roasts, the bbq grills); chop THING with knife; slice THING with knife; dice "
+    "THING with knife; prepare meal; eat THING. For example: examine cookbook"
 )
-"""What a general model is told first: unstated in the papers, ours."""
+"""What a general model is told first: unstated in the papers, ours. That food may be cooked already it does not say."""
 
 
 def environment(sizes: PanelSizes | None = None, full_texts: bool = False) -> CookingEnvironment | PlainActions:
@@ -101,9 +104,25 @@ def check_source(sizes: PanelSizes) -> None:
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[CookingTask]]:
-    """The panels train, test and ood. Raises UserError where the sizes name a source."""
+    """The panels train, test and ood. categories: levels in TextWorld's words, such as `recipe3+take3+cut+open+go6`.
+
+    Raises UserError where the sizes name a source, and ValueError for a level that does not exist.
+    """
     check_source(sizes)
-    return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed, levels=LEVELS)
+    levels = tuple(map(level_of, sizes.categories)) or LEVELS
+    return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed, levels=levels)
+
+
+def level_of(label: str) -> Level:
+    """The level with this label (`Level.label`). Raises ValueError where there is none."""
+    found = _LABEL.fullmatch(label)
+    if found is None:
+        raise ValueError(f"no level {label!r} of cooking; levels are written such as {LEVELS[0].label}")
+    recipe, take, rooms = (int(found[name] or 0) for name in ("recipe", "take", "rooms"))
+    level = Level(recipe, take, cut=found["cut"] is not None, rooms=rooms, closed=found["open"] is not None)
+    if level.label != label:
+        raise ValueError(f"no level {label!r} of cooking; it is written {level.label}")
+    return level
 
 
 def description(config: DemonstrationConfig) -> dict[str, Any]:

@@ -62,6 +62,16 @@ LEVEL = Level(fewest_numbers=3, most_numbers=4, largest_number=9, smallest_targe
 OOD_LEVEL = Level(fewest_numbers=5, most_numbers=5, largest_number=9, smallest_target=1, largest_target=40)
 LARGEST_RESULT = 60
 """The largest intermediate result."""
+OFFICIAL = "reasoning-gym"
+"""The category that asks for puzzles of the generator's own sizes instead, for general models."""
+OFFICIAL_LEVEL = Level(fewest_numbers=4, most_numbers=6, largest_number=100, smallest_target=100, largest_target=999)
+"""The defaults of reasoning-gym."""
+OFFICIAL_OOD_LEVEL = Level(
+    fewest_numbers=6, most_numbers=6, largest_number=100, smallest_target=1_000, largest_target=1_999
+)
+"""Larger targets: unstated in the paper, ours."""
+OFFICIAL_LARGEST_RESULT = 9_999
+"""Unstated, ours: beyond what a sensible solution needs."""
 ROUNDS = 8
 """Horizon T of every puzzle."""
 MIXTURE: tuple[tuple[float, Demonstrator], ...] = (
@@ -103,17 +113,23 @@ def check_source(sizes: PanelSizes) -> None:
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[CountdownTask]]:
-    """The panels train, test and ood. Raises UserError where the sizes name a source."""
+    """The panels train, test and ood. The category `reasoning-gym` asks for puzzles of the generator's own sizes.
+
+    Raises UserError where the sizes name a source, and ValueError for any other category.
+    """
     check_source(sizes)
+    if sizes.categories not in ((), (OFFICIAL,)):
+        raise ValueError(f"no categories {', '.join(sizes.categories)} of countdown; there is {OFFICIAL}")
+    official = bool(sizes.categories)
     return build_panels(
         sizes.train,
         sizes.test,
         sizes.ood,
         sizes.train_seed,
         sizes.test_seed,
-        level=LEVEL,
-        ood_level=OOD_LEVEL,
-        largest_result=LARGEST_RESULT,
+        level=OFFICIAL_LEVEL if official else LEVEL,
+        ood_level=OFFICIAL_OOD_LEVEL if official else OOD_LEVEL,
+        largest_result=OFFICIAL_LARGEST_RESULT if official else LARGEST_RESULT,
     )
 
 

@@ -21,6 +21,8 @@ from reproduce.environments.protocol import NoForcedAnswer, Observation
 
 BURNED, LOST = "burned", "lost"
 """Kinds of failure of an episode that ended before its rounds did."""
+NO_COMMAND = "That is no command that the game knows."
+"""Ours, in full mode: the interpreter does not get to see what is none."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class CookingEnvironment(NoForcedAnswer):
         commands = tuple(known for known in parsed if known is not None)
         command = parse(task.world, action)
         if command is None:
-            return Observation(INVALID, done=False, success=False, skill="invalid")
+            said = INVALID if self.observations == "terse" else NO_COMMAND
+            return Observation(said, done=False, success=False, skill="invalid")
         position = self._position(task, (*commands, command))
         answer = terse_answer(task.world, command, position.text)
         skill = "invalid" if is_refused(task.world, command, position.text) else skill_of(command)

@@ -30,10 +30,11 @@ INVALID = (
 CLOSED = "There are no searches left. Write your final answer between <answer> and </answer>."
 NOTHING_FOUND = "Nothing was found."
 INSTRUCTIONS = (
-    "Answer the question. You may think in plain text before you act. If you need to look something up, write a query "
-    "between <search> and </search>; what is found is then shown between <information> and </information>. You may "
-    "search several times, with one search in each turn. When you know the answer, write it between <answer> and "
-    "</answer>, as short as possible and without an explanation, for example <answer>Beijing</answer>."
+    "Answer the question. In each turn write one line: think in plain words as long as you need, and end with one "
+    "action, after which nothing follows. To look something up, write a query between <search> and </search>; what is "
+    "found is then shown between <information> and </information>. You may search in several turns. When you know the "
+    "answer, write it between <answer> and </answer>, as short as possible and without an explanation, for example "
+    "<answer>Beijing</answer>."
 )
 _TAGGED = re.compile(rf"<({SEARCH}|{ANSWER})>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _WORD = re.compile(r"\w+")
