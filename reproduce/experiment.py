@@ -67,21 +67,28 @@ def with_settings(config: Configuration, settings: Sequence[str]) -> Configurati
             raise UserError(f"--set {setting!r}: expected field=value")
         if name not in known:
             raise UserError(f"--set {setting!r}: unknown field {name!r}; {nearest(name, known)}")
-        arguments = [f"--{name.replace('_', '-')}", *value.split(",")]
+        # Nothing after the equals sign is no entry of a list, and of text the empty one.
+        entries = value.split(",") if value or not isinstance(_value_at(config, name), tuple) else []
+        arguments = [f"--{name.replace('_', '-')}", *entries]
         try:
             # tyro prints several lines for a bad value; the one-line message below replaces them.
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-                changed = tyro.cli(type(config), args=arguments, default=changed)
+                changed = tyro.cli(type(config), args=arguments, default=changed, config=(tyro.conf.FlagConversionOff,))
         except SystemExit:
             raise UserError(f"--set {setting}: {name} must be {_wanted(config, name)}") from None
     return replace(changed, profile=config.profile)  # type: ignore[type-var, attr-defined]
 
 
+def _value_at(config: Any, path: str) -> Any:
+    """The value of a dotted field."""
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
 def _wanted(config: Any, path: str) -> str:
     """What a field takes, in words."""
-    value: Any = config
-    for name in path.split("."):
-        value = getattr(value, name)
+    value = _value_at(config, path)
     words = {bool: "True or False", int: "a whole number", float: "a number"}
     if isinstance(value, tuple):
         if value and isinstance(value[0], int):

@@ -152,6 +152,7 @@ def open_experiment(key: str, profile: str, settings: Sequence[str], runs: Path)
 
 def complete_runs(experiment: Experiment) -> set[str]:
     """Names of the complete runs. Raises UserError for a folder of another configuration or with damaged files."""
+    from reproduce.models import is_checkpoint
     from reproduce.runs import RunFolder
 
     complete = set()
@@ -163,8 +164,12 @@ def complete_runs(experiment: Experiment) -> set[str]:
             raise UserError(f"{folder.manifest}: damaged (no exit state); run again with --redo") from None
         if is_complete:
             # Damage must be found now, not after hours, when the records are made.
-            for needed in (folder.path / "config.json", folder.checkpoint / "config.json"):
-                if not needed.is_file():
+            policy = folder.checkpoint / "config.json"
+            for needed, found in (
+                (folder.path / "config.json", (folder.path / "config.json").is_file()),
+                (policy, is_checkpoint(folder.checkpoint)),
+            ):
+                if not found:
                     raise UserError(f"{needed}: no such file in a complete run; run again with --redo")
             episodes = read_parquet(folder.episodes, columns=["success"])
             _check_rows(folder.episodes, episodes.num_rows, experiment.episodes[run.name])

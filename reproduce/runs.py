@@ -21,6 +21,7 @@ from reproduce.configuration import RunConfig
 from reproduce.environments.protocol import Panel
 from reproduce.evaluation import evaluate, evaluation_cost
 from reproduce.machine import describe_machine, describe_source, package_versions
+from reproduce.models import save_reference
 from reproduce.sampling import open_sampler
 from reproduce.slices import SliceOver, time_is_up
 from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json
@@ -159,6 +160,10 @@ def _make_checkpoint(
     config = folder.config
     partial = folder.path / "checkpoint.partial"
     shutil.rmtree(partial, ignore_errors=True)
+    if config.training is None and config.model.name:
+        save_reference(config.model.name, partial)
+        partial.rename(folder.checkpoint)
+        return
     if config.training is None:
         obtain_base(
             config.environment,
@@ -186,6 +191,8 @@ def _make_checkpoint(
 
 def _describe_checkpoint(folder: RunFolder) -> dict[str, Any]:
     """Where the checkpoint comes from and what it has cost, from the files alone: this call may not have made it."""
+    if folder.config.training is None and folder.config.model.name:
+        return {"policy": f"the model {folder.config.model.name}, as it is"}
     if folder.config.training is None:
         brought = (folder.checkpoint / DESCRIPTION).exists()
         return {"policy": "base that comes with the package" if brought else "base warm-started here"}

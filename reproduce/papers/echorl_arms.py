@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, reduce
-from transformers import PreTrainedTokenizerFast
 from trl import GRPOTrainer
 
 from methods.degenerate_groups import (
@@ -22,10 +22,10 @@ from methods.degenerate_groups import (
 from methods.echo_dynamic_sampling import EchoWithDynamicSampling
 from methods.echorl import EchoConfig, EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.environments.reasoning import NEWLINE, ReasoningTask, solve
+from reproduce.environments.reasoning import NEWLINE, MathTask, ReasoningTask, solve, split_steps
 from reproduce.papers.echorl_design import ArmSettings
 from reproduce.papers.echorl_probes import write_tables
-from reproduce.rollouts import rollout_columns
+from reproduce.rollouts import EpisodeText, rollout_columns
 from reproduce.storage import UserError
 from reproduce.training import Arm, Setting, sample_batch
 
@@ -109,12 +109,15 @@ class MeasuredEcho(EchoTrainer):
 def outcome(
     completions: list[Any],
     success: list[bool],
-    entropies: Sequence[Sequence[float]],
     policy_tokens: Sequence[int],
+    entropies: Sequence[Sequence[float]] = (),
     log_metric: Callable[[str, float], None] | None = None,
     **columns: Any,
 ) -> list[float]:
-    """The reward: 1 for a right answer, else 0. Logs `policy/entropy`, in nats a token, over all sampled tokens."""
+    """The reward: 1 for a right answer, else 0. Logs `policy/entropy`, in nats a token, over all sampled tokens, where
+    the sampler tells entropies."""
+    if not entropies:
+        return [float(value) for value in success]
     total, tokens = sum(sum(row) for row in entropies), float(sum(policy_tokens))
     if PartialState().num_processes > 1:
         sums = torch.tensor([total, tokens], dtype=torch.float64, device=PartialState().device)
@@ -138,38 +141,62 @@ def rollouts(setting: Setting, demonstrations: int = 0) -> Callable[[list[str], 
         calls.update(step=step, number=calls["number"] + 1 if calls["step"] == step else 0)
         name = f"{config.paper} {config.environment} seed {config.seed} step {step} call {calls['number']}"
         columns = rollout_columns(sample_batch(setting, prompts, trainer, name))
+        if any(np.isnan(row).any() for row in columns["entropies"]):
+            # vLLM tells none: the trainer's own pass over the batch takes their place.
+            del columns["entropies"]
         columns["policy_tokens"] = [sum(mask) for mask in columns["env_mask"]]
         columns["demonstration"] = [False] * len(prompts)
         for row in range(len(prompts)):
             if row % training.group_size < demonstrations:
                 task = setting.tasks[setting.place_of_prompt[prompts[row]]]
-                demonstrate(columns, row, task, setting.tokenizer)
+                demonstrate(columns, row, expert_tokens(task, setting.sampler.text))
         return columns
 
     return rollout
 
 
-def demonstrate(
-    columns: dict[str, list[Any]], row: int, task: ReasoningTask, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    """Put the expert's solution in the place of an episode."""
-    ids = expert_tokens(task, tokenizer)
+def demonstrate(columns: dict[str, list[Any]], row: int, ids: list[int]) -> None:
+    """Put a solution in the place of an episode."""
     columns["completion_ids"][row] = ids
     columns["env_mask"][row] = [1] * len(ids)
-    columns["logprobs"][row] = columns["entropies"][row] = [0.0] * len(ids)
+    for name in {"logprobs", "entropies"} & set(columns):
+        columns[name][row] = [0.0] * len(ids)
     columns["success"][row] = columns["demonstration"][row] = True
     columns["policy_tokens"][row] = 0
     columns["failure"][row] = ""
 
 
-def expert_tokens(task: ReasoningTask, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """The expert's one action, closed."""
-    return [*tokenizer.convert_tokens_to_ids(solve(task)[0].split()), int(tokenizer.eos_token_id)]
+def expert_tokens(task: ReasoningTask | MathTask, text: EpisodeText) -> list[int]:
+    """The expert's one action, closed; of a data set, its own solution."""
+    solution = task.solution if isinstance(task, MathTask) else solve(task)[0]
+    if not text.full_texts:
+        return [*text.encode(solution), int(text.tokenizer.eos_token_id)]
+    if isinstance(task, ReasoningTask):
+        solution = "\n".join(split_steps(solution))
+    end = text.tokenizer.eos_token_id
+    return [*text.encode(solution), text.ends[0] if end is None else int(end)]
+
+
+def newline_token_ids(settings: ArmSettings, setting: Setting) -> tuple[int, ...] | None:
+    """Tokens that end a step; None for every token with a line break. In countdown a step is an action.
+
+    Raises UserError for a given id that stands for something else in this vocabulary.
+    """
+    if setting.config.environment != "reasoning":
+        return ()
+    if not setting.sampler.text.full_texts:
+        return (int(setting.tokenizer.convert_tokens_to_ids(NEWLINE)),)
+    for token in settings.newline_token_ids:
+        if "\n" not in (text := setting.tokenizer.decode([token])):
+            raise UserError(
+                f"--set newline_token_ids={','.join(map(str, settings.newline_token_ids))}: {token} is {text!r} in "
+                "this vocabulary, no line break; leave it empty for every token with one"
+            )
+    return settings.newline_token_ids or None
 
 
 def echo_config(settings: ArmSettings, setting: Setting) -> EchoConfig:
-    """The settings as `methods` reads them. In countdown there are no newlines: a step is an action."""
-    newline = setting.tokenizer.get_vocab().get(NEWLINE)
+    """The settings as `methods` reads them."""
     return EchoConfig(
         weight=settings.weight,
         selection=settings.selection,  # type: ignore[arg-type]
@@ -178,10 +205,20 @@ def echo_config(settings: ArmSettings, setting: Setting) -> EchoConfig:
         unit=settings.unit,  # type: ignore[arg-type]
         split=settings.split,  # type: ignore[arg-type]
         reduction=settings.reduction,  # type: ignore[arg-type]
-        newline_token_ids=() if newline is None else (newline,),
+        newline_token_ids=newline_token_ids(settings, setting),
         minimum_step_tokens=settings.minimum_step_tokens,
         seed=setting.config.seed,
     )
+
+
+def check_solutions(setting: Setting) -> None:
+    """Raise UserError where a question of a data set comes without a solution to demonstrate."""
+    without = [task.identifier for task in setting.tasks if isinstance(task, MathTask) and not task.solution]
+    if without:
+        raise UserError(
+            f"{setting.config.arm}: {len(without)} of {len(setting.tasks)} questions of {setting.config.panels.source} "
+            f"have no column solution to demonstrate, the first is {without[0]}"
+        )
 
 
 def build_arm(setting: Setting) -> Arm:
@@ -190,6 +227,8 @@ def build_arm(setting: Setting) -> Arm:
     assert isinstance(settings, ArmSettings)
     if settings.demonstrations and setting.config.environment != "reasoning":
         raise ValueError("only reasoning has demonstrations in training")
+    if settings.demonstrations:
+        check_solutions(setting)
     if settings.trainer in RESAMPLING and setting.config.hardware.processes > 1:
         raise UserError(
             f"{setting.config.arm}: dynamic sampling fills the batch of each process from its own groups, so what "
@@ -227,6 +266,7 @@ def build_arm(setting: Setting) -> Arm:
     return Arm(
         trainer=trainer,
         reward=outcome,
+        updates=settings.updates,
         arguments=arguments,
         options=options,
         rollout=rollouts(setting, settings.demonstrations),

@@ -235,7 +235,7 @@ LAPTOP_NEEDS = (
 COUNTDOWN_NEEDS = ("grpo",)
 """What every arm of countdown is measured against."""
 REASONING_ONLY = ("grpo_demonstrations", "echo_demonstrations", "frozen")
-"""Arms that read the expert's solutions or lines, which countdown and data sets do not have."""
+"""Arms that read the expert's solutions or lines, which countdown does not have."""
 PUBLISHED = ("grpo", "echo", "dapo", "dapo_echo")
 """The paper's own trained arms that can run here; LUFFY and UFT, its other bases, are not implemented."""
 RESAMPLING = ("dapo", "dapo_echo")

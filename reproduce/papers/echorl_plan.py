@@ -28,9 +28,7 @@ def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
     Raises UserError for sizes and arms with which the claims of the profile could not be examined.
     """
     source = config.reasoning.panels.source
-    # A data set has no expert whose solutions an analysis could read.
-    if not source:
-        _check_sizes(config)
+    _check_sizes(config)
     _check_batches(config)
     runs = []
     for seed in range(config.seeds):
@@ -53,10 +51,15 @@ def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
 def _check_sizes(config: EchoRLConfig) -> None:
     if config.frozen_epochs < 1:
         raise UserError(f"--set frozen_epochs={config.frozen_epochs}: must be at least 1")
+    if (config.model.name or config.reasoning.panels.source) and (config.analysis_groups or config.analysis_solutions):
+        raise UserError(
+            "--set analysis_groups=0 analysis_solutions=0: these analyses read generated solutions in the words of "
+            "policies made here"
+        )
     fewest = {"analysis_groups": FEWEST_ANALYSIS_GROUPS, "analysis_solutions": 1}
     for name, least in fewest.items():
         value = getattr(config, name)
-        if value >= least or (value == 0 and config.profile in HEADLINES_ONLY):
+        if value >= least or (value == 0 and (config.profile in HEADLINES_ONLY or config.model.name)):
             continue
         none = (
             ", or 0 for no such analysis" if config.profile in HEADLINES_ONLY else f" in the profile {config.profile}"
@@ -83,11 +86,6 @@ def _check_arms(profile: str, environment: str, arms: tuple[str, ...], source: s
         if environment == "countdown" and arm in REASONING_ONLY:
             raise UserError(f"{setting}: {arm} runs in reasoning only")
     if source:
-        if blind := [arm for arm in arms if arm in REASONING_ONLY]:
-            raise UserError(
-                f"{setting}: {', '.join(blind)} cannot run on {source}, which has no expert to write solutions in the "
-                "policy's own form"
-            )
         needed: tuple[str, ...] = COUNTDOWN_NEEDS
     elif environment == "countdown":
         needed = COUNTDOWN_NEEDS if arms else ()

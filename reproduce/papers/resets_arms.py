@@ -13,6 +13,7 @@ import numpy as np
 from accelerate.utils import gather_object
 
 from methods.localizers import (
+    AskedPolicy,
     LearnedFromResampling,
     Oracle,
     fit_to_resampling,
@@ -41,9 +42,10 @@ from methods.resets import (
 )
 from methods.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
 from reproduce.divided_chains import DividedChains
-from reproduce.environments.reasoning import NEWLINE, first_wrong_step
-from reproduce.papers.resets_chains import RESETS, ChainLog, Located, read_tables, step_row
+from reproduce.environments.reasoning import ReasoningTask, first_wrong_step
+from reproduce.papers.resets_chains import RESETS, UNKNOWN, ChainLog, Located, line_break_of, read_tables, step_row
 from reproduce.papers.resets_coverage_probe import write_probe
+from reproduce.papers.resets_localizer import PolicyReplies
 from reproduce.papers.resets_settings import ResetSettings
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.training import Arm, Setting, is_main_process
@@ -88,7 +90,11 @@ class RecordedRollouts:
 
     def __init__(self, setting: Setting, method: ResetSettings, log: ChainLog) -> None:
         self.setting, self.method, self.log = setting, method, log
-        self.chains = DividedChains(EpisodeChains(setting.sampler, setting.tasks, NEWLINE))
+        line_break = line_break_of(setting.sampler.text)
+        self.chains = DividedChains(EpisodeChains(setting.sampler, setting.tasks, line_break))
+        self.replies: PolicyReplies | None = None
+        # The questions of a data set do not tell where a solution goes wrong.
+        self.has_oracle = isinstance(setting.tasks[0], ReasoningTask)
         self.oracle = Oracle(self._first_error, method.hit_rate, method.offset, method.spread)
         self.step, self.fresh, self.located = 0, list[bool](), list[Located]()
         buffer = BufferSettings(
@@ -103,13 +109,16 @@ class RecordedRollouts:
         else:
             rule, seed = self._rule(), setting.config.seed
             recorded = self._recorded(rule) if rule else None
-            truth = self.oracle.truth
+            truth = self.oracle.truth if self.has_oracle else None
             self.rollouts = ResetRollouts(self._sample, recorded, encode, buffer, seed, truth, whole_batch=True)
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         self.step = int(trainer.state.global_step) + 1
         self.fresh, self.located = [], []
-        self.chains.begin(f"{self.setting.name} training step {self.step - 1}")
+        name = f"{self.setting.name} training step {self.step - 1}"
+        self.chains.begin(name)
+        if self.replies:
+            self.replies.begin(name)
         columns = self.rollouts(gather_object(list(prompts)), trainer)
         size = SPLITS[self.method.split].size
         if is_main_process():
@@ -141,11 +150,22 @@ class RecordedRollouts:
             "uniform": lambda: uniform_step,
             "first": lambda: first_step,
             "oracle": lambda: self.oracle,
+            "asked": self._asked,
             "entropy": lambda: highest_entropy_step,
             "learned": lambda: LearningRule(self.method, self._sample, self.log.folder, lambda: self.step),
             "histogram": self._positions,
         }
         return rules[self.method.rule]()
+
+    def _asked(self) -> ResetRule:
+        sampler = self.setting.sampler
+        self.replies = PolicyReplies(
+            self.setting.model, self.setting.tokenizer, sampler.text.ends, self.method.localizer
+        )
+        return AskedPolicy(self._problem_and_steps, self.replies)
+
+    def _problem_and_steps(self, seed: Seed) -> tuple[str, Sequence[str]]:
+        return self.chains.task_of(seed.prompt_ids).question, self.chains.steps_of(seed.chain)
 
     def _positions(self) -> ResetRule:
         run = self.setting.siblings / self.method.source / f"seed-{self.setting.config.seed}"
@@ -158,7 +178,7 @@ class RecordedRollouts:
             for seed, choice in zip(seeds, choices, strict=True):
                 task, steps = self.chains.task_of(seed.prompt_ids), seed.chain.steps
                 chosen = min(max(choice.step, 1), steps)
-                truth = self.oracle.truth(seed)
+                truth = self.oracle.truth(seed) if self.has_oracle else UNKNOWN
                 self.located.append(
                     Located(task.category, task.identifier, steps, chosen, truth, choice.generated_tokens)
                 )

@@ -17,12 +17,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from reproduce.environments.reasoning import NEWLINE
+from reproduce.rollouts import EpisodeText
 from reproduce.storage import read_parquet, write_parquet
 
 STEPS, RESETS = "steps", "resets"
 RESET_COLUMNS = ("category", "question", "steps", "chosen", "truth", "corrected", "attempts", "base_successes")
-"""Of one reset: steps of the failed chain, step chosen, true first error (from 1), suffixes right, suffixes, and right
-chains of the prompt's base group."""
+"""Of one reset: steps of the failed chain, step chosen, true first error (from 1, or `UNKNOWN`), suffixes right,
+suffixes, and right chains of the prompt's base group."""
+UNKNOWN = 0
+"""First error of a chain whose task has no oracle."""
 SIGNAL = ("signal", "advantage", "inverse_length")
 """Of a group: |A|/T (1 - pi), |A| and 1/T, each a mean over the chains with an advantage."""
 
@@ -37,6 +41,11 @@ class Located:
     chosen: int
     truth: int
     generated_tokens: int
+
+
+def line_break_of(text: EpisodeText) -> str:
+    """What ends a line: a word of its own for the policies made here."""
+    return "\n" if text.full_texts else NEWLINE
 
 
 class ChainLog:
@@ -60,7 +69,7 @@ class ChainLog:
         resets = [{"step": row["step"], **reset} for row in ordered for reset in row.pop("resets")]
         _write(pd.DataFrame(ordered), self.folder / f"{STEPS}.parquet")
         found = pd.DataFrame(resets, columns=["step", *RESET_COLUMNS])
-        small = dict.fromkeys(set(RESET_COLUMNS) - {"category", "question"}, "int8")
+        small = dict.fromkeys(set(RESET_COLUMNS) - {"category", "question"}, "int16")
         _write(found.astype({"step": "int16", **small}), self.folder / f"{RESETS}.parquet")
         self.path.unlink()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reproduce.beds import task_counts
 from reproduce.beds.reasoning import OOD_TIERS, TIERS
 from reproduce.claims import HEADLINES_ONLY
+from reproduce.configuration import TRANSFORMERS
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.names import nearest
 from reproduce.papers.resets_measures import CATEGORIES, ENVIRONMENT
@@ -84,6 +85,12 @@ def _check_arms(config: ResetsConfig) -> None:
         raise UserError(
             f"{setting}: {', '.join(asked)} asks the policy in plain language, which policies made here cannot read; "
             "name a checkpoint with --set model.name="
+        )
+    reading = [arm for arm in arms if SETTINGS[arm].rule in ("entropy", "learned")]
+    if reading and config.hardware.training_engine != TRANSFORMERS:
+        raise UserError(
+            f"{setting}: {', '.join(reading)} reads entropies, which vLLM does not tell; set "
+            f"hardware.training_engine={TRANSFORMERS}"
         )
     for arm in arms:
         source = SETTINGS[arm].source

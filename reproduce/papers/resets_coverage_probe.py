@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from methods.resets import Request
 from reproduce.beds.reasoning import OPERATIONS
-from reproduce.environments.reasoning import DECISIVE, NEWLINE, ReasoningTask, build_panels, first_wrong_step
+from reproduce.environments.reasoning import DECISIVE, ReasoningTask, build_panels, first_wrong_step
+from reproduce.papers.resets_chains import line_break_of
 from reproduce.papers.resets_settings import ResetSettings
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.storage import write_parquet
@@ -32,7 +33,7 @@ def write_probe(setting: Setting, method: ResetSettings, folder: Path) -> None:
     count = method.probe_tasks
     panels = build_panels(count, 0, 0, tiers=(), ood_tiers=(), decisive=DECISIVE, operations=OPERATIONS)
     tasks = panels["train"].tasks
-    chains: EpisodeChains[ReasoningTask] = EpisodeChains(setting.sampler, tasks, NEWLINE)
+    chains: EpisodeChains[ReasoningTask] = EpisodeChains(setting.sampler, tasks, line_break_of(setting.sampler.text))
     chains.begin(f"{setting.name} probe")
     prompts = [tuple(setting.sampler.prompt_ids(task)) for task in tasks]
     asked = [Request(place, draw, ids, (), LONGEST) for place, ids in enumerate(prompts) for draw in range(FRESH)]

@@ -296,7 +296,7 @@ def test_other_group_sizes_sample_as_many_episodes() -> None:
 @pytest.mark.parametrize(
     ("profile", "changes", "message"),
     [
-        ("paper", {"reasoning_arms": ("grpo", "frozen")}, r"frozen cannot run on data/echorl"),
+        ("paper", {"analysis_solutions": 4}, r"analysis_groups=0 analysis_solutions=0: these analyses read generated"),
         ("paper", {"reasoning_arms": ("echo",)}, r"the profile paper need grpo$"),
         ("paper", {"reasoning_arms": ("grpo", "dapo")}, r"processes=8: dapo draws more until a batch is full"),
         ("paper", {"updates": 3}, r"updates=3: must divide a batch of 1024 episodes"),

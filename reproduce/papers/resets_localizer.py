@@ -1,0 +1,89 @@
+"""SRPO's own localizer: the policy under training is asked for its first error, in an episode of one turn.
+
+The question is `methods.localizers.localization_prompt`, in the model's chat template where there is one, whatever the
+format of the rollouts (released code); the reply is sampled at the localizer's own temperature, and never trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reproduce.configuration import SamplingConfig
+from reproduce.environments.protocol import NoForcedAnswer, Observation
+from reproduce.rollouts import EpisodeSampler, UniformStreams, open_text, stream_length
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text that asks for the first wrong step."""
+
+    identifier: str
+    text: str
+    category: str = ""
+
+
+class Questions(NoForcedAnswer):
+    """An environment that shows a question and ends with the reply, whatever it is."""
+
+    def reset(self, task: Question) -> str:
+        """The question."""
+        return task.text
+
+    def step(self, task: Question, history: tuple[str, ...], action: str) -> Observation:
+        """Nothing is graded: what the reply names is the caller's to read."""
+        return Observation("", done=True, success=False, skill="", failure="")
+
+
+class PolicyReplies:
+    """Replies of the current policy to texts, each with the number of tokens that were sampled for it.
+
+    Several processes divide the questions; every one gets all replies. The reply to a question depends on the name
+    given to `begin`, on the number of the call since, and on its place: a continued run gets what it got before.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Sequence[int], config: SamplingConfig
+    ) -> None:
+        """ends: tokens that end a reply. config: its temperature, top_p and most tokens."""
+        text = open_text(tokenizer, ends=ends, several_lines=True)
+        self.config = config
+        self.sampler = EpisodeSampler(model, tokenizer, Questions(), config, text)
+        self.begin("")
+
+    def begin(self, name: str) -> None:
+        """The replies of the next calls are drawn from streams of this name."""
+        self.name, self.calls = name, 0
+
+    def __call__(self, texts: Sequence[str]) -> list[tuple[str, int]]:
+        """One reply a text, in order; empty where the text leaves the model no position to write to."""
+        state = PartialState()
+        self.calls += 1
+        own = range(state.process_index, len(texts), state.num_processes)
+        replies = list(zip(own, self._replies(texts, own), strict=True))
+        if state.num_processes > 1:
+            replies = gather_object(replies)
+        found = dict(replies)
+        return [found[place] for place in range(len(texts))]
+
+    def _replies(self, texts: Sequence[str], places: Sequence[int]) -> list[tuple[str, int]]:
+        questions = [Question(str(place), texts[place]) for place in places]
+        lengths = [len(self.sampler.prompt_ids(question)) for question in questions]
+        asked = [row for row, length in enumerate(lengths) if length < self.sampler.limit]
+        replies = [("", 0)] * len(questions)
+        if not asked:
+            return replies
+        room = self.sampler.limit - max(lengths[row] for row in asked)
+        self.sampler.config = replace(self.config, longest_action=min(self.config.longest_action, room))
+        names = tuple(f"{self.name} localization {self.calls} seed {places[row]}" for row in asked)
+        streams = UniformStreams(names, 1, stream_length(1, self.sampler.config.longest_action))
+        batch = self.sampler.sample(questions, asked, [1] * len(asked), range(len(asked)), streams)
+        for row, place in zip(asked, batch.trajectory_of_episode, strict=True):
+            episode = batch.trajectories[place]
+            written = episode.token_ids[episode.prompt_length :]
+            replies[row] = (self.sampler.text.action(written), len(written))
+        return replies
