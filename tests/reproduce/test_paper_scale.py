@@ -1,0 +1,321 @@
+"""The files of the papers' own scale: complete, with sources, resolved against configuration and trainer."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reproduce import claims as claim_families
+from reproduce.claims import reason_untested
+from reproduce.experiment import field_paths
+from reproduce.paper_scale import (
+    PROVENANCES,
+    UNSTATED,
+    PaperScaleError,
+    load_paper_scale,
+    parse_paper_scale,
+)
+from reproduce.paper_scale.cost import parameters
+from reproduce.paper_scale.machines import GPUS
+from reproduce.paper_scale.profile import PAPER, paper_profile, training_arguments, with_field
+from reproduce.planning import PAPERS, load_paper
+from reproduce.published import load_settings
+from reproduce.size_checks import check_sizes
+
+KEYS = tuple(PAPERS)
+
+
+def profile_of(key: str) -> Any:
+    return load_paper(key).PROFILES[PAPER]
+
+
+def field(config: Any, path: str) -> Any:
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+# ---- What the files hold
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_entry_has_a_source_and_every_value_a_place(key: str) -> None:
+    scale, paths = load_paper_scale(key), set(field_paths(profile_of(key)))
+    assert len(scale.values) > 30
+    for entry in (*scale.models, *scale.data, *scale.values, *scale.episodes, scale.hardware):
+        assert entry.provenance in PROVENANCES
+        assert entry.source == UNSTATED or any(entry.source.startswith(label) for label in scale.sources)
+    for value in scale.values:
+        assert value.setting or value.argument or value.note
+        assert set(value.setting) <= paths
+    assert scale.hardware.gpu in GPUS
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_profile_is_what_the_file_says(key: str) -> None:
+    scale, config = load_paper_scale(key), profile_of(key)
+    assert config.profile == PAPER
+    assert config.model.name == scale.policy.name
+    for value in scale.values:
+        for path in value.setting:
+            assert field(config, path) == value.effective, path
+    for entry in scale.data:
+        if entry.setting:
+            assert field(config, entry.setting) == entry.folder
+    check_sizes(config)
+    runs = load_paper(key).plan(config)
+    environments = {run.environment for run in runs}
+    assert {entry.environment for entry in scale.episodes} >= environments
+    assert {entry.environment for entry in scale.data} >= environments
+    for run in runs:
+        assert run.model == config.model
+        if run.training is not None:
+            assert set(training_arguments(scale)) <= set(run.training.arguments)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_arguments_make_a_configuration_of_the_trainer(key: str, tmp_path: Path) -> None:
+    from reproduce.configuration import HardwareConfig
+    from reproduce.training_arguments import resolved, shared_arguments
+
+    scale, config = load_paper_scale(key), profile_of(key)
+    # As on the CPU: GRPOConfig refuses bfloat16 and vLLM's mode where there is no GPU.
+    on_cpu = HardwareConfig(rows_at_once=config.hardware.rows_at_once)
+    trained = {run.environment: run for run in load_paper(key).plan(config) if run.training is not None}
+    for run in trained.values():
+        made = resolved(
+            shared_arguments(
+                replace(run, hardware=on_cpu, model=replace(run.model, precision="float32")), 4096, tmp_path
+            )
+        )
+        for value in scale.values:
+            if value.argument:
+                found = getattr(made, value.argument)
+                assert getattr(found, "value", found) == value.effective, value.argument
+        assert made.learning_rate == run.training.learning_rate
+        assert made.num_generations == run.training.group_size
+
+
+# Read again, by hand, from the specifications of the papers.
+CENTRAL = {
+    "pass_kt": {
+        "model.name": "Qwen/Qwen2.5-7B-Instruct",
+        "training.group_size": 8,
+        "training.rounds": 5,
+        "training.epochs": 10,
+        "training.questions_per_step": 10,
+        "training.learning_rate": 5e-5,
+        "model.lora_rank": 16,
+        "model.lora_alpha": 32,
+        "panels.train_per_category": 100,
+        "panels.test_per_category": 100,
+        "sampling.temperature": 0.7,
+        "evaluation.caps": (0, 1, 2, 3, 5),
+        "evaluation.largest_k": 64,
+    },
+    "reuserl": {
+        "model.name": "Qwen/Qwen2.5-1.5B-Instruct",
+        "household.training.group_size": 8,
+        "household.training.questions_per_step": 16,
+        "household.training.learning_rate": 1e-6,
+        "household.training.kl_coefficient": 0.01,
+        "household.training.rounds": 50,
+        "household.evaluation.temperature": 0.4,
+        "household.evaluation.samples": 7,
+        "cooking.panels.test": 1000,
+        "countdown.panels.test": 1024,
+        "min_corpus": 50,
+    },
+    "echorl": {
+        "reasoning.training.group_size": 8,
+        "reasoning.training.questions_per_step": 128,
+        "reasoning.training.learning_rate": 1e-6,
+        "reasoning.training.kl_coefficient": 0.0,
+        "reasoning.sampling.temperature": 1.0,
+        "reasoning.evaluation.temperature": 0.6,
+        "updates": 2,
+        "newline_token_ids": (198, 271),
+    },
+    "resets": {
+        "model.name": "Qwen/Qwen2.5-14B-Instruct",
+        "model.lora_rank": 64,
+        "model.lora_alpha": 64,
+        "reasoning.training.group_size": 8,
+        "reasoning.training.questions_per_step": 32,
+        "reasoning.training.learning_rate": 5e-5,
+        "reasoning.sampling.temperature": 0.7,
+        "reasoning.sampling.top_p": 0.95,
+        "reasoning.evaluation.temperature": 0.0,
+        "updates": 4,
+        "seeds": 3,
+    },
+}
+
+
+@pytest.mark.parametrize(("key", "path"), [(key, path) for key in KEYS for path in CENTRAL[key]])
+def test_central_values(key: str, path: str) -> None:
+    assert field(profile_of(key), path) == CENTRAL[key][path]
+
+
+def test_steps_of_training() -> None:
+    """150 steps on each environment of ReuseRL; 20 an epoch of PASS@(k,T)."""
+    reuserl = profile_of("reuserl")
+    assert 150 * reuserl.household.training.questions_per_step == 2 * 6 * reuserl.household.panels.train
+    for bed in (reuserl.cooking, reuserl.countdown):
+        assert bed.training.epochs * bed.panels.train == 150 * bed.training.questions_per_step
+    pass_kt = profile_of("pass_kt")
+    assert 2 * pass_kt.panels.train_per_category == 20 * pass_kt.training.questions_per_step == 200
+
+
+def test_values_agree_with_the_published_settings() -> None:
+    published = {setting.id: setting.value for setting in load_settings("pass_kt")}
+    values = {value.name: value.value for value in load_paper_scale("pass_kt").values}
+    same = {
+        "rl.group-size": "group size G",
+        "rl.T": "training cap T on rounds",
+        "rl.epochs": "epochs",
+        "rl.questions": "training questions",
+        "rl.reward": "reward",
+        "evaluation.questions": "evaluation questions a category",
+        "evaluation.episodes": "episodes a policy, question and T",
+        "evaluation.T": "caps T of the evaluation",
+        "evaluation.temperature": "temperature",
+    }
+    for setting, name in same.items():
+        assert published[setting] == values[name]
+    assert max(published["evaluation.k"]) == values["largest k"]
+    assert load_paper_scale("pass_kt").policy.name.endswith(published["backbone"])
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_weights_follow_from_the_shapes(key: str) -> None:
+    for model in load_paper_scale(key).models:
+        assert parameters(model) == pytest.approx(model.parameters, rel=2e-3), model.name
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_claims_left_out_are_claims_and_say_why(key: str) -> None:
+    claims, untested = load_paper(key).CLAIMS, load_paper_scale(key).untested
+    assert {entry.claim for entry in untested} <= {claim.identifier for claim in claims}
+    assert all(len(entry.reason) > 10 for entry in untested)
+    tested = claim_families.tested_claims(claims, PAPER)
+    assert tested and len(tested) == len(claims) - len(untested)
+    for claim in claims:
+        assert bool(reason_untested(claim, PAPER)) == (claim not in tested)
+        assert reason_untested(claim, "full") == ""
+        assert reason_untested(claim, "laptop") == claim.full_only
+
+
+# ---- Files that are damaged
+
+VALID = """
+paper = "pass_kt"
+[sources]
+"digest" = "a digest"
+[[model]]
+name = "a/b"
+role = "policy"
+parameters = 10
+layers = 1
+width = 1
+heads = 1
+key_value_heads = 1
+head_width = 1
+feed_forward = 1
+vocabulary = 1
+tied = true
+source = "digest"
+provenance = "digest"
+[[value]]
+name = "seeds"
+value = 3
+setting = "seeds"
+source = "digest 4.1"
+provenance = "digest"
+[hardware]
+gpu = "H100 80GB"
+count = 1
+source = "unstated, ours"
+provenance = "ours"
+"""
+
+
+def test_a_small_file() -> None:
+    scale = parse_paper_scale("pass_kt", VALID)
+    assert scale.policy.name == "a/b"
+    assert scale.values[0].setting == ("seeds",)
+    assert scale.values[0].effective == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('setting = "seeds"', "", "neither setting nor argument"),
+        ('setting = "seeds"', 'setting = "seeds"\nargument = "optim"', "both setting and argument"),
+        ('setting = "seeds"', 'setting = ["seeds", "seeds"]', "is set by 'seeds' already"),
+        ('setting = "seeds"', 'setting = "seeds"\napplied = 4', "no note says why"),
+        ('setting = "seeds"', 'setting = "model.name"', "is set by 'policy model' already"),
+        ('setting = "seeds"', 'seting = "seeds"', "did you mean 'setting'"),
+        ('source = "digest 4.1"', 'source = "rumour"', "not defined under [sources]"),
+        ('source = "digest 4.1"', 'source = "digested"', "not defined under [sources]"),
+        ('source = "digest 4.1"', 'source = "unstated, ours"', "go together"),
+        ('source = "digest 4.1"\n', "", "missing field source"),
+        ('provenance = "ours"', 'provenance = "our"', "did you mean 'ours'"),
+        ('role = "policy"', 'role = "other"', "no [[model]] of role 'policy'"),
+        ("parameters = 10", 'parameters = "10"', "must be int"),
+        ("tied = true", "tied = 1", "must be bool"),
+        ("[[value]]", "[[values]]", "unknown table 'values'"),
+        ("[hardware]", "[[value]]", "no [hardware]"),
+        ('paper = "pass_kt"', 'paper = "echorl"', "paper = 'echorl'"),
+        ("value = 3", "value =", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(old: str, new: str, says: str) -> None:
+    assert old in VALID
+    with pytest.raises(PaperScaleError) as error:
+        parse_paper_scale("pass_kt", VALID.replace(old, new))
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_paper() -> None:
+    with pytest.raises(PaperScaleError, match="no file of paper scale"):
+        paper_profile("nothing", profile_of("pass_kt"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("trainin.epochs", 1, "did you mean 'training'"),
+        ("training.epoch", 1, "did you mean 'epochs'"),
+        ("training.epochs", 1.5, "is no int"),
+        ("training.epochs", True, "is no int"),
+        ("training.epochs.more", 1, "has no fields"),
+        ("training", 1, "is no TrainingConfig"),
+        ("evaluation.caps", 1, "is no tuple"),
+    ],
+)
+def test_fields_that_do_not_fit(path: str, value: Any, says: str) -> None:
+    with pytest.raises(PaperScaleError, match=says):
+        with_field(profile_of("pass_kt"), path, value, "here")
+
+
+def test_whole_numbers_become_floats() -> None:
+    config = with_field(profile_of("pass_kt"), "training.learning_rate", 1, "here")
+    assert config.training.learning_rate == 1.0
+    assert isinstance(config.training.learning_rate, float)
+
+
+def test_loading_profiles_loads_no_model_code() -> None:
+    code = (
+        "import sys, reproduce.papers.reuserl_settings, reproduce.requirement_checks, reproduce.paper_scale.display;"
+        "print([name for name in ('torch', 'transformers', 'trl', 'vllm') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == []
