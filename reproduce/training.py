@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,14 +30,23 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.configuration import RunConfig, TrainingConfig
+from reproduce.configuration import TRANSFORMERS, RunConfig, TrainingConfig
 from reproduce.models import end_tokens, follow_reference
 from reproduce.policies import load_policy
-from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Sampler, UniformStreams, rollout_columns
+from reproduce.rollouts import EpisodeSampler, Sampler, UniformStreams, rollout_columns
 from reproduce.rollouts.streams import stream_length
+from reproduce.rollouts.vllm_sampler import VllmSampler
 from reproduce.sampling import open_episodes
 from reproduce.slices import SliceOver, time_is_up
+from reproduce.throughput import MeteredSampler, ThroughputMeter
 from reproduce.training_arguments import adapters, resolved, shared_arguments
+from reproduce.training_engines import (
+    SyncedGenerator,
+    check_engine,
+    engine_arguments,
+    known_entropies,
+    open_generator,
+)
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -103,6 +114,8 @@ class Setting:
     """Checkpoint that training starts from."""
     siblings: Path
     """Folder of the environment, which holds the run folders of all arms: ARM/seed-N."""
+    engine: SyncedGenerator | None = None
+    """What the sampler asks where an engine beside the model samples, which then tells no entropies."""
 
     @property
     def name(self) -> str:
@@ -144,27 +157,42 @@ def independent_rollouts(setting: Setting) -> Callable[[list[str], GRPOTrainer],
     continued from a checkpoint draws what the uninterrupted one draws, and several processes what one draws."""
 
     def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
-        return rollout_columns(
-            sample_batch(setting, prompts, trainer, f"{setting.name} training step {trainer.state.global_step}")
-        )
+        return sample_columns(setting, prompts, trainer, f"{setting.name} training step {trainer.state.global_step}")
 
     return rollout
 
 
-def sample_batch(setting: Setting, prompts: Sequence[str], trainer: GRPOTrainer, name: str) -> EpisodeBatch:
-    """One episode for each of this process's prompts, from the streams of that name: a stream for each row of the
-    batch over all processes."""
+def sample_columns(setting: Setting, prompts: Sequence[str], trainer: GRPOTrainer, name: str) -> dict[str, list[Any]]:
+    """One episode for each of this process's prompts as the columns of a `rollout_func`, from the streams of that name:
+    a stream for each row of the batch over all processes. `entropies` is absent where the engine does not tell them."""
     longest = stream_length(setting.training.rounds, setting.config.sampling.longest_action)
     accelerator = trainer.accelerator
     first = accelerator.process_index * len(prompts)
     streams = UniformStreams((name,), accelerator.num_processes * len(prompts), longest)
     tasks = [setting.place_of_prompt[prompt] for prompt in prompts]
     rows = range(first, first + len(prompts))
-    with unwrap_model_for_generation(trainer.model_wrapped, accelerator) as unwrapped, accelerator.autocast():
-        unwrapped.eval()
+    with whole_model(setting, trainer), engine_ready(setting, trainer):
         batch = setting.sampler.sample(setting.tasks, tasks, [setting.training.rounds] * len(prompts), rows, streams)
+    return known_entropies(rollout_columns(batch))
+
+
+@contextmanager
+def whole_model(setting: Setting, trainer: GRPOTrainer) -> Iterator[None]:
+    """While the model itself samples: whole in this process, and without dropout."""
+    if setting.engine is not None:
+        yield
+        return
+    with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as unwrapped:
+        unwrapped.eval()
+        yield
         unwrapped.train()
-    return batch
+
+
+@contextmanager
+def engine_ready(setting: Setting, trainer: GRPOTrainer) -> Iterator[None]:
+    """While whatever engine there is samples for the trainer."""
+    with trainer.accelerator.autocast() if setting.engine is None else setting.engine.serving(trainer):
+        yield
 
 
 def weight_precision(config: RunConfig) -> str:
@@ -183,12 +211,14 @@ def train(
     scratch: Path,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
+    measure: bool = False,
 ) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
     """Train a run's arm from `base`; returns the trained model and the log, one entry an optimiser step.
 
     scratch: for checkpoints from which an interrupted call continues. folder: the run's own, beside which the other
-    arms of its environment lie. Raises ValueError when the batch does not fit the training tasks, UserError for
-    settings that do not go together, and SliceOver, with a checkpoint written, where the slice ends first.
+    arms of its environment lie. measure: log `throughput/...` without a GPU too. Raises ValueError when the batch does
+    not fit the training tasks, UserError for settings that do not go together, and SliceOver, with a checkpoint
+    written, where the slice ends first.
     """
     training = config.training
     if training is None:
@@ -197,24 +227,39 @@ def train(
         raise ValueError(
             f"{training.questions_per_step} tasks a step do not divide {training.epochs} passes over {len(tasks)} tasks"
         )
+    check_engine(config)
     PartialState(cpu=config.hardware.device == "cpu")  # Processes meet before the first of them asks who it is.
     device, precision = config.hardware.device, weight_precision(config)
     model, tokenizer = load_policy(base, device, precision)
     environment, text = open_episodes(config, tokenizer, end_tokens(follow_reference(base)))
+    longest = int(model.config.max_position_embeddings)
+    engine, sampler = None, cast(Sampler, EpisodeSampler(model, tokenizer, environment, config.sampling, text))
+    if config.hardware.training_engine != TRANSFORMERS:
+        opened = partial(open_generator, config=config.sampling, ends=text.ends)
+        engine = SyncedGenerator(opened, config.sampling, config.hardware.agreement)
+        sampler = VllmSampler(engine, tokenizer, text, environment, config.sampling, longest)
+    meter = None
+    if measure or device.startswith("cuda"):
+        sampler = metered = MeteredSampler(sampler)
+        meter = ThroughputMeter(metered)
     setting = Setting(
         config=config,
         training=training,
         tasks=tasks,
         place_of_prompt={task.identifier: place for place, task in enumerate(tasks)},
-        sampler=EpisodeSampler(model, tokenizer, environment, config.sampling, text),
+        sampler=sampler,
         model=model,
         tokenizer=tokenizer,
         base=base,
         siblings=folder.parent.parent,
+        engine=engine,
     )
     arm = build_arm(setting)
-    longest = int(model.config.max_position_embeddings)
-    arguments = resolved(shared_arguments(config, longest, scratch, arm.updates) | dict(arm.arguments))
+    engine_settings = engine_arguments(config, model.config)
+    arguments = resolved(
+        engine_settings | shared_arguments(config, longest, scratch, arm.updates) | dict(arm.arguments)
+    )
+    steps_of_batch = arm.updates * arguments.num_iterations
     # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
     generator = np.random.default_rng(config.seed)
     order = np.concatenate([generator.permutation(len(tasks)) for _ in range(training.epochs)])
@@ -225,11 +270,14 @@ def train(
         train_dataset=Dataset.from_list([{"prompt": tasks[place].identifier} for place in order]),
         processing_class=tokenizer,
         rollout_func=arm.rollout or independent_rollouts(setting),
-        callbacks=[*arm.callbacks, _Progress(report), _Slices(arm.updates * arguments.num_iterations)],
+        callbacks=[*arm.callbacks, _Progress(report), _Slices(steps_of_batch)],
         peft_config=adapters(config.model),
         **arm.options,
     )
     trainer.remove_callback(PrinterCallback)
+    if meter is not None:
+        meter.steps_of_batch = steps_of_batch
+        meter.watch(trainer)
     checkpoint = latest_checkpoint(scratch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < trainer.state.max_steps:

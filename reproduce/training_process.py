@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reproduce.configuration import RunConfig
 from reproduce.slices import SliceOver
 from reproduce.storage import UserError, write_jsonl
@@ -95,7 +93,7 @@ def accelerate_settings(name: str) -> Path:
 
     try:
         settings = load_config_from_file(str(path))
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except Exception as error:  # Its YAML reader has errors of its own, and wrong types fail anywhere.
         raise UserError(f"{path}: no settings for accelerate launch ({str(error).splitlines()[0]})") from None
     if str(settings.distributed_type).endswith("DEEPSPEED") and importlib.util.find_spec("deepspeed") is None:
         raise UserError(f"hardware.accelerate_config={name} needs deepspeed: pip install 'rl-claims[deepspeed]'")

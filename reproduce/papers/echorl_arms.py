@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, reduce
@@ -25,9 +24,9 @@ from methods.grpo import GRPOWithGroupMetrics
 from reproduce.environments.reasoning import NEWLINE, MathTask, ReasoningTask, solve, split_steps
 from reproduce.papers.echorl_design import ArmSettings
 from reproduce.papers.echorl_probes import write_tables
-from reproduce.rollouts import EpisodeText, rollout_columns
+from reproduce.rollouts import EpisodeText
 from reproduce.storage import UserError
-from reproduce.training import Arm, Setting, sample_batch
+from reproduce.training import Arm, Setting, sample_columns
 
 METHOD = ArmSettings
 """Dataclass of `RunConfig.method`."""
@@ -140,10 +139,7 @@ def rollouts(setting: Setting, demonstrations: int = 0) -> Callable[[list[str], 
         step = trainer.state.global_step
         calls.update(step=step, number=calls["number"] + 1 if calls["step"] == step else 0)
         name = f"{config.paper} {config.environment} seed {config.seed} step {step} call {calls['number']}"
-        columns = rollout_columns(sample_batch(setting, prompts, trainer, name))
-        if any(np.isnan(row).any() for row in columns["entropies"]):
-            # vLLM tells none: the trainer's own pass over the batch takes their place.
-            del columns["entropies"]
+        columns = sample_columns(setting, prompts, trainer, name)
         columns["policy_tokens"] = [sum(mask) for mask in columns["env_mask"]]
         columns["demonstration"] = [False] * len(prompts)
         for row in range(len(prompts)):
