@@ -1,0 +1,213 @@
+"""What `plan` says before anything starts, and what `run` refuses, at the papers' own scale."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from reproduce.paper_scale import DataEntry, load_paper_scale
+from reproduce.paper_scale.display import cost_lines, destination, presence
+from reproduce.planning import PAPERS, Experiment, open_experiment
+from reproduce.requirement_checks import (
+    architecture_of,
+    check_requirements,
+    known_model,
+    missing,
+    planned_counts,
+)
+from reproduce.storage import UserError
+from tests.reproduce.tiny_checkpoint import save_checkpoint
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+TINY = ("hardware.device=cpu", "hardware.engine=transformers", "hardware.training_engine=transformers")
+"""Settings with which a profile of large models runs on a CPU."""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def opened(key: str, *settings: str) -> Experiment:
+    return open_experiment(key, "paper", settings, Path("nowhere"))
+
+
+@pytest.mark.parametrize("key", tuple(PAPERS))
+def test_plan_prints_everything_and_what_is_missing(
+    key: str,
+    reproduce_in_process: Callable[..., SimpleNamespace],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = reproduce_in_process(tmp_path, "plan", key, "--profile", "paper", "--workers", "1")
+    assert done.code == 0, done.err
+    words, lines = " ".join(done.out.replace("│", " ").split()), done.out.splitlines()
+    for title in ("Models", "Data", "Values", "GPU memory: about", "cost: about", "disk: ", "hardware of the paper: "):
+        assert title in words, title
+    lacking = [line for line in lines if line.startswith("missing: ")]
+    policy = load_paper_scale(key).policy.name
+    assert sum("no GPU: torch finds none" in line for line in lacking) == 1
+    assert sum(f"hf download {policy}" in line for line in lacking) == 1
+    assert lines[-1] == lacking[-1]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("key", tuple(PAPERS))
+def test_run_stops_in_one_line_and_starts_nothing(
+    key: str, reproduce_in_process: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    done = reproduce_in_process(tmp_path, "run", key, "--profile", "paper", "--workers", "1", "--redo")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "no GPU" in done.err and "hf download" in done.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_nothing_more_is_said_of_policies_made_here(
+    reproduce_in_process: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    done = reproduce_in_process(tmp_path, "plan", "pass_kt", "--profile", "smoke")
+    assert done.code == 0
+    assert "missing" not in done.out and "Models" not in done.out and "GPU" not in done.out
+
+
+def test_a_gpu_is_missed_by_the_profile_gpu(
+    reproduce_in_process: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    planned = reproduce_in_process(tmp_path, "plan", "reuserl", "--profile", "gpu")
+    assert planned.code == 0
+    assert planned.out.splitlines()[-1].startswith("missing: no GPU")
+    assert reproduce_in_process(tmp_path, "run", "reuserl", "--profile", "gpu").code == 2
+
+
+# ---- Single lacks
+
+
+def test_with_a_model_here_on_the_cpu_only_the_data_is_missing(checkpoint: Path, tmp_path: Path) -> None:
+    experiment = opened("pass_kt", f"model.name={checkpoint}", f"panels.source={tmp_path / 'none'}", *TINY)
+    (line,) = missing(experiment)
+    assert "none: no such folder" in line and "HotpotQA" in line
+    assert cost_lines(experiment)[0].startswith("cost: about ")
+    assert "core-hours" in cost_lines(experiment)[0]
+
+
+def test_nothing_is_missing_where_all_is_here(
+    checkpoint: Path, tmp_path: Path, reproduce_in_process: Callable[..., SimpleNamespace]
+) -> None:
+    settings = (f"model.name={checkpoint}", *TINY, "household_arms=", "seeds=1")
+    done = reproduce_in_process(tmp_path, "plan", "reuserl", "--profile", "paper", "--set", *settings)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "nothing is missing: models, data, devices and disk are there"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (("hardware.training_engine=colocate",), "hardware.training_engine=colocate needs a GPU"),
+        (("hardware.report_to=nowhere",), "hardware.report_to=nowhere"),
+        (("model.name=someone/nothing",), "hf download someone/nothing"),
+        (("model.name=",), "no chat template"),
+    ],
+)
+def test_each_lack_is_a_line(settings: Sequence[str], says: str, checkpoint: Path) -> None:
+    experiment = opened("reuserl", f"model.name={checkpoint}", *TINY, "household_arms=", *settings)
+    found = missing(experiment)
+    assert any(says in line for line in found), found
+    assert all("\n" not in line for line in found)
+    with pytest.raises(UserError, match=re.escape("; ".join(found))):
+        check_requirements(experiment)
+
+
+def test_a_model_without_a_chat_template(checkpoint: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for file in checkpoint.iterdir():
+        if file.name == "tokenizer_config.json":
+            kept = json.loads(file.read_text())
+            kept.pop("chat_template", None)
+            (plain / file.name).write_text(json.dumps(kept))
+        elif file.name != "chat_template.jinja":
+            (plain / file.name).write_bytes(file.read_bytes())
+    settings = (f"model.name={plain}", *TINY, "household_arms=")
+    (line,) = missing(opened("reuserl", *settings))
+    assert "no chat template" in line and "model.format=text" in line
+    assert missing(opened("reuserl", *settings, "model.format=text")) == []
+
+
+def test_devices_of_other_machines_are_not_looked_for(checkpoint: Path) -> None:
+    experiment = opened("reuserl", f"model.name={checkpoint}", "household_arms=")
+    assert any("no GPU" in line for line in missing(experiment))
+    assert missing(experiment, devices=False) == []
+
+
+def test_too_little_memory_is_found(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = opened("reuserl", f"model.name={checkpoint}", *TINY, "household_arms=")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    (line,) = missing(experiment)
+    assert line.startswith("memory: ") and "0.0 GB are free" in line
+
+
+@pytest.mark.parametrize(("memory", "lacks"), [(24, True), (40, True), (48, False), (80, False)])
+def test_too_little_memory_of_a_gpu_is_found(memory: int, lacks: bool) -> None:
+    """PASS@(k,T) with adapters, vLLM beside it: 41 GB by the estimate."""
+    from reproduce.requirement_checks import _too_little_memory
+
+    experiment = opened("pass_kt")
+    found = list(_too_little_memory(experiment.config, experiment.plan, memory * 1e9))
+    assert bool(found) == lacks
+    assert all(f"a GPU here has {memory} GB" in line for line in found)
+
+
+# ---- Parts
+
+
+def test_architecture_of_a_model_here_is_read_from_its_files(checkpoint: Path) -> None:
+    found = architecture_of(opened("reuserl", f"model.name={checkpoint}", *TINY).config)
+    assert found is not None
+    shape = (found.layers, found.width, found.heads, found.key_value_heads, found.head_width, found.feed_forward)
+    assert shape == (2, 32, 2, 1, 16, 64) and found.tied
+
+
+def test_architecture_of_a_model_that_is_not_here_is_that_of_the_file() -> None:
+    found = architecture_of(opened("pass_kt").config)
+    assert found == load_paper_scale("pass_kt").policy == known_model("Qwen/Qwen2.5-7B-Instruct")
+    assert architecture_of(opened("pass_kt", "model.name=someone/nothing").config) is None
+    assert "not estimated" in cost_lines(opened("pass_kt", "model.name=someone/nothing"))[0]
+
+
+def test_tasks_of_data_that_is_missing_are_counted_by_their_sizes() -> None:
+    config = opened("pass_kt").config
+    assert planned_counts("retrieval", config.panels) == {"train": 200, "test": 300, "ood": 0}
+    experiment = opened("pass_kt")
+    # 100 static questions at T = 0, 200 at five caps by both estimators, and the base's second sample of bridge.
+    each = 128 * (100 + 200 * 5 * 2)
+    assert set(experiment.episodes.values()) == {each, each + 128 * 100}
+
+
+def test_presence_of_data(tmp_path: Path) -> None:
+    entry = DataEntry("a", "retrieval", "b", "c", 1.0, "d", "ours", "panels.source", "e", ("*/x-*.parquet", "y.json"))
+
+    def seen(source: Path | str) -> str:
+        return presence(entry, SimpleNamespace(panels=SimpleNamespace(source=str(source))))
+
+    assert seen(tmp_path / "none") == seen("") == seen(tmp_path) == "no"
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "x-0.parquet").touch()
+    assert seen(tmp_path) == "yes"
+
+
+def test_destinations_of_values() -> None:
+    values = {value.name: value for value in load_paper_scale("pass_kt").values}
+    config = opened("pass_kt", "seeds=8").config
+    assert destination(values["group size G"], config) == "training.group_size"
+    assert destination(values["training questions"], config).startswith("panels.train_per_category = 100; ")
+    assert destination(values["seeds"], config).startswith("seeds = 8; ")
+    assert destination(values["weight decay"], config) == "weight_decay of GRPOConfig"
+    assert destination(values["reward"], config).startswith("part of the environment")
