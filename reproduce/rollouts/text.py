@@ -114,12 +114,20 @@ class _GeneralText(EpisodeText):
     def line_break(self, line_break: str) -> LineBreak:
         return LineBreak.of(self.tokenizer, line_break)
 
-    def _glue(self, text: str) -> list[int]:
-        """Tokens of a text of ours, which may spell special tokens."""
-        return self.tokenizer(text, add_special_tokens=False).input_ids
+    def _said(self, before: str, text: str, message: Sequence[int], after: str) -> list[int]:
+        """Tokens of what the environment says, between texts of the format, which may spell special tokens.
 
-    def _with_message(self, text: str, message: Sequence[int]) -> list[int]:
-        return [*self.encode(f"{text}\n"), *message] if message else list(self.encode(text))
+        All is encoded as one, for words may merge where texts meet, unless the environment spells a special token.
+        """
+        if message:
+            return [*self._said(before, f"{text}\n", (), ""), *message, *self._with_special(after)]
+        data = self.encode(text)
+        if data == self._with_special(text):
+            return self._with_special(before + text + after)
+        return [*self._with_special(before), *data, *self._with_special(after)]
+
+    def _with_special(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False).input_ids if text else []
 
     def _decode(self, ids: np.ndarray) -> str:
         return super()._decode(ids).strip()
@@ -131,27 +139,21 @@ class ChatText(_GeneralText):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, instructions: str, ends: Iterable[int]) -> None:
         """Raises UserError where the template cannot be read as one of dialogues."""
-        template = read_template(tokenizer, instructions.strip())
-        self._before, self._after = self._ids(tokenizer, template.before), self._ids(tokenizer, template.after)
-        self._again = self._ids(tokenizer, template.again)
-        self._first = template.first
-        between = self._ids(tokenizer, template.between)
-        special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        self._glue = read_template(tokenizer, instructions.strip())
+        between = tokenizer(self._glue.between, add_special_tokens=False).input_ids
+        special = {token: added.content for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         # The template closes a turn with a token that a base model's end of text may differ from: both end an action.
         turn_end = next((token for token in between if token in special), None)
         super().__init__(tokenizer, [*ends, *([] if turn_end is None else [turn_end])])
-        place = between.index(turn_end) + 1 if turn_end is not None else 0
-        self._between = {False: between, True: between[place:]}
-
-    @staticmethod
-    def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False).input_ids if text else []
+        self._between = dict.fromkeys((False, True), self._glue.between)
+        if turn_end is not None:
+            self._between[True] = self._glue.between.split(special[turn_end], 1)[1]
 
     def prompt(self, text: str, message: Sequence[int] = ()) -> list[int]:
-        return [*self._before, *self._with_message(self._first + text.strip(), message), *self._after]
+        return self._said(self._glue.before + self._glue.first, text.strip(), message, self._glue.after)
 
     def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
-        return [*self._between[ended], *self._with_message(text.strip(), message), *self._again]
+        return self._said(self._between[ended], text.strip(), message, self._glue.again)
 
 
 class LineText(_GeneralText):
@@ -164,9 +166,9 @@ class LineText(_GeneralText):
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, instructions: str, ends: Iterable[int], several_lines: bool = False
     ) -> None:
-        self.several_lines = several_lines
+        self.several_lines, self._ends_of_text = several_lines, frozenset(ends)
         breaks = [] if several_lines else np.flatnonzero(tokens_with(tokenizer, "\n")).tolist()
-        super().__init__(tokenizer, [*ends, *breaks])
+        super().__init__(tokenizer, [*self._ends_of_text, *breaks])
         # Whether texts begin with a token of their own is the tokenizer's to say.
         begin = tokenizer.bos_token_id
         self._begin = [begin] if begin is not None and tokenizer("a").input_ids[:1] == [begin] else []
@@ -174,22 +176,17 @@ class LineText(_GeneralText):
         self._turn = "\n" if several_lines else f"\n{PROMPT}"
 
     def prompt(self, text: str, message: Sequence[int] = ()) -> list[int]:
-        return [*self._begin, *self._said(self._instructions + text, message)]
+        return [*self._begin, *self._said(self._instructions, text.strip(), message, self._turn)]
 
     def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
-        return self._said(text if ended else f"\n{text}", message)
-
-    def _said(self, text: str, message: Sequence[int]) -> list[int]:
-        if message:
-            return [*self._with_message(text, message), *self.encode(self._turn)]
-        return list(self.encode(text + self._turn))
+        return self._said("" if ended else "\n", text.strip(), message, self._turn)
 
     def _decode(self, ids: np.ndarray) -> str:
         if self.several_lines:
             return super()._decode(ids)
         # A token that ends the line may hold text before the break.
-        end_of_text = ids[-1] == self.tokenizer.eos_token_id
-        written = self.tokenizer.decode((ids[:-1] if end_of_text else ids).tolist(), skip_special_tokens=False)
+        kept = ids[:-1] if int(ids[-1]) in self._ends_of_text else ids
+        written = self.tokenizer.decode(kept.tolist(), skip_special_tokens=False)
         return written.split("\n", 1)[0].strip()
 
 
