@@ -107,8 +107,9 @@ class Run:
     settings: Settings = ()
     runs: Folder = Path("runs")
     """Where run folders go, below PROFILE/PAPER."""
-    workers: int = field(default_factory=available_cores)
-    """Worker processes; each takes one seed at a time. The default is the number of cores."""
+    workers: int | None = None
+    """Worker processes; each takes one seed at a time. When left out, one for each core, or for each GPU where
+    hardware.device is cuda."""
     threads: int = 1
     """Threads of each worker. Another number may change the last bit of a result."""
     executor: Annotated[Literal["local", "ray"], tyro.conf.arg(metavar="local|ray")] = "local"
@@ -138,7 +139,7 @@ class Run:
         from reproduce.planning import open_experiment
         from reproduce.running import report_experiment, run_experiment
 
-        _at_least_one(workers=self.workers, threads=self.threads)
+        _at_least_one(workers=1 if self.workers is None else self.workers, threads=self.threads)
         seconds = parse_duration(self.slice) if self.slice else None
         # The nodes of a cluster have working folders of their own.
         runs = self.runs.absolute() if self.executor == "ray" else self.runs
@@ -157,19 +158,19 @@ class Run:
         from reproduce.executors import local_executor, ray_executor
         from reproduce.ray_cluster import RayOptions
 
+        hardware = experiment.plan[0].hardware
         if self.executor == "local":
             for item in fields(RayOptions):
                 given, default = getattr(self, item.name), getattr(Run, item.name)
                 if given != default:
                     raise UserError(f"--{item.name.replace('_', '-')} {given}: needs --executor ray")
-            return local_executor(self.workers, self.threads, console)
+            return local_executor(self.workers, hardware, self.threads, console)
         cores = self.threads if self.cores_per_run is None else self.cores_per_run
         _at_least_one(**{"cores-per-run": cores})
         if self.retries < 0:
             raise UserError(f"--retries {self.retries}: must not be negative")
         options = RayOptions(self.address, cores, self.gpus_per_run, self.retries)
         environment = {name: os.environ[name] for name in QUIET_AND_OFFLINE}
-        hardware = experiment.plan[0].hardware
         return ray_executor(options, hardware, self.threads, experiment.folder, environment, console)
 
 

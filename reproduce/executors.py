@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from reproduce.schedule import Job, carry_out
+from reproduce.schedule import Job, available_cores, carry_out
 from reproduce.storage import UserError
 
 if TYPE_CHECKING:
@@ -32,14 +33,31 @@ class Executor:
     """Whether the runs have the devices of this machine."""
 
 
-def local_executor(workers: int, threads: int, console: Console) -> Executor:
-    """Processes of this machine, `workers` at a time."""
+def local_executor(workers: int | None, hardware: HardwareConfig, threads: int, console: Console) -> Executor:
+    """Processes of this machine, `workers` at a time; None: one a core, or one for the GPUs of a run where it uses
+    GPUs. Then each worker has its own; more workers share them."""
 
     @contextmanager
     def opened() -> Iterator[CarryOut]:
-        yield lambda jobs: carry_out(jobs, workers, threads, console)
+        devices = shares_of_gpus(visible_gpus(), hardware.processes) if hardware.device == "cuda" else []
+        count = workers or len(devices) or available_cores()
+        yield lambda jobs: carry_out(jobs, count, threads, console, devices)
 
     return Executor(opened)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(place) for place in range(torch.cuda.device_count())]
+
+
+def shares_of_gpus(gpus: Sequence[str], processes: int) -> list[str]:
+    """These GPUs in parts of `processes` each, what is over left out; all in one part where there are fewer."""
+    parts = [gpus[start : start + processes] for start in range(0, len(gpus) - processes + 1, processes)]
+    return [",".join(part) for part in parts or [gpus] if part]
 
 
 def ray_executor(

@@ -53,9 +53,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def carry_out(jobs: Sequence[Job], workers: int, threads: int, console: Console) -> None:
+def carry_out(jobs: Sequence[Job], workers: int, threads: int, console: Console, devices: Sequence[str] = ()) -> None:
     """Carry out every job, at most `workers` at a time, each with `threads` threads; less when the slice is over.
 
+    devices: the GPUs that the first, second, ... worker sees, as CUDA_VISIBLE_DEVICES names them, and from the first
+    on again for further workers; when empty, all see all.
     The first exception of a step stops all workers and is raised again, with a note that names the step. So does
     Ctrl-C, without the note. Raises UserError when a worker process disappears.
     """
@@ -66,8 +68,12 @@ def carry_out(jobs: Sequence[Job], workers: int, threads: int, console: Console)
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     not_ours = set(multiprocessing.active_children())
+    workers = min(workers, len(jobs))
+    places = context.SimpleQueue()
+    for place in range(workers):
+        places.put(devices[place % len(devices)] if devices else None)
     executor = ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(messages, threads)
+        workers, mp_context=context, initializer=_start_worker, initargs=(messages, threads, places)
     )
     expected = {step.name: step.expected_seconds for job in jobs for step in job}
     with ProgressDisplay(console, expected) as display:
@@ -128,8 +134,10 @@ _messages: Any = None
 """In a worker: the queue to the parent."""
 
 
-def _start_worker(messages: Any, threads: int) -> None:
+def _start_worker(messages: Any, threads: int, places: Any) -> None:
     global _messages
+    if (seen := places.get()) is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen  # Read when torch first looks for GPUs.
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -167,3 +167,26 @@ def test_missing_ray_gets_one_line(reproduce_in_process, monkeypatch, tmp_path):
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "Ray is not installed" in refused.err and "rl-claims[ray]" in refused.err
     assert not list(tmp_path.iterdir())
+
+
+def test_gpus_are_shared_out():
+    from reproduce.executors import shares_of_gpus
+
+    gpus = ["0", "1", "2", "3", "GPU-5e"]
+    assert shares_of_gpus(gpus, 1) == gpus
+    assert shares_of_gpus(gpus, 2) == ["0,1", "2,3"]
+    assert shares_of_gpus(gpus, 8) == ["0,1,2,3,GPU-5e"]
+    assert shares_of_gpus([], 2) == []
+
+
+def note_devices(folder: Path, name: str, report) -> None:
+    (folder / name).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    deadline = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:  # Until every worker has come.
+        time.sleep(0.01)
+
+
+def test_each_worker_sees_its_own_gpus(tmp_path):
+    jobs = [(Step(name, {}, partial(note_devices, tmp_path, name)),) for name in "ab"]
+    carry_out(jobs, 2, 1, Console(file=io.StringIO()), devices=("4,5", "6,7"))
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["4,5", "6,7"]
