@@ -197,10 +197,15 @@ def stage_seconds(experiment: Experiment, run: RunConfig, rebuild_base: bool = F
     """Expected seconds of each stage of a run, by one worker."""
     from reproduce.bases import is_committed
     from reproduce.beds import load_bed
+    from reproduce.gpu_time import gpu_stage_seconds
 
     if (cost := _cost_of_named(experiment, run)) is not None:
         trained = {"train": cost.sampling + cost.training} if run.training is not None else {}
         return {**trained, "evaluate": cost.evaluation}
+    if run.hardware.device == "cuda":
+        steps = training_tasks(run) // run.training.questions_per_step if run.training is not None else 0
+        episodes = experiment.episodes[run.name]
+        return gpu_stage_seconds(run, parameters(run.policy), steps, rollouts(run), episodes)
     bed, scale = load_bed(run.environment), parameters(run.policy) / REFERENCE_PARAMETERS
     stages = {}
     if run.training is not None:
