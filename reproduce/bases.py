@@ -14,7 +14,7 @@ import torch
 
 from reproduce.beds import load_bed
 from reproduce.configuration import DemonstrationConfig, PolicyConfig, WarmStartConfig
-from reproduce.policies import build_tokenizer, save_policy
+from reproduce.policies import build_tokenizer, check_device, save_policy
 from reproduce.storage import digest, read_json
 from reproduce.warm_start import warm_start
 
@@ -53,11 +53,17 @@ def obtain_base(
     destination: Path,
     report: Callable[[int, int], None],
     rebuild: bool = False,
+    device: str = "cpu",
 ) -> str:
-    """Put the base's checkpoint into `destination`: copied if the package has it, else trained. Says which."""
+    """Put the base's checkpoint into `destination`: copied if the package has it, else trained. Says which.
+
+    device: where it is trained. A base trained on a GPU differs from one trained on a CPU in its last bits. Raises
+    UserError where the device is not there.
+    """
     if not rebuild and is_committed(policy, config, seed, environment):
         shutil.copytree(committed_folder(seed, environment), destination)
         return "base that comes with the package"
+    check_device(device)
     bed = load_bed(environment)
     tokenizer = build_tokenizer(bed.words())
     model = warm_start(
@@ -68,6 +74,7 @@ def obtain_base(
         tokenizer,
         seed,
         lambda step, loss: report(step, config.steps),
+        device,
     )
     save_policy(model.to(getattr(torch, bed.STORED_AS)), tokenizer, destination)
     return "base warm-started here"

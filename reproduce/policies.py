@@ -99,8 +99,7 @@ def load_policy(
     """
     if not is_checkpoint(folder):
         raise FileNotFoundError(f"no checkpoint in {folder}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device {device}: no GPU here, or no torch that can use one; set hardware.device=cpu")
+    check_device(device)
     weights = follow_reference(folder)
     model = AutoModelForCausalLM.from_pretrained(
         weights, dtype=getattr(torch, precision), use_safetensors=True, local_files_only=True
@@ -113,6 +112,12 @@ def load_policy(
     return model.to(device), tokenizer
 
 
+def check_device(device: str) -> None:
+    """Raises UserError where there is no such device."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {device}: no GPU here, or no torch that can use one; set hardware.device=cpu")
+
+
 def _is_adapted(model: torch.nn.Module) -> bool:
     """Whether it is a model of peft, which need not be installed."""
     return type(model).__module__.partition(".")[0] == "peft"
@@ -122,5 +127,5 @@ def _merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     try:
         from peft import PeftModel
     except ImportError:
-        raise UserError(f"{folder}: holds a LoRA adapter, which needs peft; install the extra `lora`") from None
+        raise UserError(f"{folder}: holds a LoRA adapter, which needs peft: pip install 'rl-claims[lora]'") from None
     return PeftModel.from_pretrained(model, folder, local_files_only=True).merge_and_unload()

@@ -173,6 +173,7 @@ def _make_checkpoint(
             partial,
             lambda done, total: report("warm start", done, total),
             rebuild_base,
+            config.hardware.device,
         )
         partial.rename(folder.checkpoint)
         return

@@ -1,4 +1,4 @@
-"""Warm start: supervised training of the tiny policy on the demonstrations of a bed."""
+"""Warm start: supervised training of a policy made here on the demonstrations of a bed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from reproduce.policies import build_model
 def _loss(model: Qwen3ForCausalLM, sequences: Batch, vocabulary: dict[str, int], pad: int) -> torch.Tensor:
     """Mean next-token loss. Padding is on the right, out of the causal mask's sight, so no attention mask is needed."""
     longest = max(len(sequence) for sequence in sequences)
-    ids = torch.full((len(sequences), longest), pad)
-    labels = torch.full((len(sequences), longest), -100)
+    # Filled on the CPU, a row at a time, and moved whole.
+    ids = torch.full((len(sequences), longest), pad, device="cpu")
+    labels = torch.full((len(sequences), longest), -100, device="cpu")
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = torch.tensor([vocabulary[word] for word, _ in sequence])
         labels[row, : len(sequence)] = torch.tensor(
             [vocabulary[word] if trained else -100 for word, trained in sequence]
         )
-    return model(input_ids=ids, labels=labels).loss
+    return model(input_ids=ids.to(model.device), labels=labels.to(model.device)).loss
 
 
 def warm_start(
@@ -33,14 +34,16 @@ def warm_start(
     tokenizer: PreTrainedTokenizerFast,
     seed: int,
     report: Callable[[int, float], None] = lambda step, loss: None,
+    device: str = "cpu",
 ) -> Qwen3ForCausalLM:
     """Train one base from scratch for `steps` optimiser steps.
 
     batches: for each step, the parts of its batch; their losses are weighted by their sizes. learning_rate: AdamW's at
     its peak; linear warm-up over 5 % of the steps, then linear decay to a tenth. `report` is called with (steps done,
-    loss) after every step. Raises KeyError for a word that is not in the vocabulary.
+    loss) after every step. device: cpu or cuda, where the model stays; its first weights are the same on both. Raises
+    KeyError for a word that is not in the vocabulary.
     """
-    model = build_model(policy, tokenizer, seed).train()
+    model = build_model(policy, tokenizer, seed).to(device).train()
     vocabulary, pad = tokenizer.get_vocab(), int(tokenizer.pad_token_id)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     warm_up = max(1, steps // 20)

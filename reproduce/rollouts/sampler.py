@@ -101,9 +101,12 @@ class EpisodeSampler(Generic[TaskType]):
         self.tasks, self.finished, self.line_break = tasks, list[Trajectory](), line_break
         self.forward_tokens = self.sampled_tokens = 0
         weights = next(self.model.parameters())
+        place, precision = weights.device, weights.dtype
+        if torch.is_autocast_enabled(place.type):
+            precision = torch.get_autocast_dtype(place.type)
         caches = self.rows.cache, self.next_rows.cache
         for cache in caches:
-            cache.follow(weights.device, weights.dtype)
+            cache.follow(place, precision)
         with torch.inference_mode():
             self._start(
                 beginnings,
@@ -118,7 +121,7 @@ class EpisodeSampler(Generic[TaskType]):
                 while self.rows.count:
                     self._sample_token()
                 self.rows, self.next_rows = self.next_rows, self.rows
-        if weights.device.type != "cpu":
+        if place.type != "cpu":
             # A GPU's memory is needed for training, and quick to get back.
             for cache in caches:
                 cache.release()

@@ -241,6 +241,25 @@ def test_a_model_that_moves_is_followed() -> None:
         assert np.abs(apart[trajectory.from_policy[1:]]).max() < 1e-4
 
 
+def test_mixed_precision_may_come_and_go() -> None:
+    """Weights in float32, computed with in bfloat16 while a trainer samples."""
+    model, text = MODELS["qwen3"], open_text(TOKENIZERS["chat"])
+    sampler = EpisodeSampler(model, TOKENIZERS["chat"], Rooms(), SamplingConfig(1.0, LONGEST), text)
+    streams = UniformStreams(("mixed",), len(TASKS), stream_length(2, LONGEST))
+    columns = range(len(TASKS)), [2] * len(TASKS), range(len(TASKS))
+    before = sampler.sample(TASKS, *columns, streams)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = sampler.sample(TASKS, *columns, streams)
+        for trajectory in mixed.trajectories:
+            apart = whole_forward(model, trajectory) - trajectory.log_probabilities[1:]
+            assert np.abs(apart[trajectory.from_policy[1:]]).mean() < 0.05
+    chosen = [np.concatenate([one.log_probabilities for one in batch.trajectories]) for batch in (before, mixed)]
+    assert len(chosen[0]) != len(chosen[1]) or (chosen[0] != chosen[1]).any()
+    after = sampler.sample(TASKS, *columns, streams)
+    for one, other in zip(before.trajectories, after.trajectories, strict=True):
+        assert (one.token_ids == other.token_ids).all() and (one.log_probabilities == other.log_probabilities).all()
+
+
 def test_long_prompts_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = episodes(MODELS["olmo3"], temperature=1.0)
     monkeypatch.setattr("reproduce.rollouts.sampler.PREFILL_TOKENS", 64)
