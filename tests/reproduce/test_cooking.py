@@ -43,6 +43,7 @@ from reproduce.environments.cooking import (
 )
 from reproduce.environments.cooking.commands import commands_of, parse, skill_of
 from reproduce.environments.cooking.engine import Engine, Interpreter, clean, shared_engine
+from reproduce.environments.cooking.environment import NO_COMMAND
 from reproduce.environments.cooking.generation import STORY, Request, make_game, obtain_game, read_task, request_of
 from reproduce.environments.cooking.tasks import CATEGORIES, COOK_OFF, COOK_ON, world_from_json
 from reproduce.environments.cooking.terse import INVALID, STATES, is_open, is_refused, read_holders
@@ -569,6 +570,8 @@ def test_full_mode_shows_the_games_own_text_without_title_and_prompt(tasks: list
     assert text.startswith("You are hungry!") and "-= Kitchen =-" in text
     assert "$$" not in text and "\n>" not in text
     assert "Recipe #1" in FULL.step(tasks[0], (), "examine cookbook").text
+    refused = FULL.step(tasks[0], (), "dance")
+    assert refused == Observation(NO_COMMAND, done=False, success=False, skill="invalid")
     with pytest.raises(ValueError, match="neither"):
         CookingEnvironment("short")
 

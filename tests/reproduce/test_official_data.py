@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from reproduce.beds import load_bed, task_counts
 from reproduce.configuration import PanelConfig, PanelSizes
 from reproduce.environments import rows as rows_module
-from reproduce.environments.reasoning import MathEnvironment
+from reproduce.environments.reasoning import MathEnvironment, load_dataset_tasks
 from reproduce.environments.retrieval import (
     HotpotCorpus,
     HotpotTask,
@@ -398,6 +398,25 @@ def test_a_folder_of_math_sets_becomes_panels(tmp_path: Path) -> None:
     assert isinstance(environment, MathEnvironment)
     task = panels["train"].tasks[0]
     assert environment.step(task, (), f"So it is \\boxed{{{task.answer}}}").success
+
+
+def test_columns_of_verl_are_read(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Think."}, {"role": "user", "content": "Half of one?"}]
+    row = {
+        "data_source": "made up",
+        "prompt": messages,
+        "target": [{"role": "assistant", "content": "One through two."}],
+        "reward_model": {"style": "rule", "ground_truth": "\\frac{1}{2}"},
+    }
+    pq.write_table(pa.Table.from_pylist([row, row | {"target": None}]), tmp_path / "a.parquet")
+    first, second = load_dataset_tasks(tmp_path / "a.parquet")
+    assert (first.question, first.answer, first.solution) == ("Half of one?", "\\frac{1}{2}", "One through two.")
+    assert (second.question, second.solution) == ("Half of one?", "")
+    for lacking, said in (("prompt", "question or problem"), ("reward_model", "answer")):
+        for value in (None, 7, [], [{"role": "user"}], {"ground_truth": None}):
+            write_lines(tmp_path / "a.jsonl", [row, row | {lacking: value}])
+            with pytest.raises(UserError, match=f"a.jsonl: row 2 has no {said}"):
+                load_dataset_tasks(tmp_path / "a.jsonl")
 
 
 def test_sets_can_be_chosen_and_added_out_of_distribution(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 from reproduce.environments.reasoning.environment import NO_ANSWER, WRONG_ANSWER
@@ -29,7 +30,7 @@ LONGEST_ANSWER = 200
 SECONDS = 2
 """After which a comparison is given up and counts as wrong: some expressions would take for ever."""
 MISSING = "reasoning with a data set needs math-verify; install rl-claims[reasoning]"
-COLUMNS = ("question", "problem", "answer", "solution")
+COLUMNS = ("question", "problem", "answer", "solution", "prompt", "reward_model", "target")
 _BOXED = "\\boxed{"
 _PROMPT = "{question}\nReason step by step, one step a line, and put the final answer within \\boxed{{}}."
 
@@ -107,7 +108,8 @@ def is_equivalent(gold: str, answer: str) -> bool:
 
 def load_dataset_tasks(path: Path, category: str = "") -> tuple[MathTask, ...]:
     """The tasks of a math set, in its order: JSONL or Parquet with the columns `question` (or `problem`) and `answer`,
-    and `solution` if there is one.
+    and `solution` if there is one; or those of verl: `prompt`, `reward_model` and `target`, of which the last message
+    of the user, the ground truth and the first message are taken (OpenR1-Math-46k-8192 has them).
 
     category: the file's name without its ending where empty. Of an answer with a solution before it, as in GSM8K, what
     follows the last `####` counts; of one with a box, what stands in the box. Raises UserError that names the file and
@@ -122,10 +124,28 @@ def load_dataset_tasks(path: Path, category: str = "") -> tuple[MathTask, ...]:
 def _tasks(path: Path, category: str) -> Iterator[MathTask]:
     if path.suffix not in (".jsonl", ".parquet"):
         raise UserError(f"{path}: not a .jsonl or .parquet file")
-    for number, row in read_rows(path, COLUMNS):
+    for number, found in read_rows(path, COLUMNS):
+        row = {**_of_verl(found), **{name: value for name, value in found.items() if value is not None}}
         question = text_of(path, number, row, ("question", "problem"), LONGEST_QUESTION)
         answer = _answer(path, number, row)
         yield MathTask(f"{path.stem}-{number:05d}", category, question, answer, _solution(row))
+
+
+def _of_verl(row: Row) -> Row:
+    """Question, answer and solution of a row with the columns of verl; only those that are there in its form."""
+    grading, said = row.get("reward_model"), _messages(row.get("prompt"), "user")
+    found = {"question": said[-1]} if said else {}
+    if isinstance(grading, Mapping):
+        found["answer"] = grading.get("ground_truth")
+    if shown := _messages(row.get("target"), "assistant"):
+        found["solution"] = shown[0]
+    return found
+
+
+def _messages(value: Any, role: str) -> list[Any]:
+    """The contents of a conversation's messages by one role."""
+    messages = value if isinstance(value, list) else []
+    return [one.get("content") for one in messages if isinstance(one, Mapping) and one.get("role") == role]
 
 
 def _answer(path: Path, number: int, row: Row) -> str:
