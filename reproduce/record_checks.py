@@ -91,7 +91,9 @@ def check_agreement(records: Records, arms: Collection[str], folder: Path) -> No
                 f"{folder / 'runs.jsonl'}, row {row}: profile {run['profile']}, experiment.json says "
                 f"{experiment['profile']}; {REMEDY}"
             )
-    _check_counts(records.counts, folder / "counts.parquet")
+    # An official data set has no questions out of distribution.
+    panels = {"test", "ood"} if experiment.get("panels", {}).get("ood_per_depth", 1) else {"test"}
+    _check_counts(records.counts, folder / "counts.parquet", panels)
     training = records.training
     if not np.isfinite(training["reward"].to_numpy(dtype=float)).all():
         raise UserError(f"{folder / 'training.parquet'}: a reward is not a number; {REMEDY}")
@@ -108,7 +110,7 @@ def check_agreement(records: Records, arms: Collection[str], folder: Path) -> No
             raise UserError(f"{folder / name}: {state} {arm} seed {seed}; {REMEDY}")
 
 
-def _check_counts(counts: pd.DataFrame, path: Path) -> None:
+def _check_counts(counts: pd.DataFrame, path: Path, panels: set[str]) -> None:
     for name in ("seed", "T", "half", "n", "successes"):
         if counts[name].dtype.kind not in "iu":
             raise UserError(f"{path}: column {name} is not of whole numbers; {REMEDY}")
@@ -118,6 +120,6 @@ def _check_counts(counts: pd.DataFrame, path: Path) -> None:
     twice = counts.duplicated(CELL).to_numpy()
     if twice.any():
         raise UserError(f"{path}, row {int(np.argmax(twice)) + 1}: this cell stands there twice; {REMEDY}")
-    missing = {"test", "ood"} - set(counts["panel"])
+    missing = panels - set(counts["panel"])
     if missing:
         raise UserError(f"{path}: lacks the panel {min(missing)}; {REMEDY}")

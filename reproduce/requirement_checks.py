@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from reproduce.beds import load_bed, task_counts
 from reproduce.configuration import CHAT, COLOCATE, SERVER, VLLM, PanelConfig, PanelSizes, RunConfig
-from reproduce.paper_scale import ModelEntry, PaperScaleError, load_paper_scale
+from reproduce.paper_scale import DataEntry, ModelEntry, PaperScaleError, load_paper_scale
 from reproduce.paper_scale.cost import BYTES_OF, Architecture, Shape, parameters
 from reproduce.paper_scale.estimate import evaluation_bytes, run_memory
+from reproduce.paper_scale.profile import PAPER
 from reproduce.storage import UserError, read_json
 
 if TYPE_CHECKING:
@@ -61,6 +62,17 @@ def _missing(experiment: Experiment, devices: bool) -> Iterator[str]:
         yield from _refusals(lambda run=run: load_bed(run.environment).check_source(run.panels))
         if run.panels.source and Path(run.panels.source).expanduser().exists():
             yield from _refusals(lambda run=run: task_counts(run.environment, run.panels))
+    if config.profile == PAPER:
+        yield from _missing_parts(experiment, {run.environment for run in runs})
+
+
+def _missing_parts(experiment: Experiment, environments: set[str]) -> Iterator[str]:
+    """Data sets of the paper that a folder which is there lacks."""
+    for entry in load_paper_scale(experiment.paper.KEY).data:
+        source = str(field_of(experiment.config, entry.setting)) if entry.setting else ""
+        there = bool(source) and Path(source).expanduser().exists()
+        if entry.environment in environments and there and presence(entry, experiment.config) == "no":
+            yield f"{source}: {entry.name} is not there ({' or '.join(entry.files)}); get it with: {entry.get}"
 
 
 def _one_of_each_environment(experiment: Experiment) -> list[RunConfig]:
@@ -141,6 +153,27 @@ def _missing_engines(config: Any) -> Iterator[str]:
         )
     training = importlib.import_module("reproduce.training_arguments")
     yield from _refusals(lambda: training.check_tracker(hardware.report_to))
+
+
+def presence(entry: DataEntry, config: Any) -> str:
+    """yes, no or generated."""
+    if not entry.setting:
+        return "generated"
+    source = str(field_of(config, entry.setting))
+    folder = Path(source).expanduser()
+    if not source or not folder.exists():
+        return "no"
+    if folder.is_dir() and entry.files and not any(any(folder.glob(pattern)) for pattern in entry.files):
+        return "no"
+    return "yes"
+
+
+def field_of(config: Any, path: str) -> Any:
+    """A field of a configuration by its dotted name."""
+    value = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,7 +14,7 @@ from reproduce.paper_scale.cost import Architecture
 from reproduce.paper_scale.estimate import RunCost, evaluation_bytes, run_cost, run_memory, total
 from reproduce.paper_scale.machines import CORE, GPUS, Machine, machine_of
 from reproduce.paper_scale.profile import PAPER
-from reproduce.requirement_checks import architecture_of, context_of, describe, missing
+from reproduce.requirement_checks import architecture_of, context_of, describe, field_of, missing, presence
 from reproduce.storage import UserError
 
 if TYPE_CHECKING:
@@ -86,19 +85,6 @@ def _data(data: Sequence[DataEntry], config: Any) -> Table:
     return table
 
 
-def presence(entry: DataEntry, config: Any) -> str:
-    """yes, no or generated."""
-    if not entry.setting:
-        return "generated"
-    source = str(_field(config, entry.setting))
-    folder = Path(source).expanduser()
-    if not source or not folder.exists():
-        return "no"
-    if folder.is_dir() and entry.files and not any(any(folder.glob(pattern)) for pattern in entry.files):
-        return "no"
-    return "yes"
-
-
 def _values(scale: PaperScale, config: Any) -> Table:
     table = _table("Values", "what", "value", "where it goes", "source")
     for entry in scale.values:
@@ -112,7 +98,7 @@ def destination(entry: ValueEntry, config: Any) -> str:
     """Where a value goes in a configuration, and what is there now where that differs; else why it goes nowhere."""
     parts = []
     for path in entry.setting:
-        now = _field(config, path)
+        now = field_of(config, path)
         changed = "" if now == entry.value else f" = {_shown(now)}"
         parts.append(f"{path}{changed}")
     if entry.argument:
@@ -197,13 +183,6 @@ def published_machine(experiment: Experiment) -> Machine | None:
     if experiment.config.profile != PAPER:
         return None
     return GPUS.get(load_paper_scale(experiment.paper.KEY).hardware.gpu)
-
-
-def _field(config: Any, path: str) -> Any:
-    value = config
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
 
 
 def _shown(value: Any) -> str:

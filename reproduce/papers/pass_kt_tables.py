@@ -22,7 +22,8 @@ TAUS = (0.05, 0.1, 0.25)
 
 def further_sections(records: Records) -> tuple[Section, ...]:
     """The sections that follow the claims."""
-    return (bed(records), cover(records), deeper(records), training(records), beside_the_paper(records))
+    further = (deeper(records),) if (records.counts["panel"] == "ood").any() else ()
+    return (bed(records), cover(records), *further, training(records), beside_the_paper(records))
 
 
 def _cap(records: Records, category: str) -> int:

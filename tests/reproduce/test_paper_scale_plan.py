@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from reproduce.paper_scale import DataEntry, load_paper_scale
-from reproduce.paper_scale.display import cost_lines, destination, presence
+from reproduce.paper_scale.display import cost_lines, destination
 from reproduce.planning import PAPERS, Experiment, open_experiment
 from reproduce.requirement_checks import (
     architecture_of,
@@ -20,8 +20,10 @@ from reproduce.requirement_checks import (
     known_model,
     missing,
     planned_counts,
+    presence,
 )
 from reproduce.storage import UserError
+from tests.reproduce.official_files import sums, write_hotpot, write_lines
 from tests.reproduce.tiny_checkpoint import save_checkpoint
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
@@ -105,6 +107,18 @@ def test_nothing_is_missing_where_all_is_here(
     done = reproduce_in_process(tmp_path, "plan", "reuserl", "--profile", "paper", "--set", *settings)
     assert done.code == 0, done.err
     assert done.out.splitlines()[-1] == "nothing is missing: models, data, devices and disk are there"
+
+
+def test_a_folder_without_one_of_the_data_sets(checkpoint: Path, tmp_path: Path) -> None:
+    write_hotpot(tmp_path)
+    sizes = ("panels.train_per_category=4", "panels.test_per_category=4", "training.questions_per_step=4")
+    settings = (f"model.name={checkpoint}", f"panels.source={tmp_path}", *TINY, *sizes)
+    (line,) = missing(opened("pass_kt", *settings))
+    assert line.startswith(
+        f"{tmp_path}: HuggingFaceH4/MATH-500 is not there (static.jsonl or static.parquet); get it with: hf download"
+    )
+    write_lines(tmp_path / "static.jsonl", sums(4))
+    assert missing(opened("pass_kt", *settings)) == []
 
 
 @pytest.mark.parametrize(
