@@ -45,7 +45,7 @@ from reproduce.divided_chains import DividedChains
 from reproduce.environments.reasoning import ReasoningTask, first_wrong_step
 from reproduce.papers.resets_chains import RESETS, UNKNOWN, ChainLog, Located, line_break_of, read_tables, step_row
 from reproduce.papers.resets_coverage_probe import write_probe
-from reproduce.papers.resets_localizer import PolicyReplies
+from reproduce.papers.resets_localizer import PolicyReplies, asking_sampler
 from reproduce.papers.resets_settings import ResetSettings
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.storage import UserError
@@ -167,10 +167,7 @@ class RecordedRollouts:
         return rules[self.method.rule]()
 
     def _asked(self) -> ResetRule:
-        sampler = self.setting.sampler
-        self.replies = PolicyReplies(
-            self.setting.model, self.setting.tokenizer, sampler.text.ends, self.method.localizer
-        )
+        self.replies = PolicyReplies(asking_sampler(self.setting, self.method.localizer))
         return AskedPolicy(self._problem_and_steps, self.replies)
 
     def _problem_and_steps(self, seed: Seed) -> tuple[str, Sequence[str]]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reproduce.configuration import SamplingConfig
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 from reproduce.rollouts import EpisodeSampler, UniformStreams, open_text, stream_length
+from reproduce.rollouts.vllm_sampler import Generated, TokenGenerator, VllmSampler
+from reproduce.training import Setting
+from reproduce.training_engines import SyncedGenerator, open_generator
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,37 @@ class Questions(NoForcedAnswer):
         return Observation("", done=True, success=False, skill="", failure="")
 
 
+class EngineOfAnotherKind:
+    """A `TokenGenerator` over the engine that serves the rollouts, with the localizer's temperature and limit.
+
+    Its weights are those that the rollouts of the same step were checked with.
+    """
+
+    def __init__(self, engine: SyncedGenerator, config: SamplingConfig, ends: Sequence[int]) -> None:
+        self.engine, self.config, self.ends = engine, config, ends
+        self.trainer: Any = None
+        self.generator: TokenGenerator | None = None
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], longest: Sequence[int]
+    ) -> list[Generated]:
+        """One completion a prompt, while the engine serves a trainer."""
+        if self.generator is None or self.trainer is not self.engine.trainer:
+            self.trainer = self.engine.trainer
+            self.generator = open_generator(self.trainer, self.config, self.ends)
+        return self.generator.generate(prompts, seeds, longest)
+
+
+def asking_sampler(setting: Setting, config: SamplingConfig) -> EpisodeSampler[Question] | VllmSampler[Question]:
+    """A sampler of replies by what samples the rollouts. config: temperature, top_p and most tokens of a reply."""
+    text = open_text(setting.tokenizer, ends=setting.sampler.text.ends, several_lines=True)
+    if setting.engine is None:
+        return EpisodeSampler(setting.model, setting.tokenizer, Questions(), config, text)
+    engine = EngineOfAnotherKind(setting.engine, config, text.ends)
+    positions = int(setting.model.config.max_position_embeddings)
+    return VllmSampler(engine, setting.tokenizer, text, Questions(), config, positions)
+
+
 class PolicyReplies:
     """Replies of the current policy to texts, each with the number of tokens that were sampled for it.
 
@@ -46,13 +80,8 @@ class PolicyReplies:
     given to `begin`, on the number of the call since, and on its place: a continued run gets what it got before.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Sequence[int], config: SamplingConfig
-    ) -> None:
-        """ends: tokens that end a reply. config: its temperature, top_p and most tokens."""
-        text = open_text(tokenizer, ends=ends, several_lines=True)
-        self.config = config
-        self.sampler = EpisodeSampler(model, tokenizer, Questions(), config, text)
+    def __init__(self, sampler: EpisodeSampler[Question] | VllmSampler[Question]) -> None:
+        self.sampler, self.config = sampler, sampler.config
         self.begin("")
 
     def begin(self, name: str) -> None:
