@@ -62,7 +62,7 @@ def run_experiment(
             _draw_panels(console, left)
             _say_what_is_done(console, experiment, len(left))
             carry_out(_jobs(experiment, left, rebuild_base))
-    else:
+    elif not time_is_up():
         _say_what_is_done(console, experiment, 0)
     complete = complete_runs(experiment)
     if len(complete) < len(experiment.plan):
