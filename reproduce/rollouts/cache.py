@@ -24,6 +24,7 @@ def layer_windows(config: PreTrainedConfig) -> tuple[tuple[int | None, ...], str
     That is one of the two kinds, or None for both by name. Raises UserError for a layer of another kind, such as
     linear attention, whose state is no list of keys and values.
     """
+    config = config.get_text_config()
     layers, window = int(config.num_hidden_layers), getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
     if not kinds:
@@ -35,7 +36,7 @@ def layer_windows(config: PreTrainedConfig) -> tuple[tuple[int | None, ...], str
             f"{config.model_type}: its layers of kind {min(unknown)} are not supported in process; "
             "set hardware.engine=vllm, which samples them in evaluation"
         )
-    windows = tuple(int(window) if kind == SLIDING else None for kind in kinds)
+    windows = tuple(window if kind == SLIDING else None for kind in kinds)
     return windows, None if SLIDING in kinds else FULL
 
 
@@ -87,15 +88,16 @@ class RaggedCache(Cache):
     def __init__(self, windows: tuple[int | None, ...], capacity: int, longest: int) -> None:
         """windows: for each layer, how many tokens it sees; None for all."""
         self.windows, self.capacity, self.longest, self.visible = windows, capacity, longest, 0
-        self.device, self.dtype = torch.device("cpu"), torch.float32
+        # Not called dtype: what has one is a tensor to accelerate, which converts what a model returns.
+        self.device, self.precision = torch.device("cpu"), torch.float32
         self.used = slice(0, 0)
         self.rows = self.positions = torch.empty(0, dtype=torch.long, device=self.device)
         super().__init__(layers=[RaggedLayer(self, window) for window in windows])
 
     def follow(self, device: torch.device, dtype: torch.dtype) -> None:
         """Go to where the model is. What is held is dropped where that is another place than before."""
-        if (device, dtype) != (self.device, self.dtype):
-            self.device, self.dtype = device, dtype
+        if (device, dtype) != (self.device, self.precision):
+            self.device, self.precision = device, dtype
             self.release()
 
     def release(self) -> None:
@@ -128,9 +130,11 @@ class RaggedCache(Cache):
             hidden[SLIDING] = (
                 self.recent(window)[:, None] < 0 if self.sees_window(window) else hidden[FULL] | (distance >= window)
             )
-        lowest = torch.finfo(self.dtype).min
+        lowest = torch.finfo(self.precision).min
         masks = {
-            kind: torch.zeros(where.shape, dtype=self.dtype, device=self.device).masked_fill_(where, lowest)[:, None]
+            kind: torch.zeros(where.shape, dtype=self.precision, device=self.device).masked_fill_(where, lowest)[
+                :, None
+            ]
             for kind, where in hidden.items()
         }
         return self.positions, masks

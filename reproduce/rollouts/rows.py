@@ -54,7 +54,9 @@ class HistoryRows:
         old_rows, old_longest = self.tokens.shape
         if rows > old_rows or longest > old_longest:
             new_rows = max(rows, 2 * old_rows) if rows > old_rows else old_rows
-            new_longest = -(-longest // 32) * 32 if longest > old_longest else old_longest
+            # A quarter more at least, so that long episodes are not copied again and again while they grow.
+            wanted = max(longest, old_longest + old_longest // 4)
+            new_longest = -(-wanted // 32) * 32 if longest > old_longest else old_longest
             for name in _PER_ROW:
                 setattr(self, name, np.resize(getattr(self, name), new_rows))
             for name in _PER_TOKEN:

@@ -53,7 +53,7 @@ class EpisodeSampler(Generic[TaskType]):
         """text: the format of the episodes; None for what the tokenizer offers, without instructions."""
         self.model, self.tokenizer, self.environment, self.config = model, tokenizer, environment, config
         self.text = text or open_text(tokenizer)
-        self.limit = int(model.config.max_position_embeddings)
+        self.limit = int(model.config.get_text_config().max_position_embeddings)
         windows, self.mask_kind = layer_windows(model.config)
         self.rows, self.next_rows = HistoryRows(windows), HistoryRows(windows)
 
