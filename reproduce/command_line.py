@@ -78,9 +78,11 @@ class List:
 
 @dataclass(frozen=True)
 class Plan:
-    """Show what `run` would do: runs, episodes, time, disk and the effects that could be found."""
+    """Show what `run` would do: runs, episodes, time, disk and the effects that could be found. Without a paper, what
+    every profile of every paper costs."""
 
-    paper: Paper
+    paper: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PAPER")] = None
+    """Key of the paper; `list` shows them."""
     profile: Profile = "laptop"
     model: Model = ""
     settings: Settings = ()
@@ -93,6 +95,11 @@ class Plan:
         from reproduce.planning import open_experiment, show_plan
 
         _at_least_one(workers=self.workers)
+        if self.paper is None:
+            from reproduce.cost_table import show_cost
+
+            show_cost(console)
+            return
         settings = _with_model(self.settings, self.model)
         show_plan(console, open_experiment(self.paper, self.profile, settings, self.runs), self.workers)
 

@@ -37,6 +37,8 @@ WARM_START_SEQUENCES_PER_SECOND = 330.0
 """Demonstrations and drills through forward and backward pass."""
 REFERENCE_PARAMETERS = 328_000
 """Parameters in matrix products of the policy the rates were measured with."""
+RUN_SECONDS = 1.0
+"""Of every run, whatever its size: files, tasks, loading and saving the policy."""
 START_SECONDS = 10.0
 """A worker loads torch and trl once."""
 
@@ -213,7 +215,8 @@ def stage_seconds(experiment: Experiment, run: RunConfig, rebuild_base: bool = F
     elif rebuild_base or not is_committed(run.policy, run.warm_start, run.seed, run.environment):
         sequences = run.warm_start.steps * run.warm_start.batch_size
         stages["warm start"] = sequences * scale / WARM_START_SEQUENCES_PER_SECOND
-    stages["evaluate"] = experiment.episodes[run.name] * scale / bed.EVALUATION_EPISODES_PER_SECOND
+    seconds = experiment.episodes[run.name] * scale / bed.EVALUATION_EPISODES_PER_SECOND
+    stages["evaluate"] = RUN_SECONDS + seconds
     return stages
 
 
