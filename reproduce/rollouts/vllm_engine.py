@@ -24,6 +24,7 @@ from reproduce.policies import load_policy, save_policy
 from reproduce.rollouts.agreement import CheckedGenerator
 from reproduce.rollouts.vllm_process import VllmProcess
 from reproduce.rollouts.vllm_sampler import Generated, VllmSampler
+from reproduce.rollouts.wide_heads import ARCHITECTURES, widen_heads
 from reproduce.sampling import evaluation_sampling, open_episodes
 from reproduce.storage import UserError
 
@@ -37,6 +38,8 @@ _SEQUENCES = 256
 """Requests at once on a CPU."""
 _WINDOWED = ("qwen2", "qwen3")
 """Architectures whose code in vLLM refuses a window in some layers only."""
+_CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Sizes of attention heads that vLLM 0.31 has on CPUs."""
 
 
 def check_vllm(device: str = "") -> None:
@@ -155,9 +158,12 @@ def engine_options(folder: Path, architecture: PreTrainedConfig, config: RunConf
 def _cpu_cache_bytes(text: PreTrainedConfig, precision: str, positions: int) -> int:
     """Keys and values of `_SEQUENCES` whole requests, or a quarter of the free memory where that is less."""
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    a_token = 2 * text.num_hidden_layers * heads * size * getattr(torch, precision).itemsize
+    a_token = 2 * text.num_hidden_layers * heads * _head_size(text) * getattr(torch, precision).itemsize
     return int(min(_SEQUENCES * positions * a_token, psutil.virtual_memory().available // 4))
+
+
+def _head_size(text: PreTrainedConfig) -> int:
+    return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
 
 
 def open_vllm(checkpoint: Path, config: RunConfig) -> VllmSampler[Any]:
@@ -171,18 +177,39 @@ def open_vllm(checkpoint: Path, config: RunConfig) -> VllmSampler[Any]:
     model, tokenizer = load_policy(checkpoint, "cpu", config.model.precision)
     environment, text = open_episodes(config, tokenizer, end_tokens(follow_reference(checkpoint)))
     sampling = evaluation_sampling(config)
-    with _whole_weights(checkpoint, model, tokenizer) as folder:
-        engine = VllmProcess(engine_options(folder, model.config, config))
+    loaded = fitting_model(model, config.hardware.device)
+    with _weights_to_load(checkpoint, model, loaded, tokenizer) as folder:
+        engine = VllmProcess(engine_options(folder, loaded.config, config))
     generator = CheckedGenerator(engine.generator(sampling, text.ends), model, sampling, config.hardware.agreement)
     return VllmSampler(generator, tokenizer, text, environment, sampling, engine.limit)
 
 
+def fitting_model(model: PreTrainedModel, device: str) -> PreTrainedModel:
+    """The model, or one with the same logits whose heads have a size that vLLM knows on this device.
+
+    Raises UserError where there is none.
+    """
+    text = model.config.get_text_config()
+    size = _head_size(text)
+    if device.startswith("cuda") or size in _CPU_HEAD_SIZES:
+        return model
+    wider = next((one for one in _CPU_HEAD_SIZES if one > size), None)
+    if wider is None or model.config.model_type not in ARCHITECTURES:
+        raise UserError(
+            f"vLLM's build for CPUs has no attention heads of {size} numbers: set hardware.engine=transformers"
+        )
+    return widen_heads(model, wider)
+
+
 @contextmanager
-def _whole_weights(checkpoint: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[Path]:
-    """A folder with the weights that vLLM loads: a LoRA adapter is merged into a copy that lasts until it has."""
-    if not (checkpoint / ADAPTER).is_file():
+def _weights_to_load(
+    checkpoint: Path, model: PreTrainedModel, loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[Path]:
+    """The folder that vLLM loads: the checkpoint's own, or for an adapter, merged, or widened heads, a copy that lasts
+    until it has."""
+    if loaded is model and not (checkpoint / ADAPTER).is_file():
         yield follow_reference(checkpoint)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        save_policy(model, tokenizer, Path(scratch))
+        save_policy(loaded, tokenizer, Path(scratch))
         yield Path(scratch)

@@ -113,7 +113,8 @@ def _serve(pipe: Connection, options: dict[str, Any], log: str) -> None:
             config, ends, *requests = pipe.recv()
             pipe.send((True, VllmGenerator(llm, config, ends).generate(*requests)))
     except (EOFError, BrokenPipeError):
-        return
+        # At once: the engine's threads need not be waited for.
+        os._exit(0)
     except Exception as error:
         traceback.print_exc()
         lines = str(error).strip().splitlines() or [""]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import Gemma3TextConfig, LlamaConfig, Qwen3Config
+from transformers import Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 
@@ -20,7 +20,7 @@ from reproduce.environments.retrieval.vocabulary import words
 from reproduce.planning import open_experiment
 from reproduce.policies import build_model, build_tokenizer
 from reproduce.rollouts.agreement import CheckedGenerator, check_agreement, forward_log_probabilities
-from reproduce.rollouts.vllm_engine import check_vllm, engine_options
+from reproduce.rollouts.vllm_engine import check_vllm, engine_options, fitting_model
 from reproduce.rollouts.vllm_training import ColocateGenerator, ServerGenerator
 from reproduce.storage import UserError
 from tests.vllm.forward_generator import ForwardGenerator
@@ -112,6 +112,17 @@ def test_options_for_each_device() -> None:
     for options in (cpu, gpu):
         assert options["enable_prefix_caching"] and options["logprobs_mode"] == "processed_logprobs"
         assert options["trust_remote_code"] is False
+
+
+def test_heads_that_vllm_does_not_know_are_widened_where_that_can_be_done() -> None:
+    small = {"vocab_size": 9, "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1}
+    assert fitting_model(MODEL, "cpu").config.head_dim == 32 and MODEL.config.head_dim == 16
+    assert fitting_model(MODEL, "cuda") is MODEL
+    llama = LlamaForCausalLM(LlamaConfig(**small, num_attention_heads=2))
+    with pytest.raises(UserError, match="no attention heads of 8 numbers"):
+        fitting_model(llama, "cpu")
+    fits = LlamaForCausalLM(LlamaConfig(**small, num_attention_heads=2, head_dim=64))
+    assert fitting_model(fits, "cpu") is fits
 
 
 # ---- agreement
