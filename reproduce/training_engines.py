@@ -29,6 +29,8 @@ from reproduce.storage import UserError
 ANSWERS_CHECKED = 4
 """Answers after each push of weights that are held against the trained model, in every process equally many: sharded
 models meet in each forward pass."""
+READ_ENTROPIES = ("entropy", "learned")
+"""Rules of resets that look at the entropies of tokens."""
 _WINDOWED = ("qwen2", "qwen3")
 """Architectures whose own code in vLLM refuses a window in some layers only; those run on transformers' modules."""
 
@@ -145,6 +147,10 @@ def check_engine(config: RunConfig) -> None:
             )
         return
     engine_arguments(config, PreTrainedConfig())
+    if config.training is not None and getattr(config.method, "rule", "") in READ_ENTROPIES:
+        raise UserError(
+            f"{config.arm}: resets by entropies, which vLLM does not tell; set hardware.training_engine=transformers"
+        )
     if not hardware.device.startswith("cuda") or not torch.cuda.is_available():
         raise UserError(
             f"hardware.training_engine={hardware.training_engine} needs a GPU: vLLM for CPUs cannot take new weights; "

@@ -27,11 +27,10 @@ from reproduce.papers.echorl_probes import write_tables
 from reproduce.rollouts import EpisodeText
 from reproduce.storage import UserError
 from reproduce.training import Arm, Setting, sample_columns
+from reproduce.training_checks import check_processes
 
 METHOD = ArmSettings
 """Dataclass of `RunConfig.method`."""
-RESAMPLING = ("dapo", "dapo_echo")
-"""Trainers that draw further batches within a step."""
 REPLICATED = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 """Several processes, each of which holds all weights."""
 
@@ -225,11 +224,7 @@ def build_arm(setting: Setting) -> Arm:
         raise ValueError("only reasoning has demonstrations in training")
     if settings.demonstrations:
         check_solutions(setting)
-    if settings.trainer in RESAMPLING and setting.config.hardware.processes > 1:
-        raise UserError(
-            f"{setting.config.arm}: dynamic sampling fills the batch of each process from its own groups, so what "
-            "comes out depends on their number; set hardware.processes=1"
-        )
+    check_processes(setting.config)
     arguments: dict[str, Any] = {}
     options: dict[str, Any] = {}
     trainer: type[GRPOTrainer] = GRPOWithGroupMetrics

@@ -48,13 +48,10 @@ from reproduce.papers.resets_coverage_probe import write_probe
 from reproduce.papers.resets_localizer import PolicyReplies, asking_sampler
 from reproduce.papers.resets_settings import ResetSettings
 from reproduce.rollouts.continuation import EpisodeChains
-from reproduce.storage import UserError
 from reproduce.training import Arm, Setting, engine_ready, is_main_process
 
 METHOD = ResetSettings
 """Dataclass of `RunConfig.method`."""
-READ_ENTROPIES = ("entropy", "learned")
-"""Rules that look at the entropies of the tokens."""
 SPLITS = {"1x4": ONE_BY_FOUR, "2x4": TWO_BY_FOUR, "1x8": ONE_BY_EIGHT}
 FRESH_COUNTED = 4
 """Fresh chains of a prompt that count in the learning curve: as many in every arm with a base group, since the first
@@ -64,11 +61,6 @@ passage of a curve comes earlier the noisier it is. Splits without one draw only
 def build_arm(setting: Setting) -> Arm:
     """The arm of a run, from its settings."""
     method = cast(ResetSettings, setting.config.method)
-    if setting.engine is not None and method.rule in READ_ENTROPIES:
-        raise UserError(
-            f"{setting.config.arm}: resets by entropies, which vLLM does not tell; set "
-            "hardware.training_engine=transformers"
-        )
     folder = setting.siblings / setting.config.arm / f"seed-{setting.config.seed}"
     if method.probe_tasks and is_main_process():
         # Before training, when the policy still is the base.

@@ -84,6 +84,7 @@ def test_adapters_of_a_model_by_name_are_kept_beside_the_reference(tmp_path) -> 
     assert farthest(weights(by_name), weights(here)) < 1e-6 < 1e-5 < farthest(weights(by_name), weights(base))
 
 
+@pytest.mark.slow
 def test_training_in_bfloat16_keeps_its_weights_in_float32_while_it_lasts(tmp_path) -> None:
     run = replace(small_run("pass_kt", "grpo"), model=ModelConfig(precision="bfloat16"))
     assert weight_precision(run) == "float32"
@@ -114,6 +115,7 @@ def test_a_slice_stops_after_a_batch_and_the_next_call_continues(tmp_path, monke
     assert len(read_jsonl(sliced / "metrics.jsonl")) == 3
 
 
+@pytest.mark.slow
 def test_a_batch_used_twice_is_logged_once(tmp_path) -> None:
     run = small_run("pass_kt", "grpo", arguments=("num_iterations=2", "weight_decay=0.1"))
     folder, log = trained(run, tmp_path / "twice")

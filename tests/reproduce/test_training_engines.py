@@ -138,6 +138,8 @@ def test_arguments_of_trl(tmp_path) -> None:
 def test_engines_that_cannot_be_had_are_said_so(monkeypatch) -> None:
     with pytest.raises(UserError, match=r"hardware.training_engine=colocated: did you mean 'colocate'\?"):
         engine_arguments(config_of(training_engine="colocated"), PreTrainedConfig())
+    with pytest.raises(UserError, match="srpo_learned: resets by entropies, which vLLM does not tell"):
+        check_engine(replace(small_run("resets", "srpo_learned"), hardware=HardwareConfig(training_engine=SERVER)))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"hardware\.training_engine=colocate needs a GPU"):
         check_engine(config_of(training_engine=COLOCATE))

@@ -1,0 +1,40 @@
+"""Settings of training that cannot be had, found before anything starts. Loads no model code that they do not ask for.
+"""
+
+from __future__ import annotations
+
+from reproduce.configuration import TRANSFORMERS, RunConfig
+from reproduce.storage import UserError
+from reproduce.training_arguments import adapters, batch_arguments, check_tracker, named_arguments
+from reproduce.training_process import accelerate_settings, in_processes
+
+RESAMPLING = ("dapo", "dapo_echo")
+"""Trainers of EchoRL that draw further batches within a step."""
+
+
+def check_training(config: RunConfig) -> None:
+    """Raise UserError, in one line, for settings of a run's training that do not go together, are unknown, or need what
+    is not installed. A run that is only evaluated has none."""
+    training, hardware = config.training, config.hardware
+    if training is None:
+        return
+    check_tracker(hardware.report_to)
+    named_arguments(training.arguments)
+    batch_arguments(training, hardware, getattr(config.method, "updates", 1))
+    adapters(config.model)
+    check_processes(config)
+    if in_processes(config):
+        accelerate_settings(hardware.accelerate_config)
+    if hardware.training_engine != TRANSFORMERS or hardware.accelerate_config:
+        from reproduce.training_engines import check_engine
+
+        check_engine(config)
+
+
+def check_processes(config: RunConfig) -> None:
+    """Raise UserError where several processes would train something else than one."""
+    if getattr(config.method, "trainer", "") in RESAMPLING and config.hardware.processes > 1:
+        raise UserError(
+            f"{config.arm}: dynamic sampling fills the batch of each process from its own groups, so what comes out "
+            "depends on their number; set hardware.processes=1"
+        )
