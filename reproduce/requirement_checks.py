@@ -19,6 +19,7 @@ from reproduce.paper_scale.cost import BYTES_OF, Architecture, Shape, parameters
 from reproduce.paper_scale.estimate import evaluation_bytes, run_memory
 from reproduce.paper_scale.profile import PAPER
 from reproduce.storage import UserError, read_json
+from reproduce.training_checks import check_training
 
 if TYPE_CHECKING:
     from reproduce.models import ModelDescription
@@ -58,20 +59,27 @@ def _missing(experiment: Experiment, devices: bool) -> Iterator[str]:
     if devices:
         yield from _missing_devices(config, experiment.plan)
         yield from _missing_engines(config)
+        for run in experiment.plan:
+            yield from _refusals(lambda run=run: check_training(run))
     for run in runs:
-        yield from _refusals(lambda run=run: load_bed(run.environment).check_source(run.panels))
-        if run.panels.source and Path(run.panels.source).expanduser().exists():
-            yield from _refusals(lambda run=run: task_counts(run.environment, run.panels))
-    if config.profile == PAPER:
-        yield from _missing_parts(experiment, {run.environment for run in runs})
+        lacks = list(_missing_data(run))
+        if not lacks and config.profile == PAPER:
+            lacks = list(_missing_parts(experiment, run.environment))
+        yield from lacks
 
 
-def _missing_parts(experiment: Experiment, environments: set[str]) -> Iterator[str]:
-    """Data sets of the paper that a folder which is there lacks."""
+def _missing_data(run: RunConfig) -> Iterator[str]:
+    """What the source of a run lacks: files, or what must be in them."""
+    bed = load_bed(run.environment)
+    lacks = list(_refusals(lambda: bed.check_source(run.panels)))
+    yield from lacks or _refusals(lambda: task_counts(run.environment, run.panels))
+
+
+def _missing_parts(experiment: Experiment, environment: str) -> Iterator[str]:
+    """Data sets of the paper that the source of an environment lacks."""
     for entry in load_paper_scale(experiment.paper.KEY).data:
-        source = str(field_of(experiment.config, entry.setting)) if entry.setting else ""
-        there = bool(source) and Path(source).expanduser().exists()
-        if entry.environment in environments and there and presence(entry, experiment.config) == "no":
+        if entry.environment == environment and presence(entry, experiment.config) == "no":
+            source = field_of(experiment.config, entry.setting)
             yield f"{source}: {entry.name} is not there ({' or '.join(entry.files)}); get it with: {entry.get}"
 
 
@@ -128,12 +136,20 @@ def _too_little_memory(config: Any, runs: tuple[RunConfig, ...], memory: float) 
         return
     context = context_of(config)
     trained = [run_memory(run, model, context) for run in runs if run.training is not None]
-    largest = max(trained, key=lambda needs: needs.total, default=None)
-    if largest is not None and largest.total > memory:
+    share = config.hardware.vllm_memory if config.hardware.training_engine == COLOCATE else 0.0
+    needed = max((needs.training for needs in trained), default=0.0)
+    if needed > (1 - share) * memory:
+        beside = f" and vLLM takes {share:.0%} of it" if share else ""
         yield (
-            f"GPU memory: training needs about {largest.total / 1e9:.0f} GB, a GPU here has {memory / 1e9:.0f} GB; use "
-            "fewer hardware.rows_at_once, model.lora_rank, hardware.gradient_checkpointing or more processes with "
+            f"GPU memory: training needs about {needed / 1e9:.0f} GB, a GPU here has {memory / 1e9:.0f} GB{beside}; "
+            "set fewer hardware.rows_at_once, model.lora_rank, hardware.gradient_checkpointing, or more processes with "
             "hardware.accelerate_config=fsdp"
+        )
+    sampling = max((needs.sampling for needs in trained), default=0.0)
+    if sampling > share * memory:
+        yield (
+            f"GPU memory: vLLM needs {sampling / 1e9:.0f} GB in training, hardware.vllm_memory={share:g} of a GPU here "
+            f"is {share * memory / 1e9:.0f} GB"
         )
     evaluated = max((evaluation_bytes(run, model, context) for run in runs), default=0.0)
     if evaluated > memory:
@@ -151,8 +167,6 @@ def _missing_engines(config: Any) -> Iterator[str]:
             f"hardware.training_engine={hardware.training_engine} needs a GPU: vLLM for CPUs cannot take new weights; "
             "set hardware.training_engine=transformers"
         )
-    training = importlib.import_module("reproduce.training_arguments")
-    yield from _refusals(lambda: training.check_tracker(hardware.report_to))
 
 
 def presence(entry: DataEntry, config: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,7 @@ def run_cost(run: RunConfig, model: Architecture, machine: Machine, rollouts: in
     share = hardware.vllm_memory if hardware.training_engine == COLOCATE else EVALUATION_SHARE
 
     def sample(count: int, wanted: int, memory: float) -> float:
-        at_once = min(max(wanted, 1), largest_batch(model, memory, length), max(count, 1))
+        at_once = min(max(wanted, 1), largest_batch(model, pooled(model, memory), length), max(count, 1))
         return sampling_seconds(model, machine, count * read, count * sampled, length / 2, at_once)
 
     rollout_seconds = training_seconds = 0.0
@@ -103,6 +104,12 @@ def run_cost(run: RunConfig, model: Architecture, machine: Machine, rollouts: in
         kept=checkpoint + BYTES_OF_TOKEN * length * episodes,
         scratch=KEPT_WHILE_TRAINING * (checkpoint + optimiser),
     )
+
+
+def pooled(model: Architecture, memory: float) -> float:
+    """Memory of the fewest GPUs that hold the weights twice, `memory` bytes on each: a model that is too large for one
+    is divided (tensor parallel), which leaves the GPU-seconds of a step as they are."""
+    return memory * math.ceil(2 * SAMPLED_BYTES * parameters(model) / memory)
 
 
 def checkpoint_bytes(run: RunConfig, model: Architecture) -> float:
