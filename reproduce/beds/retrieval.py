@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,13 @@ def panels(sizes: PanelConfig) -> dict[str, Panel[RetrievalTask]] | dict[str, Pa
     if sizes.source:
         source = Path(sizes.source).expanduser()
         return build_hotpot_panels(source, sizes.train_per_category, sizes.test_per_category)
-    drawn = {name: size for name, size in asdict(sizes).items() if name != "source"}
-    return build_panels(**drawn)
+    return _generated_panels(sizes)
+
+
+@lru_cache(maxsize=4)
+def _generated_panels(sizes: PanelConfig) -> dict[str, Panel[RetrievalTask]]:
+    """Drawn once a process: plan and run ask several times."""
+    return build_panels(**{name: size for name, size in asdict(sizes).items() if name != "source"})
 
 
 def description(config: WarmStartConfig) -> dict[str, object]:
