@@ -43,7 +43,7 @@ def show_cost(console: Console) -> None:
 
 def cost_rows() -> list[tuple[str, ...]]:
     """One row for each paper and profile, from what `plan` shows of it when nothing is complete."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for key in PAPERS:
         for profile in sorted(load_paper(key).PROFILES, key=ORDER.index):
             experiment = open_experiment(key, profile, (), Path("runs"))
