@@ -11,15 +11,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from reproduce.environments.reasoning import NEWLINE
-from reproduce.rollouts import EpisodeText
 from reproduce.storage import read_parquet, write_parquet
+
+if TYPE_CHECKING:
+    from reproduce.rollouts import EpisodeText
 
 STEPS, RESETS = "steps", "resets"
 RESET_COLUMNS = ("category", "question", "steps", "chosen", "truth", "corrected", "attempts", "base_successes")

@@ -16,9 +16,11 @@ from reproduce.papers.resets_coverage import COVERAGE, GAIN, coverage_laws
 from reproduce.papers.resets_measures import (
     MATCHED,
     SRPO,
+    arm_of,
     curves,
     final_success,
     gain,
+    has_oracle,
     probe_ratios,
     reset_arms,
     resets,
@@ -37,8 +39,9 @@ LOOKS = {
     "position_control": ("random at SRPO's positions", {"color": "#cc79a7", "linestyle": "-."}),
     SRPO: ("SRPO, degraded oracle", {"color": OTHER, "linestyle": "-"}),
     "srpo_oracle": ("SRPO, oracle", {"color": TRAINED, "linestyle": "-"}),
+    "srpo": ("SRPO, the policy asked", {"color": TRAINED, "linestyle": "-"}),
 }
-"""Arms that every profile trains: name in legends, and look."""
+"""Arms that the profiles train: name in legends, and look."""
 MOST_DEVIATION = 4
 """Deviations beyond are shown together, as in the paper."""
 
@@ -46,16 +49,18 @@ MOST_DEVIATION = 4
 def draw(records: MethodRecords, folder: Path) -> dict[str, Figure]:
     """Draw every figure into `folder`; the keys are the names that claims use."""
     drawn = {}
-    for name, make in {
+    figures = {
         "contrasts": contrasts,
         "curves": learning_curves,
-        "dose": dose,
         "positions": positions,
-        "localization": localization,
         "signal": signal,
         "self_correction": self_correction,
-        "coverage": coverage,
-    }.items():
+    }
+    if has_oracle(records):
+        figures |= {"dose": dose, "localization": localization}
+    if "probe" in records.tables:
+        figures |= {"coverage": coverage}
+    for name, make in figures.items():
         drawing, caption = make(records)
         drawn[name] = Figure(save(drawing, folder / f"{name}.svg"), caption)
     return drawn
@@ -248,7 +253,7 @@ def signal(records: MethodRecords) -> tuple[Canvas, str]:
         panels = drawing.subplots(1, 3, sharey=True)
         titles = {"signal": "|A|/T (1 − π)", "advantage": "|A| alone", "inverse_length": "1/T alone"}
         for axes, (part, title) in zip(panels, titles.items(), strict=True):
-            for arm in ("rrpo", SRPO, "srpo_oracle"):
+            for arm in (arm for arm in ("rrpo", SRPO, "srpo_oracle", "srpo") if arm in reset_arms(records)):
                 ratios = np.log2(signal_ratios(records, arm, part))
                 known = np.where(np.isfinite(ratios), ratios, 0.0)
                 weight = np.isfinite(ratios).astype(float)
@@ -281,7 +286,7 @@ def self_correction(records: MethodRecords) -> tuple[Canvas, str]:
             panels, ("success", "zero_std"), ("chains right, share", "groups without signal, share"), strict=True
         ):
             for kind, (title, look) in kinds.items():
-                values = records.log("reasoning", SRPO, f"{kind}/{name}")
+                values = records.log("reasoning", arm_of(records, SRPO), f"{kind}/{name}")
                 _band(axes, np.arange(1, values.shape[1] + 1), smoothed(np.nan_to_num(values)), title, look)
             axes.set_xlabel("optimiser steps")
             axes.set_ylabel(label)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.method_records import FAILURE, MethodRecords
+from reproduce.papers.resets_chains import UNKNOWN
 from reproduce.papers.resets_settings import SETTINGS
 
 ENVIRONMENT = "reasoning"
@@ -24,14 +25,29 @@ CHAINS = tuple(f"decisive-{decisive}-of-{steps}" for decisive, steps in DECISIVE
 COVERAGE = np.array([decisive / steps for decisive, steps in DECISIVE])
 SRPO = "srpo_degraded"
 """The arm that stands for SRPO where a claim names no localizer: the oracle at the paper's quality."""
+ASKED = {SRPO: "srpo", "srpo_2x4": "srpo_asked_2x4", "srpo_1x8": "srpo_asked_1x8"}
+"""What stands in these arms' places where there is no oracle: the policy itself is asked."""
 MATCHED = "grpo_reset_loss"
 FORMAT_FAILURE = FAILURE + "no answer"
 Cost = Literal["steps", "chains", "tokens"]
 
 
+def arm_of(records: MethodRecords, arm: str) -> str:
+    """The arm of this name, or the one that stands in its place on a data set without an oracle."""
+    return ASKED[arm] if arm in ASKED and not records.has(ENVIRONMENT, arm) else arm
+
+
+def main_categories(records: MethodRecords) -> tuple[str | None, ...]:
+    """The tiers of the main comparison; all test sets together (None) where the tasks are a data set's."""
+    return (None,) if records.experiment[ENVIRONMENT]["panels"].get("source") else CATEGORIES
+
+
 def final_success(records: MethodRecords, arm: str) -> np.ndarray:
     """Success on the test tiers in points, (seeds, tasks)."""
-    return np.concatenate([records.success(ENVIRONMENT, arm, "test", name) for name in CATEGORIES], axis=1)
+    own = arm_of(records, arm)
+    return np.concatenate(
+        [records.success(ENVIRONMENT, own, "test", name) for name in main_categories(records)], axis=1
+    )
 
 
 def gain(records: MethodRecords, arm: str, against: str) -> np.ndarray:
@@ -52,7 +68,8 @@ def trained_arms(records: MethodRecords) -> tuple[str, ...]:
 def training_tasks(records: MethodRecords) -> int:
     """Tasks of the training panel."""
     panels = records.experiment[ENVIRONMENT]["panels"]
-    return int(panels["train"]) * len(panels["categories"])
+    # The categories of a data set are those of its test panel.
+    return int(panels["train"]) * (1 if panels.get("source") else len(panels["categories"]))
 
 
 # ---- learning curves
@@ -135,7 +152,7 @@ def log_ratio(slow: Reached, fast: Reached) -> np.ndarray:
 
 def seconds_of_training(records: MethodRecords, arm: str) -> np.ndarray:
     """Seconds of each seed's training, (seeds,)."""
-    runs = [run for run in records.runs if run["arm"] == arm]
+    runs = [run for run in records.runs if run["arm"] == arm_of(records, arm)]
     return np.array([run["seconds"]["train"] for run in sorted(runs, key=lambda run: run["seed"])], dtype=np.float64)
 
 
@@ -190,6 +207,11 @@ def reset_arms(records: MethodRecords) -> tuple[str, ...]:
         return ()
     found = set(records.tables["resets"]["arm"])
     return tuple(arm for arm in trained_arms(records) if arm in found)
+
+
+def has_oracle(records: MethodRecords) -> bool:
+    """Whether the true first errors of the resets are known."""
+    return "resets" in records.tables and bool((records.tables["resets"]["truth"] != UNKNOWN).any())
 
 
 def hit_rate(records: MethodRecords, arm: str) -> float:
@@ -271,10 +293,11 @@ def probe_ratios(records: MethodRecords) -> np.ndarray:
 
 def valid_shares(records: MethodRecords, arm: str, panel: str) -> tuple[np.ndarray, np.ndarray]:
     """Share of episodes that end with an answer, and success among these, in points, (seeds,) each."""
-    categories = CATEGORIES if panel == "test" else (None,)
+    categories = main_categories(records) if panel == "test" else (None,)
+    own = arm_of(records, arm)
 
     def total(column: str) -> np.ndarray:
-        parts = [records.table(ENVIRONMENT, arm, column, panel, name).sum(axis=1) for name in categories]
+        parts = [records.table(ENVIRONMENT, own, column, panel, name).sum(axis=1) for name in categories]
         return np.sum(parts, axis=0)
 
     invalid = total(FORMAT_FAILURE) if FORMAT_FAILURE in records.counts else np.zeros(records.seeds)
@@ -284,7 +307,7 @@ def valid_shares(records: MethodRecords, arm: str, panel: str) -> tuple[np.ndarr
 
 
 def _of_arm(records: MethodRecords, table: str, arm: str) -> pd.DataFrame:
-    rows = records.tables.get(table)
+    rows, arm = records.tables.get(table), arm_of(records, arm)
     if rows is None or rows[rows["arm"] == arm].empty:
         raise ValueError(f"no table of {table} of {arm}")
     return rows[(rows["arm"] == arm) & (rows["environment"] == ENVIRONMENT)]

@@ -17,6 +17,7 @@ from reproduce.papers.resets_measures import (
     base_group_success,
     curves,
     final_success,
+    has_oracle,
     localized,
     probe_ratios,
     reset_arms,
@@ -40,10 +41,10 @@ def further_sections(records: MethodRecords) -> tuple[Section, ...]:
         arms(records),
         costs(records),
         reset_positions(records),
-        localization(records),
+        *([localization(records)] if has_oracle(records) else []),
         signal(records),
         base_group(records),
-        coverage_in_practice(records),
+        *([coverage_in_practice(records)] if "probe" in records.tables else []),
     )
 
 

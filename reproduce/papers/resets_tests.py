@@ -20,6 +20,7 @@ from reproduce.papers.resets_measures import (
     MATCHED,
     SRPO,
     agreement_above_chance,
+    arm_of,
     cost_to_level,
     curves,
     final_level,
@@ -84,11 +85,16 @@ def srpo_vs_grpo(records: MethodRecords) -> Evidence:
     """SRPO minus GRPO with the same loss, and minus GRPO as published; both must hold, the first decides against."""
     matched, as_published = (superiority(gain(records, SRPO, arm), half("SRPO", "GRPO")) for arm in (MATCHED, "grpo"))
     loss = superiority(gain(records, MATCHED, "grpo"), 0.0)
+    oracle = (
+        [(f"srpo_oracle minus {MATCHED}", shown(superiority(gain(records, "srpo_oracle", MATCHED), 0.0)))]
+        if records.has("reasoning", "srpo_oracle")
+        else []
+    )
     details = (
-        (f"{SRPO} minus {MATCHED}", shown(matched)),
-        (f"{SRPO} minus grpo", shown(as_published)),
+        (f"{arm_of(records, SRPO)} minus {MATCHED}", shown(matched)),
+        (f"{arm_of(records, SRPO)} minus grpo", shown(as_published)),
         (f"{MATCHED} minus grpo: the loss alone", shown(loss)),
-        (f"srpo_oracle minus {MATCHED}", shown(superiority(gain(records, "srpo_oracle", MATCHED), 0.0))),
+        *oracle,
         _over_curve(records, SRPO, MATCHED),
     )
     if matched.against:
@@ -295,11 +301,12 @@ def clean_prefix(records: MethodRecords) -> Evidence:
 
 def self_correction_rise(records: MethodRecords) -> Evidence:
     """Correlation of the suffixes' success with the step, and fall of the share of suffix groups without signal."""
-    success, silent = (records.log("reasoning", SRPO, f"suffix/{name}") for name in ("success", "zero_std"))
+    arm = arm_of(records, SRPO)
+    success, silent = (records.log("reasoning", arm, f"suffix/{name}") for name in ("success", "zero_std"))
     tasks = training_tasks(records)
     rise = of_seeds(100 * _over_steps(success, correlation=True), 0.0, "hundredths of r", tasks)
     fall = of_seeds(-100 * _over_steps(silent, correlation=False), 0.0, tasks=tasks)
-    base = records.log("reasoning", SRPO, "base/success")
+    base = records.log("reasoning", arm, "base/success")
     parallel = of_seeds(100 * (_over_steps(success, False) - _over_steps(base, False)), 0.0)
     edge = max(1, success.shape[1] // 10)
     details = (

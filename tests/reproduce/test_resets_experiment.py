@@ -566,3 +566,51 @@ def test_arms_train_on_the_environment(tmp_path: Path) -> None:
 def test_margins_are_half_of_what_the_paper_shows() -> None:
     assert resets_tests.half("SRPO", "RRPO") == pytest.approx((1.7 + 6.6) / 4, abs=0.03)
     assert resets_tests.half("SRPO", "GRPO") == pytest.approx((5.6 + 3.3) / 4, abs=0.03)
+
+
+# ---- a data set without an oracle
+
+
+def asked_records(full: MethodRecords) -> MethodRecords:
+    """The same records as the profile `paper` names them: the policy is asked, and no first error is known."""
+    names = {"srpo_degraded": "srpo", "srpo_2x4": "srpo_asked_2x4", "srpo_1x8": "srpo_asked_1x8"}
+    kept = {"base", "grpo", "grpo_reset_loss", "rrpo", *names}
+    panels = full.experiment["reasoning"]["panels"] | {"source": "data/resets"}
+    experiment = dict(full.experiment) | {"reasoning": full.experiment["reasoning"] | {"panels": panels}}
+
+    def named(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["arm"].isin(kept)].replace({"arm": names})
+
+    tables = {name: named(rows) for name, rows in full.tables.items() if name != "probe"}
+    tables["resets"] = tables["resets"].assign(truth=0)
+    runs = [run | {"arm": names.get(run["arm"], run["arm"])} for run in full.runs if run["arm"] in kept]
+    return replace(
+        full, experiment=experiment, runs=runs, counts=named(full.counts), training=named(full.training), tables=tables
+    )
+
+
+def test_claims_read_the_arm_that_asks_where_there_is_no_oracle(full: MethodRecords, tmp_path: Path) -> None:
+    """All test sets together; the same numbers under the other name."""
+    records = asked_records(full)
+    assert not resets_measures.has_oracle(records) and resets_measures.has_oracle(full)
+    every = full.success("reasoning", "srpo_degraded", "test")
+    assert (resets_measures.final_success(records, "srpo_degraded") == every).all()
+    assert resets_measures.main_categories(records) == (None,) != resets_measures.main_categories(full)
+    assert resets_tests.speed_up(records).effect == resets_tests.speed_up(full).effect
+    assert resets_tests.self_correction_rise(records).effect == resets_tests.self_correction_rise(full).effect
+    tested = claims.tested_claims(resets.CLAIMS, "paper")
+    assert {claim.identifier.partition(".")[2] for claim in tested} == {
+        "srpo-vs-rrpo",
+        "srpo-vs-grpo",
+        "speed-up",
+        "rrpo-like-grpo",
+        "split-mixture",
+        "token-signal",
+        "self-correction-rise",
+        "format-transfer",
+    }
+    for claim in tested:
+        assert np.isfinite(claim.examine(records).effect), claim.identifier
+    drawn = set(resets.draw_figures(records, tmp_path))
+    assert {figure for claim in tested for figure in claim.figures} <= drawn
+    assert len(resets.further_sections(records)) == 5
