@@ -128,7 +128,7 @@ def test_what_the_laptop_tests_it_can_find() -> None:
     planned = {
         profile: {name: float(re.findall(r"[\d.]+", effect)[0]) for name, effect, _ in resets.planned_effects(config)}
         for profile, config in resets.PROFILES.items()
-        if profile != "smoke"
+        if profile not in ("smoke", "paper")
     }
     for name, against in (("srpo-vs-rrpo", "RRPO"), ("srpo-vs-grpo", "GRPO"), ("position-control", "RRPO")):
         assert planned["laptop"][f"resets.{name}"] < resets_tests.published_gain("SRPO", against)
