@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from reproduce.claims import Evidence, Identity, Verdict, decide, tested_claims
+from reproduce.claims import HEADLINES_ONLY, Evidence, Identity, Verdict, decide, reason_untested
 from reproduce.document import DocumentError, markdown_to_pdf
 from reproduce.evidence import POWER
 from reproduce.figures import Figure
@@ -208,18 +208,19 @@ def _identities(identities: Sequence[Identity]) -> list[str]:
 
 def _untested(paper: ModuleType, records: Any) -> list[str]:
     """Claims that this profile does not test, with the reason."""
-    tested = {claim.identifier for claim in tested_claims(paper.CLAIMS, records.experiment["profile"])}
-    left = [claim for claim in paper.CLAIMS if claim.identifier not in tested]
-    if not left:
-        return []
+    profile = records.experiment["profile"]
     rows = [
-        (claim.identifier.rpartition(".")[2], claim.statement, claim.test, claim.refuted_if, claim.full_only)
-        for claim in left
+        (claim.identifier.rpartition(".")[2], claim.statement, claim.test, claim.refuted_if, reason)
+        for claim in paper.CLAIMS
+        if (reason := reason_untested(claim, profile))
     ]
+    if not rows:
+        return []
+    only_full = profile in HEADLINES_ONLY
     return [
         "\n\n".join(
             [
-                "## Claims that only the profile full tests",
+                "## Claims that only the profile full tests" if only_full else "## Claims that are not tested here",
                 table(("Claim", "Statement", "Test", "Refuted if", "Why not here"), rows),
             ]
         )

@@ -191,6 +191,32 @@ def test_too_little_memory_of_a_gpu_is_found(memory: int, settings: Sequence[str
     assert all(part in line for line, part in zip(found, lacks, strict=True)), found
 
 
+@pytest.mark.slow
+def test_the_profile_runs_on_a_cpu_with_a_small_model_and_small_sizes(
+    checkpoint: Path, reproduce_in_process: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    """Training with adapters, the grid, records and report, with HotpotQA's and MATH-500's formats."""
+    write_lines(write_hotpot(tmp_path / "data") / "static.jsonl", sums(4))
+    settings = [
+        f"model.name={checkpoint}",
+        *TINY,
+        "model.precision=float32",
+        f"panels.source={tmp_path / 'data'}",
+        *"seeds=2 panels.train_per_category=4 panels.test_per_category=2 training.epochs=1".split(),
+        *"training.questions_per_step=4 training.group_size=2 sampling.longest_action=4".split(),
+        *"evaluation.samples=4 evaluation.largest_k=2 evaluation.ood_samples=4".split(),
+    ]
+    done = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "paper", "--workers", "1", "--set", *settings)
+    assert done.code == 0, done.err
+    checkpoint_folder = tmp_path / "runs/paper/pass_kt/retrieval/grpo/seed-1/checkpoint"
+    assert (checkpoint_folder / "adapter_model.safetensors").exists()
+    assert json.loads((checkpoint_folder / "reference.json").read_text())["name"] == str(checkpoint)
+    records = ("--records", str(tmp_path / "runs/paper/pass_kt/records"), "--out", str(tmp_path / "report"))
+    reported = reproduce_in_process(tmp_path, "report", "pass_kt", "--profile", "paper", *records)
+    assert reported.code == 0, reported.err
+    assert "pass_kt.gap-widens" in (tmp_path / "report" / "report.md").read_text()
+
+
 # ---- Parts
 
 
