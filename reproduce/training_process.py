@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from reproduce.configuration import RunConfig
 from reproduce.slices import SliceOver
 from reproduce.storage import UserError, write_jsonl
 
-PROGRESS, ERROR = "training progress: ", "training error: "
+PROGRESS, ERROR, FAILURE = "training progress: ", "training error: ", "training failure: "
 """What lines of a training process begin with that are for the process that started it."""
 LAST_LINES = 15
 """Lines of output in the error of a training that failed."""
@@ -144,8 +145,8 @@ def train_in_processes(config: RunConfig, base: Path, folder: Path, partial: Pat
                 report(int(done), int(total))
             elif line.startswith(ERROR):
                 refused.append(line.removeprefix(ERROR).strip())
-            elif line.strip():
-                last.append(line.rstrip())
+            elif line.startswith(FAILURE):
+                last.append(line.removeprefix(FAILURE).rstrip())
     if refused:
         raise UserError(refused[0])
     if launcher.returncode:
@@ -168,6 +169,7 @@ def main(arguments: Sequence[str]) -> int:
         from reproduce.beds import load_bed
         from reproduce.training import is_main_process
 
+        _know_numbered_cpus()
         tasks = load_bed(config.environment).panels(config.panels)["train"].tasks
 
         def tell(done: int, total: int) -> None:
@@ -180,7 +182,20 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"{ERROR}{error}", flush=True)
         return 2
+    except Exception:
+        # The launcher itself tells no more than which process ended.
+        for line in traceback.format_exc().splitlines()[-LAST_LINES:]:
+            print(f"{FAILURE}{line}", flush=True)
+        return 1
     return 0
+
+
+def _know_numbered_cpus() -> None:
+    """A process's CPU is called cpu:0, cpu:1 and so on by accelerate, which torch refuses as a place for the optimiser
+    state of a checkpoint."""
+    from torch.serialization import register_package
+
+    register_package(5, lambda storage: None, lambda storage, place: storage if place.startswith("cpu:") else None)
 
 
 def _end_with_parent() -> None:
