@@ -70,6 +70,8 @@ def _missing(experiment: Experiment, devices: bool) -> Iterator[str]:
 
 def _missing_data(run: RunConfig) -> Iterator[str]:
     """What the source of a run lacks: files, or what must be in them."""
+    if run.panels.source and not run.model.name:
+        yield f"{run.panels.source}: a policy made here does not know its words; name a model with --model"
     bed = load_bed(run.environment)
     lacks = list(_refusals(lambda: bed.check_source(run.panels)))
     yield from lacks or _refusals(lambda: task_counts(run.environment, run.panels))
