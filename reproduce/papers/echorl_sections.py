@@ -32,7 +32,11 @@ from theory.inference import crossed_t_interval
 
 def further_sections(records: MethodRecords) -> tuple[Section, ...]:
     """The sections after the claims, in order."""
-    found = [bed(records), arms(records), planted_section(records), group_shares(records), gradients(records)]
+    found = [bed(records), arms(records)]
+    # Episodes are dealt into two halves, for which each task needs two.
+    if records.table(REASONING, "grpo", "n").min() >= 2:
+        found.append(planted_section(records))
+    found += [group_shares(records), gradients(records)]
     return (*found, clips(records), rivals(records), beside_the_paper())
 
 
