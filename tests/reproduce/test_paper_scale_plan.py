@@ -33,7 +33,7 @@ TINY = ("hardware.device=cpu", "hardware.engine=transformers", "hardware.trainin
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp("model"))
+    return save_checkpoint(tmp_path_factory.mktemp("model"), positions=2048)
 
 
 def opened(key: str, *settings: str) -> Experiment:
