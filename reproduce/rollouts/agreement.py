@@ -72,7 +72,8 @@ class CheckedGenerator:
         return answers
 
     def _check(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], answers: Sequence[Generated]) -> float:
-        left, pairs = _TOKENS_CHECKED, []
+        left = _TOKENS_CHECKED
+        pairs: list[np.ndarray] = []
         for prompt, answer in zip(prompts, answers, strict=True):
             left -= len(prompt) + len(answer.token_ids)
             if left < 0 and pairs:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import tempfile
 import traceback
 import weakref
@@ -35,16 +36,26 @@ class VllmProcess:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """options: arguments of `vllm.LLM`. Raises UserError where the engine does not start."""
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, theirs = multiprocessing.Pipe()
         descriptor, name = tempfile.mkstemp(prefix="vllm-", suffix=".log")
-        os.close(descriptor)
         self._log = Path(name)
-        self._process = context.Process(target=_serve, args=(theirs, dict(options), name), daemon=True)
-        self._process.start()
-        theirs.close()
+        # Not a child of multiprocessing: that would load the main module of this process first, and vLLM 0.31 stumbles
+        # over some modules (numba's llvmlite). A session of its own: Ctrl-C is for the parent.
+        with os.fdopen(descriptor, "w") as log, theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "reproduce.rollouts.vllm_process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={"VLLM_LOGGING_LEVEL": "WARNING"}
+                | os.environ
+                | _ENVIRONMENT
+                | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self._finalizer = weakref.finalize(self, _stop, self._process, self._pipe, self._log)
-        self.limit = int(self._receive())
+        self.limit = int(self.ask(dict(options)))
         """Positions of the engine."""
 
     def generator(self, config: SamplingConfig, ends: Sequence[int]) -> ProcessGenerator:
@@ -94,38 +105,41 @@ class ProcessGenerator:
         return answers
 
 
-def _serve(pipe: Connection, options: dict[str, Any], log: str) -> None:
+def _serve(pipe: Connection) -> None:
     """What the process does: start the engine, answer until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; its end closes the pipe.
-    descriptor = os.open(log, os.O_WRONLY | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(descriptor, stream)
-    os.environ.update(_ENVIRONMENT)
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     try:
+        options = pipe.recv()
         from vllm import LLM
-
-        from reproduce.rollouts.vllm_engine import VllmGenerator
 
         llm = LLM(**options)
         pipe.send((True, llm.llm_engine.model_config.max_model_len))
+        from reproduce.rollouts.vllm_engine import VllmGenerator
+
         while True:
             config, ends, *requests = pipe.recv()
             pipe.send((True, VllmGenerator(llm, config, ends).generate(*requests)))
-    except (EOFError, BrokenPipeError):
-        # At once: the engine's threads need not be waited for.
-        os._exit(0)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
     except Exception as error:
         traceback.print_exc()
         lines = str(error).strip().splitlines() or [""]
         pipe.send((False, f"{type(error).__name__}: {lines[0]}"))
 
 
-def _stop(process: Any, pipe: Connection, log: Path | None) -> None:
+def _stop(process: subprocess.Popen[bytes], pipe: Connection, log: Path | None) -> None:
     pipe.close()
-    process.join(timeout=10)
-    if process.is_alive():
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
         process.kill()
-        process.join()
+        process.wait()
     if log is not None:
         log.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: the engine's threads need not be waited for.
+    os._exit(0)

@@ -5,6 +5,7 @@ Run by `nox -s vllm`. Three checkpoints, an engine for each, started once.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import torch
 from scipy import stats
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
+from benchmarks import vllm_sampling
 from reproduce.bases import committed_folder
 from reproduce.beds import countdown, load_bed, reasoning
 from reproduce.configuration import HardwareConfig, RunConfig, SamplingConfig
@@ -323,6 +325,7 @@ def test_a_checkpoint_that_does_not_load_is_one_line_that_names_the_log(tmp_path
 STARTS_AN_ENGINE = """
 import sys, time
 from pathlib import Path
+from benchmarks import vllm_sampling
 from reproduce.bases import committed_folder
 from reproduce.rollouts.vllm_engine import open_vllm
 from tests.vllm.test_vllm_engine import run_of
@@ -359,3 +362,13 @@ def test_an_engine_that_is_closed_is_not_asked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vLLM: it has ended"):
         generator.generate([[1, 2]], [1], [1])
     assert time.monotonic() - start < 300
+
+
+def test_the_benchmark_measures_both_engines_on_the_same_questions(tmp_path: Path) -> None:
+    out = tmp_path / "speed.json"
+    assert vllm_sampling.main(["--batches", "1", "4", "--episodes", "4", "--repeats", "1", "--out", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert set(result["engines"]) == {"vllm", "in process"}
+    for engine in result["engines"].values():
+        assert set(engine) == {"1", "4"}
+        assert all(one["median"]["tokens_per_second"] > 0 and len(one["seconds"]) == 1 for one in engine.values())
