@@ -4,6 +4,7 @@ checkpoint, saved and loaded."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -71,17 +72,22 @@ def build_model(config: PolicyConfig, tokenizer: PreTrainedTokenizerFast, seed: 
 
 
 def save_policy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, base: Path | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    base: Path | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write an ordinary checkpoint: config, safetensors, tokenizer.
 
     base: the checkpoint that the model was trained from. A LoRA adapter of a model that `base` refers to is saved as
-    adapter and reference; one of a base made here is merged into its weights, which are small.
+    adapter and reference; one of a base made here is merged into its weights, which are small. weights: all of the
+    model's, where it does not hold them itself because they are spread over processes.
     """
     if not _is_adapted(model):
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
     elif base is not None and (base / REFERENCE).is_file():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
         shutil.copyfile(base / REFERENCE, folder / REFERENCE)
     else:
         model.merge_and_unload().save_pretrained(folder)

@@ -204,6 +204,17 @@ def weight_precision(config: RunConfig) -> str:
     return config.model.precision if config.model.lora_rank else "float32"
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves."""
+
+    model: PreTrainedModel
+    log: list[dict[str, Any]]
+    """One entry an optimiser step."""
+    weights: dict[str, torch.Tensor] | None
+    """All weights, on the main process, where they are spread over the processes; None where the model has them."""
+
+
 def train(
     config: RunConfig,
     base: Path,
@@ -212,8 +223,8 @@ def train(
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
     measure: bool = False,
-) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
-    """Train a run's arm from `base`; returns the trained model and the log, one entry an optimiser step.
+) -> Trained:
+    """Train a run's arm from `base`.
 
     scratch: for checkpoints from which an interrupted call continues. folder: the run's own, beside which the other
     arms of its environment lie. measure: log `throughput/...` without a GPU too. Raises ValueError when the batch does
@@ -285,4 +296,12 @@ def train(
     if is_main_process():
         arm.finish(folder)
     log = [entry for entry in trainer.state.log_history if "reward" in entry]
-    return trainer.accelerator.unwrap_model(trainer.model).eval(), log
+    return Trained(trainer.accelerator.unwrap_model(trainer.model).eval(), log, gathered_weights(trainer))
+
+
+def gathered_weights(trainer: GRPOTrainer) -> dict[str, torch.Tensor] | None:
+    """All weights where FSDP or DeepSpeed divide them, collected by all processes together; None elsewhere."""
+    if str(trainer.accelerator.distributed_type).rpartition(".")[2] not in ("FSDP", "DEEPSPEED"):
+        return None
+    whole: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return whole

@@ -1,5 +1,4 @@
-"""Settings of training that cannot be had, found before anything starts. Loads no model code that they do not ask for.
-"""
+"""Settings of training that cannot be had, found before anything starts. Loads no model code that they do not ask for."""
 
 from __future__ import annotations
 
@@ -25,6 +24,11 @@ def check_training(config: RunConfig) -> None:
     check_processes(config)
     if in_processes(config):
         accelerate_settings(hardware.accelerate_config)
+    if hardware.accelerate_config and config.model.lora_rank and not config.model.name:
+        raise UserError(
+            "hardware.accelerate_config with model.lora_rank: adapters of a policy made here are merged when saved, "
+            "which spread weights cannot be; set model.lora_rank=0"
+        )
     if hardware.training_engine != TRANSFORMERS or hardware.accelerate_config:
         from reproduce.training_engines import check_engine
 

@@ -67,13 +67,16 @@ def train_and_save(
     from reproduce.policies import save_policy
     from reproduce.training import is_main_process, train
 
-    model, log = train(config, base, tasks, folder / "training", folder, report)
+    trained = train(config, base, tasks, folder / "training", folder, report)
     if is_main_process():
-        write_jsonl(folder / "metrics.jsonl", log)
-        if not config.model.lora_rank:
-            model = model.to(getattr(torch, config.model.precision))
+        write_jsonl(folder / "metrics.jsonl", trained.log)
+        model, weights, precision = trained.model, trained.weights, getattr(torch, config.model.precision)
+        if weights is not None:
+            weights = {name: values.to(precision) for name, values in weights.items()}
+        elif not config.model.lora_rank:
+            model = model.to(precision)
         tokenizer = AutoTokenizer.from_pretrained(follow_reference(base), local_files_only=True, padding_side="left")
-        save_policy(model, tokenizer, partial, base)
+        save_policy(model, tokenizer, partial, base, weights)
 
 
 # ---- the process that starts them

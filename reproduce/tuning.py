@@ -45,7 +45,8 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     planned = next(run for run in plan(config) if run.arm == "grpo" and run.seed == seed)
     run = replace(planned, profile=f"tuning {learning_rate}", training=training)
     with TemporaryDirectory() as folder:
-        model, log = train(run, committed_folder(seed), panel.tasks, Path(folder) / "scratch", Path(folder) / "a/b")
+        trained = train(run, committed_folder(seed), panel.tasks, Path(folder) / "scratch", Path(folder) / "a/b")
+    model, log = trained.model, trained.log
     _, tokenizer = load_policy(committed_folder(seed))
     sampler = EpisodeSampler(model, tokenizer, RetrievalEnvironment(), config.sampling)
     found = {"reward in the last epoch": float(np.mean([entry["reward"] for entry in log[-8:]]))}

@@ -230,6 +230,18 @@ def test_an_adapter_is_saved_beside_the_reference_and_merged_at_loading(model: P
     assert torch.allclose(logits(loaded), expected, atol=1e-4)
 
 
+def test_weights_that_were_gathered_are_saved_in_the_place_of_the_models_own(model: Path, tmp_path: Path) -> None:
+    """As FSDP and ZeRO-3 leave it: each process holds a part of the weights, the main one is handed all."""
+    spread, tokenizer = load_policy(model)
+    whole = {name: values.clone() for name, values in spread.state_dict().items()}
+    with torch.no_grad():
+        for values in spread.parameters():
+            values.zero_()
+    save_policy(spread, tokenizer, tmp_path / "saved", None, whole)
+    found = load_policy(tmp_path / "saved")[0].state_dict()
+    assert whole.keys() == found.keys() and all(torch.equal(found[name], whole[name]) for name in whole)
+
+
 def test_an_adapter_without_peft_is_refused_in_one_line(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

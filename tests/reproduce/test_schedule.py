@@ -164,11 +164,13 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
     def train(folder: Path, report=lambda done, total: None):
         return training.train(run, base, tasks, folder, tmp_path / "arm/seed-0", report)
 
-    model, log = train(tmp_path / "whole")
+    whole = train(tmp_path / "whole")
+    model, log = whole.model, whole.log
     assert len(log) == 8 and all(entry["grad_norm"] > 0 for entry in log)
     with pytest.raises(Stopped):
         train(tmp_path / "stopped", stop)
-    continued, continued_log = train(tmp_path / "stopped")
+    rest = train(tmp_path / "stopped")
+    continued, continued_log = rest.model, rest.log
     names = ("step", "reward", "entropy", "grad_norm", "tokens/sampled", "tokens/trained")
     assert [[entry[name] for name in names] for entry in continued_log] == [
         [entry[name] for name in names] for entry in log

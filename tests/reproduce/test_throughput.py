@@ -104,8 +104,9 @@ def test_a_training_tells_its_tokens_and_changes_nothing(tmp_path, rank: int) ->
     run = replace(run, model=replace(run.model, lora_rank=rank), hardware=replace(run.hardware, rows_at_once=8))
     base, tasks = base_of(run, tmp_path / "base"), tasks_of(run)
     folder = run_folder(run, tmp_path)
-    model, log = train(run, base, tasks, tmp_path / "scratch", folder, measure=True)
-    same, alone = train(run, base, tasks, tmp_path / "other", folder)
+    trained = train(run, base, tasks, tmp_path / "scratch", folder, measure=True)
+    other = train(run, base, tasks, tmp_path / "other", folder)
+    model, log, same, alone = trained.model, trained.log, other.model, other.log
     assert all(bool(one.eq(two).all()) for one, two in zip(model.parameters(), same.parameters(), strict=True))
     for entry, other in zip(log, alone, strict=True):
         told = {name.removeprefix("throughput/"): entry.pop(name) for name in list(entry) if "throughput/" in name}

@@ -50,7 +50,8 @@ def test_a_batch_in_parts_and_with_checkpoints_is_the_same_update(tmp_path) -> N
 def test_adapters_alone_are_trained_and_a_base_made_here_takes_them_in(tmp_path) -> None:
     run = replace(small_run("pass_kt", "grpo"), model=ModelConfig(lora_rank=2, lora_alpha=8))
     base, folder = base_of(run, tmp_path / "base"), run_folder(run, tmp_path / "runs")
-    model, log = train(run, base, tasks_of(run), tmp_path / "scratch", folder)
+    done = train(run, base, tasks_of(run), tmp_path / "scratch", folder)
+    model, log = done.model, done.log
     assert len(log) == 3 and any(entry["grad_norm"] > 0 for entry in log)
     trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert trainable and all(".lora_" in name for name in trainable)
@@ -90,7 +91,8 @@ def test_training_in_bfloat16_keeps_its_weights_in_float32_while_it_lasts(tmp_pa
     assert weight_precision(run) == "float32"
     assert weight_precision(replace(run, model=ModelConfig(precision="bfloat16", lora_rank=1))) == "bfloat16"
     base, folder = base_of(run, tmp_path / "base"), run_folder(run, tmp_path / "runs")
-    model, log = train(run, base, tasks_of(run), tmp_path / "scratch", folder)
+    done = train(run, base, tasks_of(run), tmp_path / "scratch", folder)
+    model, log = done.model, done.log
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
     assert any(entry["grad_norm"] > 0 for entry in log)
     partial, _ = trained(run, tmp_path / "saved", base)
