@@ -35,7 +35,11 @@ def planned_counts(environment: str, sizes: PanelConfig | PanelSizes) -> dict[st
     except UserError:
         if not sizes.source:
             raise
-        return task_counts(environment, replace(sizes, source=""))
+        counts = task_counts(environment, replace(sizes, source=""))
+        if environment == "reasoning" and isinstance(sizes, PanelSizes):
+            # A math source has one set to train on; `categories` choose among those of test.
+            counts["train"] = sizes.train
+        return counts
 
 
 def check_requirements(experiment: Experiment, devices: bool = True) -> None:

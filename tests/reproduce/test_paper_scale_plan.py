@@ -13,7 +13,7 @@ import torch
 
 from reproduce.paper_scale import DataEntry, load_paper_scale
 from reproduce.paper_scale.display import cost_lines, destination
-from reproduce.planning import PAPERS, Experiment, open_experiment
+from reproduce.planning import PAPERS, Experiment, open_experiment, rollouts
 from reproduce.requirement_checks import (
     architecture_of,
     check_requirements,
@@ -241,6 +241,34 @@ def test_tasks_of_data_that_is_missing_are_counted_by_their_sizes() -> None:
     # 100 static questions at T = 0, 200 at five caps by both estimators, and the base's second sample of bridge.
     each = 128 * (100 + 200 * 5 * 2)
     assert set(experiment.episodes.values()) == {each, each + 128 * 100}
+
+
+@pytest.mark.parametrize(("key", "train", "trained"), [("resets", 384, 384 * 2 * 8), ("echorl", 45_056, 45_056 * 8)])
+def test_a_math_source_that_is_missing_has_one_set_to_train_on(key: str, train: int, trained: int) -> None:
+    experiment = opened(key)
+    runs = [run for run in experiment.plan if run.training is not None]
+    assert {planned_counts(run.environment, run.panels)["train"] for run in runs} == {train}
+    assert {rollouts(run) for run in runs} == {trained}
+
+
+def test_rollouts_are_as_many_with_the_data_as_without_it(tmp_path: Path) -> None:
+    lines = [json.dumps({"question": f"What is {number} + 1?", "answer": str(number + 1)}) for number in range(24)]
+    for place, name in enumerate(("train", "test/oly", "test/hmmt", "ood/stra")):
+        path = tmp_path / "data" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines[6 * place : 6 * place + 6]), encoding="utf-8")
+    counted = []
+    for source in (tmp_path / "data", tmp_path / "none"):
+        experiment = opened(
+            "resets",
+            f"reasoning.panels.source={source}",
+            "reasoning.panels.categories=oly,hmmt",
+            "reasoning.panels.ood_categories=stra",
+            *"reasoning.panels.train=4 reasoning.panels.test=6 reasoning.panels.ood=6".split(),
+            "reasoning.training.questions_per_step=4",
+        )
+        counted.append([(run.name, rollouts(run), experiment.episodes[run.name]) for run in experiment.plan])
+    assert counted[0] == counted[1] and max(trained for _, trained, _ in counted[0]) == 4 * 2 * 8
 
 
 def test_presence_of_data(tmp_path: Path) -> None:
