@@ -39,7 +39,7 @@ from reproduce.rollouts.vllm_sampler import VllmSampler
 from reproduce.sampling import open_episodes
 from reproduce.slices import SliceOver, time_is_up
 from reproduce.throughput import MeteredSampler, ThroughputMeter
-from reproduce.training_arguments import adapters, resolved, shared_arguments
+from reproduce.training_arguments import adapters, resolved, shared_arguments, weight_precision
 from reproduce.training_engines import (
     SyncedGenerator,
     check_engine,
@@ -193,15 +193,6 @@ def engine_ready(setting: Setting, trainer: GRPOTrainer) -> Iterator[None]:
     """While whatever engine there is samples for the trainer."""
     with trainer.accelerator.autocast() if setting.engine is None else setting.engine.serving(trainer):
         yield
-
-
-def weight_precision(config: RunConfig) -> str:
-    """In which precision weights are held while training.
-
-    With `model.precision` bfloat16 the model computes in it. Trained weights stay in float32 all the same, as usual in
-    mixed precision: of eight bits a step of 1e-6 would leave nothing. Weights that only carry LoRA adapters do not.
-    """
-    return config.model.precision if config.model.lora_rank else "float32"
 
 
 @dataclass(frozen=True)

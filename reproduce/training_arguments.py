@@ -193,6 +193,15 @@ def _words(kind: Any) -> str:
     return " or ".join(words.get(member, "an object") for member in members or (kind,))
 
 
+def weight_precision(config: RunConfig) -> str:
+    """In which precision weights are held while training.
+
+    With `model.precision` bfloat16 the model computes in it. Trained weights stay in float32 all the same, as usual in
+    mixed precision: of eight bits a step of 1e-6 would leave nothing. Weights that only carry LoRA adapters do not.
+    """
+    return config.model.precision if config.model.lora_rank else "float32"
+
+
 def adapters(model: ModelConfig) -> Any:
     """The `LoraConfig` of adapters on every linear layer but the output layer; None where all weights are trained.
 

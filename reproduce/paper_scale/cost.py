@@ -144,7 +144,8 @@ class TrainingMemory:
 
 def training_memory(
     model: Architecture,
-    precision: str,
+    held: str,
+    computed: str,
     rank: int,
     reference: bool,
     checkpointing: bool,
@@ -155,9 +156,11 @@ def training_memory(
 ) -> TrainingMemory:
     """Memory of a training whose longest episode has `longest` tokens, `rows` of them at once.
 
-    rank: of the adapters, 0 for all weights. shards: processes that share weights, gradients and optimiser.
+    held: precision of the model's weights; gradients and optimiser have that of what is trained. computed: precision of
+    the activations. rank: of the adapters, 0 for all weights. shards: processes that share weights, gradients and
+    optimiser.
     """
-    width, count = BYTES_OF[precision], parameters(model)
+    width, count = BYTES_OF[held], parameters(model)
     trained, trained_width = (adapter_parameters(model, rank), ADAPTER_BYTES) if rank else (count, width)
     weights = count * width + (trained * trained_width if rank else 0)
     return TrainingMemory(
@@ -166,7 +169,7 @@ def training_memory(
         optimiser=ADAM_MOMENTS * trained * trained_width / shards,
         # With adapters the reference is the model without them.
         reference=count * width / shards if reference and not rank else 0.0,
-        activations=activation_bytes(model, rows * longest, checkpointing, width),
+        activations=activation_bytes(model, rows * longest, checkpointing, BYTES_OF[computed]),
         sampling=float(SAMPLED_BYTES * count + longest * cache_bytes(model)) if colocated else 0.0,
     )
 

@@ -26,6 +26,7 @@ from reproduce.paper_scale.cost import (
     training_operations,
 )
 from reproduce.paper_scale.machines import Machine
+from reproduce.training_arguments import weight_precision
 
 EVALUATION_SHARE = 0.9
 """Of a GPU's memory that vLLM takes where it is alone."""
@@ -96,13 +97,12 @@ def run_cost(run: RunConfig, model: Architecture, machine: Machine, rollouts: in
         )
         training_seconds = rollouts * length * each / (machine.operations * TRAINING_UTILISATION)
     checkpoint = checkpoint_bytes(run, model)
-    optimiser = ADAM_MOMENTS * checkpoint
     return RunCost(
         sampling=rollout_seconds,
         training=training_seconds,
         evaluation=sample(episodes, _evaluated_at_once(run), EVALUATION_SHARE * machine.memory),
         kept=checkpoint + BYTES_OF_TOKEN * length * episodes,
-        scratch=KEPT_WHILE_TRAINING * (checkpoint + optimiser),
+        scratch=KEPT_WHILE_TRAINING * (1 + ADAM_MOMENTS) * trained_bytes(run, model),
     )
 
 
@@ -114,11 +114,19 @@ def pooled(model: Architecture, memory: float) -> float:
 
 def checkpoint_bytes(run: RunConfig, model: Architecture) -> float:
     """Of a trained run: its adapters or all of its weights; nothing for the model itself, which is referred to."""
+    if run.training is None or run.model.lora_rank:
+        return trained_bytes(run, model)
+    # Saved in the model's precision, whatever it was trained in.
+    return float(parameters(model) * BYTES_OF[run.model.precision])
+
+
+def trained_bytes(run: RunConfig, model: Architecture) -> float:
+    """Of what is trained, as it is held and checkpointed while it is; nothing for a run that is only evaluated."""
     if run.training is None:
         return 0.0
     if run.model.lora_rank:
         return float(adapter_parameters(model, run.model.lora_rank) * ADAPTER_BYTES)
-    return float(parameters(model) * BYTES_OF[run.model.precision])
+    return float(parameters(model) * BYTES_OF[weight_precision(run)])
 
 
 def run_memory(run: RunConfig, model: Architecture, context: int | None = None) -> TrainingMemory:
@@ -129,6 +137,7 @@ def run_memory(run: RunConfig, model: Architecture, context: int | None = None) 
     rows = hardware.rows_at_once or training.questions_per_step * training.group_size // hardware.processes
     return training_memory(
         model,
+        weight_precision(run),
         run.model.precision,
         run.model.lora_rank,
         reference=training.kl_coefficient > 0,

@@ -27,7 +27,7 @@ from reproduce.paper_scale.cost import (
 )
 from reproduce.paper_scale.estimate import longest_episode, mean_episode, run_cost, run_memory, total
 from reproduce.paper_scale.machines import GPUS, Machine, machine_of
-from reproduce.papers import pass_kt
+from reproduce.papers import echorl, pass_kt
 from reproduce.planning import rollouts
 
 QWEN = load_paper_scale("pass_kt").policy
@@ -101,17 +101,36 @@ def test_training_is_six_operations_a_weight(length: float, lora: bool, checkpoi
 
 
 def test_memory_of_full_training_and_of_adapters() -> None:
-    full = training_memory(QWEN, "float32", 0, True, True, rows=1, longest=1000, colocated=False)
+    full = training_memory(QWEN, "float32", "float32", 0, True, True, rows=1, longest=1000, colocated=False)
     assert full.weights + full.gradients + full.optimiser == pytest.approx(16 * parameters(QWEN))
     assert full.reference == full.weights and full.sampling == 0
-    lora = training_memory(QWEN, "bfloat16", 16, True, True, rows=1, longest=1000, colocated=True)
+    lora = training_memory(QWEN, "bfloat16", "bfloat16", 16, True, True, rows=1, longest=1000, colocated=True)
     adapters = adapter_parameters(QWEN, 16)
     assert lora.weights == pytest.approx(2 * parameters(QWEN) + 4 * adapters)
     assert (lora.gradients, lora.optimiser, lora.reference) == (4 * adapters, 8 * adapters, 0)
     assert lora.sampling == 2 * parameters(QWEN) + 1000 * cache_bytes(QWEN)
     assert lora.total == lora.training + lora.sampling < full.total
-    divided = training_memory(QWEN, "float32", 0, False, True, rows=1, longest=1000, colocated=False, shards=8)
+    divided = training_memory(
+        QWEN, "float32", "float32", 0, False, True, rows=1, longest=1000, colocated=False, shards=8
+    )
     assert divided.weights + divided.gradients + divided.optimiser == pytest.approx(2 * parameters(QWEN))
+
+
+def test_all_weights_are_trained_in_float32_and_computed_with_in_bfloat16() -> None:
+    """EchoRL on 8 GPUs: 16 bytes a weight are divided, activations of 4 x 8,400 tokens and vLLM's copy are not."""
+    run = next(run for run in echorl.plan(echorl.PROFILES["paper"]) if run.training is not None)
+    assert (run.model.precision, run.model.lora_rank, run.hardware.processes) == ("bfloat16", 0, 8)
+    model = load_paper_scale("echorl").policy
+    needs = run_memory(run, model)
+    assert needs.weights == needs.gradients == needs.optimiser / 2 == 4 * parameters(model) / 8
+    assert needs.activations == activation_bytes(model, 4 * longest_episode(run), True, 2)
+    assert 45e9 < needs.total < 50e9
+    # Checkpoints of the trainer hold weights and both moments in float32; what is kept is cast.
+    cost = run_cost(run, model, A100, rollouts(run), 0)
+    assert cost.scratch == 2 * 3 * 4 * parameters(model)
+    assert cost.kept == 2 * parameters(model)
+    adapted = replace(run, model=replace(run.model, lora_rank=16))
+    assert run_memory(adapted, model).weights * 8 == 2 * parameters(model) + 4 * adapter_parameters(model, 16)
 
 
 def test_checkpointing_keeps_one_vector_a_layer_and_all_of_one_layer() -> None:

@@ -13,7 +13,8 @@ from reproduce.models import save_reference
 from reproduce.policies import load_policy
 from reproduce.slices import ENDS, SliceOver
 from reproduce.storage import UserError, read_jsonl
-from reproduce.training import train, weight_precision
+from reproduce.training import train
+from reproduce.training_arguments import weight_precision
 from reproduce.training_process import make_policy
 from tests.reproduce.small_training import base_of, run_folder, small_run, tasks_of
 
