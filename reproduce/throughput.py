@@ -97,6 +97,8 @@ class MeteredSampler:
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
         self.seconds = self.sampled_tokens = self.forward_tokens = self.pairs = 0.0
+        self.busy = False
+        """Whether it samples just now."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sampler, name)
@@ -110,8 +112,11 @@ class MeteredSampler:
         return self._metered(self.sampler.sample_from, *arguments, **options)
 
     def _metered(self, sample: Any, *arguments: Any, **options: Any) -> EpisodeBatch:
-        begun = time.perf_counter()
-        batch: EpisodeBatch = sample(*arguments, **options)
+        begun, self.busy = time.perf_counter(), True
+        try:
+            batch: EpisodeBatch = sample(*arguments, **options)
+        finally:
+            self.busy = False
         self.seconds += time.perf_counter() - begun
         lengths = [len(trajectory.token_ids) for trajectory in batch.trajectories]
         self.sampled_tokens += batch.sampled_tokens
@@ -136,6 +141,9 @@ class ThroughputMeter(TrainerCallback):
     model FLOPs a second of the whole step; with a known GPU also `utilisation`, of the whole step, and
     `sampling_utilisation` and `training_utilisation`.
 
+    Where an engine beside the model samples, the forward pass that its answers are held against takes part of the
+    seconds of sampling; its tokens and FLOPs are not counted.
+
     steps_of_batch: optimiser steps on each batch.
     """
 
@@ -152,8 +160,9 @@ class ThroughputMeter(TrainerCallback):
         trainer.add_callback(self)
 
     def _count(self, module: torch.nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        # The sampler, which counts for itself, runs in inference mode.
-        if torch.is_inference_mode_enabled():
+        # The sampler counts for itself: what it writes, not what holds an engine's answers against the model. What
+        # else an arm samples runs in inference mode.
+        if self.sampler.busy or torch.is_inference_mode_enabled():
             return
         lengths = options["attention_mask"].sum(dim=1).tolist()
         tokens, pairs = float(sum(lengths)), float(sum(map(causal_pairs, lengths)))

@@ -44,7 +44,8 @@ def forward_log_probabilities(
     """
     ids = torch.tensor([[*prompt, *written.tolist()]], device=model.device)
     with torch.no_grad():
-        logits = model(input_ids=ids, logits_to_keep=len(written) + 1).logits[0, :-1]
+        kept = len(written) + 1
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), logits_to_keep=kept).logits[0, :-1]
     chosen = torch.from_numpy(written.astype(np.int64)).to(logits.device)
     return log_distribution(logits, config).gather(1, chosen[:, None])[:, 0].cpu().numpy()
 

@@ -19,6 +19,7 @@ from reproduce.policies import load_policy
 from reproduce.rollouts.vllm_sampler import Generated, VllmSampler
 from reproduce.sampling import open_episodes
 from reproduce.storage import UserError
+from reproduce.throughput import MeteredSampler, ThroughputMeter
 from reproduce.training import Setting, exact_match, independent_rollouts
 from reproduce.training_arguments import resolved, shared_arguments
 from reproduce.training_engines import SyncedGenerator, check_engine, engine_arguments, known_entropies
@@ -49,7 +50,9 @@ class ModelGenerator:
         return Generated(np.array(ids, dtype=np.int32), np.array(chosen, dtype=np.float32))
 
 
-def trainer_with(tmp_path: Any, scale: float, tolerance: float = 0.05) -> tuple[Any, SyncedGenerator]:
+def trainer_with(
+    tmp_path: Any, scale: float, tolerance: float = 0.05, metered: bool = False
+) -> tuple[Any, SyncedGenerator]:
     """A trainer of GRPO that samples through an engine whose logits are `scale` times the model's."""
     run = small_run("pass_kt", "grpo", group_size=4)
     run = replace(run, sampling=replace(run.sampling, longest_action=8))
@@ -61,12 +64,14 @@ def trainer_with(tmp_path: Any, scale: float, tolerance: float = 0.05) -> tuple[
     engine = SyncedGenerator(
         lambda trainer: ModelGenerator(trainer.model, text.ends, temperature, scale), run.sampling, tolerance
     )
+    sampler: Any = VllmSampler(engine, tokenizer, text, environment, run.sampling, longest)
+    sampler = MeteredSampler(sampler) if metered else sampler
     setting = Setting(
         config=run,
         training=run.training,
         tasks=tasks,
         place_of_prompt={task.identifier: place for place, task in enumerate(tasks)},
-        sampler=VllmSampler(engine, tokenizer, text, environment, run.sampling, longest),
+        sampler=sampler,
         model=model,
         tokenizer=tokenizer,
         base=base,
@@ -81,6 +86,8 @@ def trainer_with(tmp_path: Any, scale: float, tolerance: float = 0.05) -> tuple[
         processing_class=tokenizer,
         rollout_func=independent_rollouts(setting),
     )
+    if metered:
+        ThroughputMeter(sampler).watch(trainer)
     return trainer, engine
 
 
@@ -92,6 +99,27 @@ def test_an_engine_with_the_trained_weights_trains(tmp_path) -> None:
     assert [entry["sampling/agreement"] < 1e-5 for entry in log] == [True, True]  # One check after each step.
     assert any(entry["grad_norm"] > 0 for entry in log) and all(entry["tokens/sampled"] > 0 for entry in log)
     assert any(bool(one.ne(two).any()) for one, two in zip(before, trainer.model.parameters(), strict=True))
+
+
+def test_the_meter_does_not_take_the_check_of_an_engine_for_training(tmp_path, monkeypatch) -> None:
+    """On a GPU the meter watches every forward pass of the model, that of the check among them."""
+
+    def counted(folder: Any) -> list[tuple[float, float]]:
+        trainer, _ = trainer_with(folder, scale=1.0, metered=True)
+        trainer.train()
+        found = []
+        for entry in trainer.state.log_history:
+            if "reward" in entry:
+                told = {name.removeprefix("throughput/"): value for name, value in entry.items()}
+                seconds = told["sampling_seconds"] + told["training_seconds"]
+                found.append((told["trained_tokens"] * told["training_seconds"], told["flops"] * seconds))
+        return found
+
+    checked = counted(tmp_path)
+    assert len(checked) == 2 and all(tokens > 0 and flops > 0 for tokens, flops in checked)
+    monkeypatch.setattr(SyncedGenerator, "_difference", lambda self, prompts, answers: 0.0)
+    unchecked = counted(tmp_path)
+    assert np.allclose(checked, unchecked, rtol=1e-6)
 
 
 def test_an_engine_with_other_weights_stops_the_run(tmp_path) -> None:
