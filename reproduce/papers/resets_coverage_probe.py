@@ -18,6 +18,7 @@ from reproduce.beds.reasoning import OPERATIONS
 from reproduce.environments.reasoning import DECISIVE, ReasoningTask, build_panels, first_wrong_step
 from reproduce.papers.resets_chains import line_break_of
 from reproduce.papers.resets_settings import ResetSettings
+from reproduce.rollouts import EpisodeSampler
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.storage import write_parquet
 from reproduce.training import Setting
@@ -29,13 +30,17 @@ PROBE = "probe"
 
 def write_probe(setting: Setting, method: ResetSettings, folder: Path) -> None:
     """Probe the base with `method.probe_tasks` chains of each coverage and write `probe.parquet`, one row a coverage
-    and rule: groups of suffixes, those with signal, suffixes right."""
-    count = method.probe_tasks
+    and rule: groups of suffixes, those with signal, suffixes right.
+
+    The model samples for itself: an engine beside it starts with the trainer, which does not exist yet.
+    """
+    count, given = method.probe_tasks, setting.sampler
+    sampler = EpisodeSampler(setting.model, setting.tokenizer, given.environment, given.config, given.text)
     panels = build_panels(count, 0, 0, tiers=(), ood_tiers=(), decisive=DECISIVE, operations=OPERATIONS)
     tasks = panels["train"].tasks
-    chains: EpisodeChains[ReasoningTask] = EpisodeChains(setting.sampler, tasks, line_break_of(setting.sampler.text))
+    chains: EpisodeChains[ReasoningTask] = EpisodeChains(sampler, tasks, line_break_of(sampler.text))
     chains.begin(f"{setting.name} probe")
-    prompts = [tuple(setting.sampler.prompt_ids(task)) for task in tasks]
+    prompts = [tuple(sampler.prompt_ids(task)) for task in tasks]
     asked = [Request(place, draw, ids, (), LONGEST) for place, ids in enumerate(prompts) for draw in range(FRESH)]
     generator = np.random.default_rng(setting.config.seed)
     requests, categories, rules = list[Request](), list[str](), list[str]()

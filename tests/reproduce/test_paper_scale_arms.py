@@ -5,6 +5,8 @@ The policy is a random decoder whose vocabulary holds whole answers, so that som
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,26 +17,34 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from trl import GRPOTrainer
 
 from methods.echorl import newline_tokens
 from methods.localizers import localization_prompt
 from reproduce.configuration import RunConfig, SamplingConfig
 from reproduce.environments.reasoning import MathTask
 from reproduce.experiment import with_settings
+from reproduce.paper_scale import load_paper_scale
 from reproduce.papers import echorl, resets
 from reproduce.papers.echorl_arms import build_arm as build_echorl_arm
 from reproduce.papers.echorl_arms import echo_config, expert_tokens, newline_token_ids
 from reproduce.papers.resets_arms import RecordedRollouts
 from reproduce.papers.resets_arms import build_arm as build_resets_arm
 from reproduce.papers.resets_chains import RESETS, STEPS, UNKNOWN, read_tables
+from reproduce.papers.resets_coverage_probe import PROBE, write_probe
 from reproduce.papers.resets_localizer import PolicyReplies, asking_sampler
 from reproduce.papers.resets_settings import PUBLISHED
+from reproduce.planning import PAPERS, load_paper
 from reproduce.policies import load_policy
 from reproduce.rollouts import EpisodeSampler
 from reproduce.rollouts.text import ChatText
+from reproduce.rollouts.vllm_sampler import VllmSampler
 from reproduce.sampling import open_episodes
-from reproduce.storage import UserError
-from reproduce.training import Setting
+from reproduce.storage import UserError, read_parquet
+from reproduce.training import Arm, Setting, build_arm
+from reproduce.training_arguments import resolved, shared_arguments
+from reproduce.training_engines import SyncedGenerator
+from tests.reproduce.small_training import base_of, small_run, tasks_of
 from tests.reproduce.tiny_checkpoint import save_checkpoint, write_math_set
 
 SMALL = (
@@ -57,6 +67,7 @@ SMALL = (
     "seeds=1",
 )
 """Sizes at which a CPU runs the profile."""
+ARMS_OF = {"echorl": ("newline_token_ids=", "reasoning_arms=grpo,echo,dapo,dapo_echo")}
 ECHORL = ("newline_token_ids=", "reasoning_arms=grpo,echo,dapo,dapo_echo")
 
 
@@ -115,6 +126,69 @@ def roll(setting: Setting, build: Callable[[Setting], Any], tasks: int = 2) -> t
     return arm, arm.rollout(prompts, trainer)
 
 
+def trained_arms(key: str, *settings: str) -> list[RunConfig]:
+    """A run of each arm that the profile trains in each environment, a base before what needs it."""
+    plan = load_paper(key).plan(with_settings(load_paper(key).PROFILES["paper"], settings))
+    return list({(run.environment, run.arm): run for run in reversed(plan) if run.training is not None}.values())[::-1]
+
+
+def built_arm(run: RunConfig, folder: Path, siblings: Path) -> Arm:
+    """The arm of a run of the profile, built around a small policy and small tasks."""
+    if run.environment == "reasoning":
+        small = setting_of(run_of(load_paper(run.paper), folder, run.arm, *ARMS_OF.get(run.paper, ())), folder)
+        method = replace(run.method, newline_token_ids=()) if hasattr(run.method, "newline_token_ids") else run.method
+        setting: Any = replace(small, config=replace(run, method=method), training=run.training, siblings=siblings)
+    else:
+        setting = SimpleNamespace(config=run, training=run.training, siblings=siblings)
+    own = siblings / run.arm / f"seed-{run.seed}"
+    own.mkdir(parents=True, exist_ok=True)
+    arm = build_arm(setting)
+    if run.paper == "reuserl":
+        arm.finish(own)  # The dictionary that another arm is matched with.
+    return arm
+
+
+def compared_with(attribute: str) -> set[str]:
+    """What TRL's trainer compares one of its attributes with."""
+    found = set()
+    for node in ast.walk(ast.parse(inspect.getsource(inspect.getmodule(GRPOTrainer)))):
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == attribute:
+            for constant in ast.walk(node.comparators[0]):
+                if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
+                    found.add(constant.value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "settings"),
+    [
+        *((key, ()) for key in PAPERS),
+        ("echorl", ("reasoning_arms=grpo,echo,dapo,dapo_echo", "hardware.processes=1")),
+    ],
+)
+def test_trl_takes_the_arguments_of_each_arm(key: str, settings: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+    """With the profile's own processes, rows at once and optimiser steps a batch, and what the arm sets itself."""
+    values = [value for value in load_paper_scale(key).values if value.argument]
+    losses, scales = compared_with("loss_type"), compared_with("scale_rewards")
+    assert {"grpo", "dr_grpo", "dapo"} <= losses and {"group", "none"} <= scales
+    runs = trained_arms(key, *settings)
+    assert len(runs) >= 1
+    for run in runs:
+        arm, training, hardware = built_arm(run, folder, tmp_path / run.environment), run.training, run.hardware
+        assert training is not None and arm.updates == getattr(run.method, "updates", 1)
+        arguments = shared_arguments(run, 4096, tmp_path, arm.updates) | dict(arm.arguments)
+        # GRPOConfig refuses bfloat16 where there is no GPU.
+        made = resolved(arguments | {"use_cpu": True, "bf16": False})
+        for value in values:
+            found, expected = getattr(made, value.argument), dict(arm.arguments).get(value.argument, value.effective)
+            assert getattr(found, "value", found) == expected, (run.arm, value.argument)
+        assert made.loss_type in losses and made.scale_rewards in scales
+        assert made.learning_rate == training.learning_rate and made.num_generations == training.group_size
+        step = made.per_device_train_batch_size * made.gradient_accumulation_steps * hardware.processes
+        assert step * arm.updates == training.questions_per_step * training.group_size
+        assert made.per_device_train_batch_size == hardware.rows_at_once
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_resets_arms_sample_a_data_set(folder: Path, name: str) -> None:
     run = run_of(resets, folder, name, "localizer.longest_action=24")
@@ -148,6 +222,36 @@ def test_suffixes_begin_with_whole_lines_of_the_failed_chain(folder: Path) -> No
         if group and not mask[0]:
             kept.append(setting.tokenizer.decode(ids[: mask.index(1)]))
     assert kept and all(text.endswith("\n") or "\n" in text for text in kept)
+
+
+def test_the_base_is_probed_before_an_engine_beside_it_has_a_trainer(folder: Path, tmp_path: Path) -> None:
+    """The probe comes out as that of a model that samples for itself."""
+    run = small_run("resets", "rrpo")
+    base, tasks = base_of(run, tmp_path / "base"), tasks_of(run)
+    model, tokenizer = load_policy(base)
+    environment, text = open_episodes(run, tokenizer)
+    method = replace(run.method, probe_tasks=1)
+    engine = SyncedGenerator(lambda trainer: pytest.fail("there is no trainer"), run.sampling, 0.05)
+    positions = int(model.config.max_position_embeddings)
+    samplers = {
+        "in process": EpisodeSampler(model, tokenizer, environment, run.sampling, text),
+        "beside": VllmSampler(engine, tokenizer, text, environment, run.sampling, positions),
+    }
+    found = []
+    for name, sampler in samplers.items():
+        setting = replace(
+            setting_of(run_of(resets, folder, "rrpo"), folder),
+            config=run,
+            tasks=tasks,
+            sampler=sampler,
+            model=model,
+            tokenizer=tokenizer,
+            engine=engine if name == "beside" else None,
+        )
+        (tmp_path / name).mkdir()
+        write_probe(setting, method, tmp_path / name)
+        found.append(read_parquet(tmp_path / name / f"{PROBE}.parquet"))
+    assert found[0].num_rows > 0 and found[0].equals(found[1])
 
 
 def test_the_policy_is_asked_in_its_chat_template(folder: Path) -> None:
