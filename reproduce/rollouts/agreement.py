@@ -17,16 +17,22 @@ _TOKENS_CHECKED = 4096
 """Most tokens, prompts included, that an agreement is measured on: a forward pass on the CPU of any model takes
 minutes at most."""
 
-_SHARE_KEPT = 0.9
+SHARE_KEPT = 0.9
 """Share of the sampled tokens that the policy's own top_p must keep."""
 
 
 def check_agreement(sampled: np.ndarray, recomputed: np.ndarray, tolerance: float) -> float:
     """Mean absolute difference of two log-probabilities of the same tokens, (tokens,) each, in nats.
 
-    Raises UserError where it is above the tolerance or not a number.
+    With top_p, a token at the edge of what one engine keeps may lie just outside of what the other does: tokens whose
+    recomputed log-probability is minus infinity are left out while they are few (`SHARE_KEPT`). Raises UserError where
+    the difference is above the tolerance or not a number.
     """
-    difference = float(np.abs(np.asarray(sampled, dtype=np.float64) - recomputed).mean())
+    kept = ~np.isneginf(recomputed)
+    if kept.mean() < SHARE_KEPT:
+        kept[:] = True
+    sampled, recomputed = np.asarray(sampled, dtype=np.float64)[kept], recomputed[kept]
+    difference = float(np.abs(sampled - recomputed).mean())
     if not difference <= tolerance:
         raise UserError(
             f"the engine and the policy differ by {difference:.3g} nats a token, on average over {len(sampled)} tokens "
@@ -82,8 +88,4 @@ class CheckedGenerator:
             expected = forward_log_probabilities(model, prompt, answer.token_ids, self.config)
             pairs.append(np.stack([answer.log_probabilities, expected]))
         sampled, recomputed = np.concatenate(pairs, axis=1)
-        # With top_p, a token at the edge of what one of them keeps may lie just outside of what the other does.
-        kept = np.isfinite(recomputed)
-        if kept.mean() < _SHARE_KEPT:
-            kept[:] = True
-        return check_agreement(sampled[kept], recomputed[kept], self.tolerance)
+        return check_agreement(sampled, recomputed, self.tolerance)

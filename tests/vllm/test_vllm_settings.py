@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections import defaultdict
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ from reproduce.rollouts.agreement import CheckedGenerator, check_agreement, forw
 from reproduce.rollouts.vllm_engine import check_vllm, engine_options, fitting_model
 from reproduce.rollouts.vllm_training import ColocateGenerator, ServerGenerator
 from reproduce.storage import UserError
+from reproduce.training_engines import SyncedGenerator
 from tests.vllm.forward_generator import ForwardGenerator
 
 TOKENIZER = build_tokenizer(words())
@@ -176,7 +179,32 @@ def test_agreement_is_a_mean_and_no_number_is_no_agreement() -> None:
         check_agreement(np.array([-1.0]), np.array([-np.inf]), 10.0)
 
 
+def test_only_few_tokens_may_lie_outside_of_what_top_p_keeps() -> None:
+    sampled, recomputed = np.full(20, -1.0), np.full(20, -1.1)
+    recomputed[3] = -np.inf
+    assert check_agreement(sampled, recomputed, 0.2) == pytest.approx(0.1)
+    recomputed[3] = np.nan
+    with pytest.raises(UserError):
+        check_agreement(sampled, recomputed, 0.2)
+    recomputed[3:8] = -np.inf
+    with pytest.raises(UserError, match="differ by inf"):
+        check_agreement(sampled, recomputed, 10.0)
+
+
 # ---- in training
+
+
+def test_an_engine_of_training_that_samples_outside_of_top_p_stops_the_run() -> None:
+    config = SamplingConfig(top_p=0.3)
+    engine = SyncedGenerator(lambda trainer: ForwardGenerator(MODEL, SamplingConfig(), [3]), config, tolerance=10.0)
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(global_step=0),
+        model=MODEL,
+        accelerator=SimpleNamespace(autocast=nullcontext, wait_for_everyone=lambda: None),
+        _metrics={"train": defaultdict(list)},
+    )
+    with pytest.raises(UserError, match="differ by inf"), engine.serving(trainer):
+        engine.generate(PROMPTS, [1, 2, 3], [6, 6, 6])
 
 
 class Engine:
