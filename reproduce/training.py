@@ -44,6 +44,7 @@ from reproduce.training_engines import (
     SyncedGenerator,
     check_engine,
     engine_arguments,
+    keep_frozen_weights,
     known_entropies,
     open_generator,
 )
@@ -277,6 +278,8 @@ def train(
         **arm.options,
     )
     trainer.remove_callback(PrinterCallback)
+    if engine is not None:
+        keep_frozen_weights(trainer)
     if meter is not None:
         meter.steps_of_batch = steps_of_batch
         meter.watch(trainer)

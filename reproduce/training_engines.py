@@ -1,8 +1,14 @@
 """vLLM as what samples in training, through TRL's two modes: colocate (the trainer's own GPUs) and server.
 
-TRL pushes the trained weights into vLLM before it asks for rollouts. That they have arrived is not taken on trust: the
-first answers after each push are held against a forward pass of the trained model, and a run whose engine answers from
-other weights stops.
+TRL pushes the trained weights into vLLM before it asks for rollouts. The first answers after each push are held against
+a forward pass of the trained model, and a run whose engine differs by more than `hardware.agreement` stops. That finds
+weights of another model, of another precision or arrangement, sampling with other settings, and weights that stay
+behind once training has moved the policy by more than the tolerance. It does not find a push or two that went missing:
+at the papers' learning rates a step changes log-probabilities by less than the two engines' rounding. What it found is
+logged as `sampling/agreement`; where weights no longer arrive, that rises from batch to batch.
+
+TRL merges LoRA adapters into the frozen weights for each push and takes them out again, which in bfloat16 leaves
+roundings behind, more with every push. `keep_frozen_weights` puts the frozen weights back bit for bit.
 
 The importance-sampling correction of TRL is off unless `training.arguments` turns it on. Its default mode drops an
 episode altogether when the product of its ratios passes 3, which episodes of hundreds of tokens do by rounding alone,
@@ -83,13 +89,18 @@ class SyncedGenerator:
         self.open_generator, self.config, self.tolerance = open_generator, config, tolerance
         self.generator: TokenGenerator | None = None
         self.trainer: Any = None
-        self._checked_step = -1
+        self._served_step = self._checked_step = -1
 
     @contextmanager
     def serving(self, trainer: Any) -> Iterator[None]:
         """While episodes are sampled for a trainer."""
         if self.trainer is not trainer:
-            self.trainer, self.generator, self._checked_step = trainer, self.open_generator(trainer), -1
+            self.trainer, self.generator = trainer, self.open_generator(trainer)
+            self._served_step = self._checked_step = -1
+        if trainer.state.global_step != self._served_step:
+            # The main process alone pushes to a server; the others must not ask it before all weights are there.
+            self._served_step = trainer.state.global_step
+            trainer.accelerator.wait_for_everyone()
         awake = getattr(self.generator, "awake", nullcontext)
         with awake():
             yield
@@ -122,6 +133,34 @@ class SyncedGenerator:
             model.train(training)
         sampled, recomputed = np.concatenate(pairs, axis=1)
         return check_agreement(sampled, recomputed, self.tolerance)
+
+
+def keep_frozen_weights(trainer: Any) -> None:
+    """Have every push of a trainer with LoRA adapters leave the frozen weights as they were, bit for bit.
+
+    While a push lasts, the frozen weights of the adapted layers are there twice on the trainer's device (with ZeRO-3,
+    where what a push does to them is dropped anyway, nothing is held).
+    """
+    generation, push = trainer.vllm_generation, trainer.vllm_generation.sync_weights
+
+    def push_and_restore() -> None:
+        # Looked up at each push: FSDP replaces parameters when training begins.
+        frozen = [
+            weight
+            for layer in generation.model.modules()
+            if hasattr(layer, "base_layer") and hasattr(layer, "merge")
+            for weight in layer.base_layer.parameters()
+            if not weight.requires_grad
+        ]
+        kept = [weight.detach().clone() for weight in frozen]
+        try:
+            push()
+        finally:
+            with torch.no_grad():
+                for weight, values in zip(frozen, kept, strict=True):
+                    weight.copy_(values)
+
+    generation.sync_weights = push_and_restore
 
 
 def known_entropies(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config
+from trl.distributed import DistributedBackend
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 
@@ -25,7 +26,7 @@ from reproduce.rollouts.agreement import CheckedGenerator, check_agreement, forw
 from reproduce.rollouts.vllm_engine import check_vllm, engine_options, fitting_model
 from reproduce.rollouts.vllm_training import ColocateGenerator, ServerGenerator
 from reproduce.storage import UserError
-from reproduce.training_engines import SyncedGenerator
+from reproduce.training_engines import SyncedGenerator, keep_frozen_weights
 from tests.vllm.forward_generator import ForwardGenerator
 
 TOKENIZER = build_tokenizer(words())
@@ -192,6 +193,59 @@ def test_only_few_tokens_may_lie_outside_of_what_top_p_keeps() -> None:
 
 
 # ---- in training
+
+
+class Received:
+    """An engine in place of vLLM: keeps what is pushed."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, torch.Tensor] = {}
+        model = SimpleNamespace(load_weights=lambda pairs: self.weights.update((n, w.clone()) for n, w in pairs))
+        worker = SimpleNamespace(model_runner=SimpleNamespace(model=model))
+        self.llm_engine = SimpleNamespace(model_executor=SimpleNamespace(driver_worker=worker))
+        self.reset_prefix_cache = lambda: None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_pushes_of_adapters_leave_the_frozen_weights_as_they_were(kept: bool) -> None:
+    """With TRL's own push; without the restoration weights drift, so the test sees what it is for."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    model = peft.get_peft_model(build_model(SIZE, TOKENIZER, seed=3).to(torch.bfloat16), settings)
+    generation, engine = object.__new__(VLLMGeneration), Received()
+    vars(generation).update(
+        model=model,
+        mode="colocate",
+        enable_sleep_mode=False,
+        accelerator=None,
+        llm=engine,
+        _dist=DistributedBackend(SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=None))),
+    )
+    if kept:
+        keep_frozen_weights(SimpleNamespace(vllm_generation=generation))
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    first: dict[str, torch.Tensor] = {}
+    for _ in range(20):
+        generation.sync_weights()
+        first = first or dict(engine.weights)
+    changed = [name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])]
+    assert bool(changed) is not kept
+    pushed = engine.weights["model.layers.0.mlp.down_proj.weight"]
+    assert not torch.equal(pushed, before["base_model.model.model.layers.0.mlp.down_proj.base_layer.weight"])
+    assert all(torch.equal(first[name], engine.weights[name]) for name in first) is kept
+
+
+def test_nobody_asks_a_server_before_all_weights_are_there() -> None:
+    met: list[int] = []
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(global_step=0), accelerator=SimpleNamespace(wait_for_everyone=lambda: met.append(1))
+    )
+    engine = SyncedGenerator(lambda trainer: SimpleNamespace(), SamplingConfig(), tolerance=0.1)
+    for step, meetings in ((0, 1), (0, 1), (1, 2)):
+        trainer.state.global_step = step
+        with engine.serving(trainer):
+            assert len(met) == meetings
 
 
 def test_an_engine_of_training_that_samples_outside_of_top_p_stops_the_run() -> None:
