@@ -21,13 +21,16 @@ from reproduce.progress import ProgressDisplay
 from reproduce.ray_cluster import RayOptions, check_nodes, connected
 from reproduce.schedule import Job, Message, carry_out_job
 from reproduce.slices import ENDS
-from reproduce.storage import UserError
+from reproduce.storage import FolderInUse, UserError
 
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_END = 10.0
 """Time that workers are given to end after they were told to."""
 SECONDS_BEFORE_RETRY = 1.0
 """A lost worker's locks go with its process, which may take a moment longer to end than its connection."""
+LOCK_SECONDS_OF_RETRY = 120.0
+"""How long a job that was taken up again waits for the lock of a run. Those of a lost machine go when the server of the
+files notices: with NFS 4 after a lease of 90 s as a rule."""
 CARRIED_OVER = (ENDS, "HF_HOME", "HF_HUB_CACHE")
 """Environment variables that workers take over where this process has them."""
 
@@ -51,8 +54,9 @@ def open_ray(
 def carry_out_on_ray(jobs: Sequence[Job], options: RayOptions, threads: int, console: Console) -> None:
     """Carry out every job, as many at a time as the cluster has room for; less when the slice is over.
 
-    Ray must be connected. The first exception of a step stops all workers and is raised again; so does Ctrl-C. Raises
-    UserError when a job has lost its worker more often than `options.retries`.
+    Ray must be connected. The first exception of a step stops all workers and is raised again; so does Ctrl-C. A job
+    that was taken up again and still finds its run folder locked is taken up once more. Raises UserError when a job has
+    lost its worker more often than `options.retries`.
     """
     jobs = [job for job in jobs if job]
     expected = {step.name: step.expected_seconds for job in jobs for step in job}
@@ -86,14 +90,17 @@ class Mailbox:
         return messages
 
 
-def _work(job: Job, attempt: int, threads: int, folder: str, mailbox: Any) -> None:
-    """What a worker does with a job."""
+def _work(job: Job, attempt: int, threads: int, folder: str, mailbox: Any, lock_seconds: float) -> None:
+    """What a worker does with a job. lock_seconds: how long its runs wait for their locks."""
     with suppress(OSError):
         os.chdir(folder)  # Paths in settings mean what they mean where the command was given.
     import ray
     import torch
 
+    from reproduce.runs import LOCK_SECONDS
+
     torch.set_num_threads(threads)
+    os.environ[LOCK_SECONDS] = str(lock_seconds)  # A worker may have had another job before.
     try:
         carry_out_job(job, lambda message: mailbox.put.remote(attempt, message))
     finally:
@@ -106,6 +113,8 @@ class _Attempt:
     job: Job
     retries: int
     """How often its job may be taken up again."""
+    again: bool = False
+    """Whether its job was taken up again."""
 
 
 class _Attempts:
@@ -121,10 +130,12 @@ class _Attempts:
         self.mailbox = ray.remote(num_cpus=0)(Mailbox).options(scheduling_strategy=here).remote()
         self.work = ray.remote(num_cpus=options.cores_per_run, num_gpus=options.gpus_per_run, max_retries=0)(_work)
 
-    def begin(self, job: Job, retries: int) -> None:
+    def begin(self, job: Job, retries: int, again: bool = False) -> None:
         """Hand a job to the cluster."""
-        attempt = _Attempt(next(self.numbers), job, retries)
-        self.pending[self.work.remote(job, attempt.number, self.threads, os.getcwd(), self.mailbox)] = attempt
+        attempt = _Attempt(next(self.numbers), job, retries, again)
+        wait = LOCK_SECONDS_OF_RETRY if again else 0.0
+        reference = self.work.remote(job, attempt.number, self.threads, os.getcwd(), self.mailbox, wait)
+        self.pending[reference] = attempt
 
     def look(self) -> None:
         """Show what has happened, and take note of jobs that have ended. Raises the first exception of a step."""
@@ -140,6 +151,9 @@ class _Attempts:
             try:
                 ray.get(reference)
             except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, FolderInUse) and attempt.again and attempt.retries:
+                    self._take_up_again(attempt, "still locked by the lost worker")
+                    continue
                 raise error.cause from (None if isinstance(error.cause, UserError) else error)
             except ray.exceptions.RuntimeEnvSetupError as error:
                 raise UserError(f"a worker could not start: {str(error).strip().splitlines()[-1]}") from None
@@ -148,13 +162,13 @@ class _Attempts:
                 ray.exceptions.NodeDiedError,
                 ray.exceptions.OutOfMemoryError,
             ) as error:
-                self._take_up_again(attempt, error)
+                memory = "OutOfMemory" in type(error).__name__
+                self._take_up_again(attempt, "too little memory" if memory else "its worker was lost")
 
-    def _take_up_again(self, attempt: _Attempt, error: Exception) -> None:
+    def _take_up_again(self, attempt: _Attempt, reason: str) -> None:
         left = tuple(step for step in attempt.job if step.name not in self.display.finished)
         if not left:
             return
-        reason = "too little memory" if "OutOfMemory" in type(error).__name__ else "its worker was lost"
         if not attempt.retries:
             raise UserError(
                 f"{left[0].name}: {reason}, and --retries are used up (often too little memory: more --cores-per-run "
@@ -164,7 +178,7 @@ class _Attempts:
             if step.name in self.display.active:
                 self.display.pause(step.name, f"{reason}; taken up again, {attempt.retries - 1} retries left")
         time.sleep(SECONDS_BEFORE_RETRY)
-        self.begin(left, attempt.retries - 1)
+        self.begin(left, attempt.retries - 1, again=True)
 
     def stop(self) -> None:
         """End what is still under way: after an exception, for otherwise nothing is."""

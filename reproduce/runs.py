@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import sys
@@ -24,11 +25,14 @@ from reproduce.machine import describe_machine, describe_source, package_version
 from reproduce.models import save_reference
 from reproduce.sampling import open_sampler
 from reproduce.slices import SliceOver, time_is_up
-from reproduce.storage import UserError, digest, read_json, read_jsonl, write_json
+from reproduce.storage import FolderInUse, UserError, digest, read_json, read_jsonl, write_json
 from reproduce.training_process import make_policy
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
+LOCK_SECONDS = "RL_CLAIMS_LOCK_SECONDS"
+"""Environment variable: how long a run waits for the lock of its folder; unset: not at all. For who takes up the run of
+a lost machine, whose locks a server of files may keep for a while."""
 
 
 class RunFolder:
@@ -65,17 +69,17 @@ def execute(
     """Carry out one run, or what is left of it. A complete run is left alone.
 
     rebuild_base: warm-start the base anew even if the package brings it along. Raises SliceOver where the slice ends
-    before the run does.
+    before the run does, and FolderInUse where another process carries the run out.
     """
     path = runs / config.name
     path.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path / ".lock", timeout=0):
+        with FileLock(path / ".lock", timeout=float(os.environ.get(LOCK_SECONDS, 0))):
             folder = RunFolder(path, config)
             if not folder.complete:
                 _carry_out(folder, runs, report, rebuild_base)
     except Timeout:
-        raise UserError(f"{path} is in use by another process; wait for it or stop it") from None
+        raise FolderInUse(f"{path} is in use by another process; wait for it or stop it") from None
 
 
 def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool) -> None:

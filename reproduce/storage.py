@@ -18,6 +18,10 @@ class UserError(Exception):
     """Something the user can put right. Shown as one line, exit code 2."""
 
 
+class FolderInUse(UserError):
+    """Another process holds the lock of a folder."""
+
+
 UNUSABLE_PATH = (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError)
 """Errors of a path that cannot be used as asked: for the user to put right."""
 

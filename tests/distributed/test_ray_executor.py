@@ -197,6 +197,23 @@ def test_worker_that_is_lost_too_often_is_one_line(cluster, tmp_path):
     assert "retrieval/base/seed-0: its worker was lost" in refused.err and "--retries" in refused.err
 
 
+def test_lock_that_outlives_its_worker_is_waited_for(cluster, tmp_path):
+    """A server of files keeps the locks of a machine that is gone for a while; here this process does."""
+    folder = tmp_path / RUNS / "retrieval/base/seed-0"
+    arguments = (*RUN, "--executor", "ray", "--address", cluster.address, "--seeds-only", "0")
+    process = start(tmp_path, *arguments)
+    wait_for(folder / "manifest.json", process)
+    while str(folder) not in (working := workers()):
+        assert process.poll() is None
+    working[str(folder)].kill()
+    with FileLock(folder / ".lock", timeout=60, poll_interval=0.01):
+        time.sleep(8)
+        assert process.poll() is None
+    done = ended(process)
+    assert (done.code, done.err) == (0, ""), done.err
+    assert done.out.count("taken up again") == 1
+
+
 def test_what_a_step_refuses_is_not_tried_again(cluster, tmp_path):
     folder = tmp_path / RUNS / "retrieval/base/seed-0"
     folder.mkdir(parents=True)
