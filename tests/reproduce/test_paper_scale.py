@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from reproduce import claims as claim_families
+from reproduce.beds import ENVIRONMENTS
 from reproduce.claims import reason_untested
+from reproduce.configuration import ModelConfig
 from reproduce.experiment import field_paths
 from reproduce.paper_scale import (
     PROVENANCES,
@@ -25,7 +27,7 @@ from reproduce.paper_scale.profile import PAPER, paper_profile, training_argumen
 from reproduce.planning import PAPERS, load_paper
 from reproduce.published import load_settings
 from reproduce.size_checks import check_sizes
-from reproduce.training_arguments import named_arguments
+from reproduce.training_arguments import adapters, named_arguments
 
 KEYS = tuple(PAPERS)
 
@@ -54,6 +56,70 @@ def test_every_entry_has_a_source_and_every_value_a_place(key: str) -> None:
         assert value.setting or value.argument or value.note
         assert set(value.setting) <= paths
     assert scale.hardware.gpu in GPUS
+
+
+UNSOURCED = {
+    "training.arguments": "made of the values that go to an argument",
+    "policy.": "of policies made here; a model by name has its own",
+    "warm_start.": "of policies made here; a model by name is not warmed up",
+    "hardware.vllm_server": "address of an engine that runs elsewhere; the profiles' engines do not",
+    "hardware.report_to": "where is logged besides",
+    "freeze_after": "of an arm of ReuseRL that the profile leaves out",
+    "frozen_epochs": "of an arm of EchoRL that the profile leaves out",
+    "analysis_groups": "of an analysis of EchoRL that reads generated solutions",
+    "analysis_solutions": "of an analysis of EchoRL that reads generated solutions",
+    "probe_tasks": "of a probe of resets on generated chains",
+    "labelled_steps": "of an arm of resets that the profile leaves out",
+}
+"""Fields without an entry in a paper's file, by their last names; with a dot at the end all fields in there."""
+
+
+def belongs(path: str, name: str) -> bool:
+    """Whether a field is one of those that a name of `UNSOURCED` means."""
+    return f".{name}" in f".{path}" if name.endswith(".") else f".{path}".endswith(f".{name}")
+
+
+def unsourced(key: str) -> set[str]:
+    """Fields of the profile that no entry sets, but for those of `UNSOURCED` and those that nothing reads: of
+    environments without a run, of adapters where there are none, and sources of what is generated here."""
+    scale, config = load_paper_scale(key), profile_of(key)
+    entered = {path for value in scale.values for path in value.setting} | {"model.name"}
+    entered |= {entry.setting for entry in scale.data}
+    run_here = {run.environment for run in load_paper(key).plan(config)}
+    generated = {entry.environment for entry in scale.data if not entry.setting}
+    found = set()
+    for path in set(field_paths(config)) - entered:
+        first = path.partition(".")[0]
+        excused = any(belongs(path, name) for name in UNSOURCED)
+        excused |= first in ENVIRONMENTS and first not in run_here
+        excused |= path == "model.lora_alpha" and config.model.lora_rank == 0
+        excused |= path.endswith(".panels.source") and first in generated
+        if not excused:
+            found.add(path)
+    return found
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_hyper_parameter_has_a_source(key: str) -> None:
+    assert unsourced(key) == set()
+
+
+def test_every_field_without_a_source_is_one_of_some_profile() -> None:
+    paths = [path for key in KEYS for path in field_paths(profile_of(key))]
+    for name in UNSOURCED:
+        assert any(belongs(path, name) for path in paths), name
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_the_trainer_fixes_has_a_source(key: str) -> None:
+    """What TRL would have otherwise, or nobody can set: the engine's correction and the adapters' dropout."""
+    scale, rank = load_paper_scale(key), profile_of(key).model.lora_rank
+    named = {value.argument: value.effective for value in scale.values if value.argument}
+    assert named["vllm_importance_sampling_correction"] is False
+    assert {"optim", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm"} <= set(named)
+    assert {"lr_scheduler_type", "warmup_steps", "num_iterations", "epsilon"} <= set(named)
+    dropouts = [value.value for value in scale.values if value.name == "LoRA dropout"]
+    assert dropouts == ([adapters(ModelConfig(lora_rank=rank)).lora_dropout] if rank else [])
 
 
 @pytest.mark.parametrize("key", KEYS)
