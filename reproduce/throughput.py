@@ -62,7 +62,7 @@ class ModelShape:
     def of(cls, model: torch.nn.Module, checkpointing: bool = False) -> ModelShape:
         """The shape of a model, adapters included; weights that are shared count where they are used."""
         linear = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
-        config = model.config
+        config = model.config.get_text_config()
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return cls(
             parameters=sum(weight.numel() for weight in linear),

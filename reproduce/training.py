@@ -34,12 +34,19 @@ from reproduce.configuration import TRANSFORMERS, RunConfig, TrainingConfig
 from reproduce.models import end_tokens, follow_reference
 from reproduce.policies import load_policy
 from reproduce.rollouts import EpisodeSampler, Sampler, UniformStreams, rollout_columns
+from reproduce.rollouts.room import check_room
 from reproduce.rollouts.streams import stream_length
 from reproduce.rollouts.vllm_sampler import VllmSampler
 from reproduce.sampling import open_episodes
 from reproduce.slices import SliceOver, time_is_up
 from reproduce.throughput import MeteredSampler, ThroughputMeter
-from reproduce.training_arguments import adapters, resolved, shared_arguments, weight_precision
+from reproduce.training_arguments import (
+    adapters,
+    resolved,
+    sampled_positions,
+    shared_arguments,
+    weight_precision,
+)
 from reproduce.training_engines import (
     SyncedGenerator,
     check_engine,
@@ -220,8 +227,8 @@ def train(
 
     scratch: for checkpoints from which an interrupted call continues. folder: the run's own, beside which the other
     arms of its environment lie. measure: log `throughput/...` without a GPU too. Raises ValueError when the batch does
-    not fit the training tasks, UserError for settings that do not go together, and SliceOver, with a checkpoint
-    written, where the slice ends first.
+    not fit the training tasks, UserError for settings that do not go together and for a task whose prompt leaves no
+    room for an action, and SliceOver, with a checkpoint written, where the slice ends first.
     """
     training = config.training
     if training is None:
@@ -235,12 +242,13 @@ def train(
     device, precision = config.hardware.device, weight_precision(config)
     model, tokenizer = load_policy(base, device, precision)
     environment, text = open_episodes(config, tokenizer, end_tokens(follow_reference(base)))
-    longest = int(model.config.max_position_embeddings)
+    longest = int(model.config.get_text_config().max_position_embeddings)
     engine, sampler = None, cast(Sampler, EpisodeSampler(model, tokenizer, environment, config.sampling, text))
     if config.hardware.training_engine != TRANSFORMERS:
         opened = partial(open_generator, config=config.sampling, ends=text.ends)
         engine = SyncedGenerator(opened, config.sampling, config.hardware.agreement)
-        sampler = VllmSampler(engine, tokenizer, text, environment, config.sampling, longest)
+        sampler = VllmSampler(engine, tokenizer, text, environment, config.sampling, sampled_positions(config, longest))
+    check_room(sampler, tasks)
     meter = None
     if measure or device.startswith("cuda"):
         sampler = metered = MeteredSampler(sampler)

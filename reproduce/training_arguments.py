@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from reproduce.configuration import HardwareConfig, ModelConfig, RunConfig, TrainingConfig
+from reproduce.configuration import TRANSFORMERS, HardwareConfig, ModelConfig, RunConfig, TrainingConfig
 from reproduce.names import nearest
 from reproduce.storage import UserError
 
@@ -110,6 +110,14 @@ def shared_arguments(config: RunConfig, longest: int, scratch: Path, updates: in
         **({"run_name": f"{config.paper} {config.profile} {config.name}"} if tracked else {}),
         **named,
     }
+
+
+def sampled_positions(config: RunConfig, positions: int) -> int:
+    """Positions that an episode of training may fill: those of the model, or of vLLM where `vllm_max_model_length` of
+    `training.arguments` gives it fewer; for a server, which is started elsewhere, it says how many that has."""
+    if config.training is None or config.hardware.training_engine == TRANSFORMERS:
+        return positions
+    return min(positions, named_arguments(config.training.arguments).get("vllm_max_model_length") or positions)
 
 
 def batch_arguments(training: TrainingConfig, hardware: HardwareConfig, updates: int = 1) -> dict[str, int]:

@@ -69,8 +69,7 @@ def asking_sampler(setting: Setting, config: SamplingConfig) -> EpisodeSampler[Q
     if setting.engine is None:
         return EpisodeSampler(setting.model, setting.tokenizer, Questions(), config, text)
     engine = EngineOfAnotherKind(setting.engine, config, text.ends)
-    positions = int(setting.model.config.max_position_embeddings)
-    return VllmSampler(engine, setting.tokenizer, text, Questions(), config, positions)
+    return VllmSampler(engine, setting.tokenizer, text, Questions(), config, setting.sampler.limit)
 
 
 class PolicyReplies:
@@ -104,15 +103,16 @@ class PolicyReplies:
         lengths = [len(self.sampler.prompt_ids(question)) for question in questions]
         asked = [row for row, length in enumerate(lengths) if length < self.sampler.limit]
         replies = [("", 0)] * len(questions)
-        if not asked:
-            return replies
-        room = self.sampler.limit - max(lengths[row] for row in asked)
-        self.sampler.config = replace(self.config, longest_action=min(self.config.longest_action, room))
-        names = tuple(f"{self.name} localization {self.calls} seed {places[row]}" for row in asked)
-        streams = UniformStreams(names, 1, stream_length(1, self.sampler.config.longest_action))
-        batch = self.sampler.sample(questions, asked, [1] * len(asked), range(len(asked)), streams)
-        for row, place in zip(asked, batch.trajectory_of_episode, strict=True):
-            episode = batch.trajectories[place]
-            written = episode.token_ids[episode.prompt_length :]
-            replies[row] = (self.sampler.text.action(written), len(written))
+        # Each question has the room that it leaves, whatever others this process asks.
+        rooms = {row: min(self.config.longest_action, self.sampler.limit - lengths[row]) for row in asked}
+        for room in sorted(set(rooms.values())):
+            alike = [row for row in asked if rooms[row] == room]
+            self.sampler.config = replace(self.config, longest_action=room)
+            names = tuple(f"{self.name} localization {self.calls} seed {places[row]}" for row in alike)
+            streams = UniformStreams(names, 1, stream_length(1, room))
+            batch = self.sampler.sample(questions, alike, [1] * len(alike), range(len(alike)), streams)
+            for row, place in zip(alike, batch.trajectory_of_episode, strict=True):
+                episode = batch.trajectories[place]
+                written = episode.token_ids[episode.prompt_length :]
+                replies[row] = (self.sampler.text.action(written), len(written))
         return replies

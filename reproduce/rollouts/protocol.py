@@ -22,6 +22,8 @@ class Sampler(Protocol):
     environment: Any
     config: SamplingConfig
     text: EpisodeText
+    limit: int
+    """Positions that an episode may fill."""
 
     def sample(
         self,

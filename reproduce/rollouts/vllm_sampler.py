@@ -123,7 +123,7 @@ class VllmSampler(Generic[TaskType]):
         config: SamplingConfig,
         limit: int,
     ) -> None:
-        """limit: positions of the model."""
+        """limit: positions that an episode may fill, the fewer of the model's and the engine's."""
         self.generator, self.tokenizer, self.text = generator, tokenizer, text
         self.environment, self.config, self.limit = environment, config, limit
 

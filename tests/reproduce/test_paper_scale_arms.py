@@ -37,11 +37,12 @@ from reproduce.papers.resets_settings import PUBLISHED
 from reproduce.planning import PAPERS, load_paper
 from reproduce.policies import load_policy
 from reproduce.rollouts import EpisodeSampler
+from reproduce.rollouts.room import check_room
 from reproduce.rollouts.text import ChatText
 from reproduce.rollouts.vllm_sampler import VllmSampler
 from reproduce.sampling import open_episodes
 from reproduce.storage import UserError, read_parquet
-from reproduce.training import Arm, Setting, build_arm
+from reproduce.training import Arm, Setting, build_arm, train
 from reproduce.training_arguments import resolved, shared_arguments
 from reproduce.training_engines import SyncedGenerator
 from tests.reproduce.small_training import base_of, small_run, tasks_of
@@ -281,6 +282,37 @@ def test_a_question_that_fills_the_model_gets_no_reply(folder: Path, tmp_path: P
     assert len(replies.sampler.prompt_ids(SimpleNamespace(text=short))) == 61
     (reply, tokens), nothing = replies([short, long])
     assert nothing == ("", 0) and 1 <= tokens <= 3 and reply is not None
+
+
+def test_replies_do_not_depend_on_how_questions_are_divided(folder: Path, tmp_path: Path) -> None:
+    """A question that nearly fills the model shortens no reply but its own."""
+    save_checkpoint(tmp_path / "model", positions=96)
+    setting = setting_of(run_of(resets, folder, "srpo"), tmp_path)
+    replies = PolicyReplies(asking_sampler(setting, SamplingConfig(longest_action=30)))
+    overhead = len(replies.sampler.prompt_ids(SimpleNamespace(text="")))
+    texts = ["q" * length for length in (3, 91 - overhead, 5, 94 - overhead)]
+    found = dict(enumerate(replies._replies(texts, range(4))))
+    divided = {
+        place: reply for own in ([0, 2], [1, 3]) for place, reply in zip(own, replies._replies(texts, own), strict=True)
+    }
+    assert divided == found
+    assert found[1][1] <= 5 and found[3][1] <= 2 and max(found[0][1], found[2][1]) > 5
+
+
+def test_a_task_that_leaves_no_room_is_named_beforehand(folder: Path, tmp_path: Path) -> None:
+    run = run_of(resets, folder, "srpo")
+    setting = setting_of(run, folder)
+    lengths = [len(setting.sampler.prompt_ids(task)) for task in setting.tasks]
+    setting.sampler.limit = max(lengths) + run.sampling.longest_action
+    check_room(setting.sampler, setting.tasks)
+    setting.sampler.limit -= 1
+    longest = setting.tasks[int(np.argmax(lengths))].identifier
+    with pytest.raises(UserError, match=f"task {longest}: its prompt has {max(lengths)} tokens") as refused:
+        check_room(setting.sampler, setting.tasks)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(UserError, match="leave no room for an action"):
+        short = replace(run, sampling=replace(run.sampling, longest_action=10**6))
+        train(short, folder / "model", setting.tasks, tmp_path / "scratch", tmp_path / "e" / "srpo" / "seed-0")
 
 
 @pytest.mark.parametrize("name", ["grpo", "echo", "dapo", "dapo_echo", "echo_demonstrations", "frozen"])

@@ -20,6 +20,7 @@ from reproduce.training_arguments import (
     check_tracker,
     named_arguments,
     resolved,
+    sampled_positions,
     shared_arguments,
 )
 from tests.reproduce.small_training import small_run
@@ -166,6 +167,15 @@ def test_a_batch_used_several_times_is_one_entry_of_the_log_and_one_place_to_sto
     run = small_run("pass_kt", "grpo", arguments=("num_iterations=2",))
     found = shared_arguments(run, 256, Path("scratch"), updates=4)
     assert found["logging_steps"] == 8 and found["save_steps"] == 160 and found["num_iterations"] == 2
+
+
+def test_positions_are_the_fewer_of_model_and_engine() -> None:
+    run = small_run("echorl", "echo", arguments=("vllm_max_model_length=9216",))
+    colocate = replace(run, hardware=replace(run.hardware, training_engine="colocate"))
+    assert sampled_positions(run, 32768) == 32768
+    assert sampled_positions(colocate, 32768) == 9216 and sampled_positions(colocate, 4096) == 4096
+    unlimited = replace(colocate, training=replace(run.training, arguments=("vllm_max_model_length=null",)))
+    assert sampled_positions(unlimited, 32768) == 32768
 
 
 def test_trackers() -> None:
