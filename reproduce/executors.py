@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from reproduce.configuration import COLOCATE, VLLM
 from reproduce.schedule import Job, available_cores, carry_out
 from reproduce.storage import UserError
 
@@ -41,9 +42,19 @@ def local_executor(workers: int | None, hardware: HardwareConfig, threads: int, 
     def opened() -> Iterator[CarryOut]:
         devices = shares_of_gpus(visible_gpus(), hardware.processes) if hardware.device == "cuda" else []
         count = workers or len(devices) or available_cores()
+        if devices and count > len(devices) and shares_no_gpu(hardware):
+            raise UserError(
+                f"--workers {count}: vLLM takes a fixed share of a GPU's memory, so runs cannot share GPUs, and there "
+                f"are enough for {len(devices)} at a time; leave out --workers"
+            )
         yield lambda jobs: carry_out(jobs, count, threads, console, devices)
 
     return Executor(opened)
+
+
+def shares_no_gpu(hardware: HardwareConfig) -> bool:
+    """Whether a run needs its GPUs for itself, because vLLM is on them."""
+    return hardware.device == "cuda" and (hardware.engine == VLLM or hardware.training_engine == COLOCATE)
 
 
 def visible_gpus() -> list[str]:
@@ -83,6 +94,11 @@ def ray_executor(
         raise UserError(
             f"--gpus-per-run {options.gpus_per_run:g}: a run with hardware.device=cuda and hardware.processes="
             f"{hardware.processes} needs {needed}"
+        )
+    if shares_no_gpu(hardware) and options.gpus_per_run < 1:
+        raise UserError(
+            f"--gpus-per-run {options.gpus_per_run:g}: vLLM takes a fixed share of a GPU's memory, so runs cannot "
+            "share one; set --gpus-per-run 1 or more"
         )
 
     def opened() -> AbstractContextManager[CarryOut]:

@@ -1,11 +1,11 @@
-"""Settings of training that cannot be had, found before anything starts. Loads no model code that they do not ask for."""
+"""Settings of training that cannot be had, found before anything starts. Loads no model code they do not ask for."""
 
 from __future__ import annotations
 
 from reproduce.configuration import TRANSFORMERS, RunConfig
 from reproduce.storage import UserError
 from reproduce.training_arguments import adapters, batch_arguments, check_tracker, named_arguments
-from reproduce.training_process import accelerate_settings, in_processes
+from reproduce.training_process import accelerate_settings, by_accelerate
 
 RESAMPLING = ("dapo", "dapo_echo")
 """Trainers of EchoRL that draw further batches within a step."""
@@ -22,7 +22,7 @@ def check_training(config: RunConfig) -> None:
     batch_arguments(training, hardware, getattr(config.method, "updates", 1))
     adapters(config.model)
     check_processes(config)
-    if in_processes(config):
+    if by_accelerate(config):
         accelerate_settings(hardware.accelerate_config)
     if hardware.accelerate_config and config.model.lora_rank and not config.model.name:
         raise UserError(

@@ -1,7 +1,9 @@
-"""One training, in this process or in several that `accelerate launch` starts: `python -m reproduce.training_process`.
+"""One training, in this process or in others: `python -m reproduce.training_process`, several by `accelerate launch`.
 
-The processes read the run's `config.json`; the main one tells its progress on lines of its output and writes the model
-and the log. All of them end when the process that started them does, which holds the other end of their input.
+Where vLLM shares the GPUs, training has a process of its own even alone: what an engine, a trainer and its optimiser
+hold there is given back for certain only when their process ends. The processes read the run's `config.json`; the main
+one tells its progress on lines of its output and writes the model and the log. All of them end when the process that
+started them does, which holds the other end of their input.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reproduce.configuration import RunConfig
+from reproduce.configuration import TRANSFORMERS, VLLM, RunConfig
 from reproduce.slices import SliceOver
 from reproduce.storage import UserError, write_jsonl
 
@@ -52,6 +54,13 @@ def make_policy(
 
 
 def in_processes(config: RunConfig) -> bool:
+    """Whether training has processes of its own: several, or one beside vLLM, which needs the GPU's memory after it."""
+    hardware = config.hardware
+    beside_vllm = hardware.training_engine != TRANSFORMERS or hardware.engine == VLLM
+    return by_accelerate(config) or (hardware.device.startswith("cuda") and beside_vllm)
+
+
+def by_accelerate(config: RunConfig) -> bool:
     """Whether accelerate starts the training."""
     return config.hardware.processes > 1 or bool(config.hardware.accelerate_config)
 
@@ -114,18 +123,23 @@ def shards_weights(name: str) -> bool:
 def launch_command(config: RunConfig, base: Path, folder: Path, partial: Path) -> list[str]:
     """What starts the processes."""
     hardware = config.hardware
+    training = ("reproduce.training_process", str(folder), str(base), str(partial))
+    if not by_accelerate(config):
+        return [sys.executable, "-m", *training]
     precision = "bf16" if config.model.precision == "bfloat16" else "no"
     return [
         *(sys.executable, "-m", "accelerate.commands.launch"),
         *("--config_file", str(accelerate_settings(hardware.accelerate_config))),
         *("--num_processes", str(hardware.processes), "--num_machines", "1", "--machine_rank", "0"),
         *("--main_process_port", "0", "--mixed_precision", precision, "--dynamo_backend", "no"),
-        *("--module", "reproduce.training_process", str(folder), str(base), str(partial)),
+        *("--module", *training),
     ]
 
 
 def train_in_processes(config: RunConfig, base: Path, folder: Path, partial: Path, report: Report) -> None:
     """Start the processes and follow the main one's progress to the end."""
+    if config.hardware.device.startswith("cuda"):
+        _give_memory_back()
     package = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
     if config.hardware.device == "cpu":
@@ -156,6 +170,16 @@ def train_in_processes(config: RunConfig, base: Path, folder: Path, partial: Pat
         raise RuntimeError(f"training processes ended with exit code {launcher.returncode}:\n" + "\n".join(last))
     if not partial.exists():
         raise SliceOver
+
+
+def _give_memory_back() -> None:
+    """Leave to other processes the GPU memory that this one keeps for later, after an evaluation for instance."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 # ---- one of the processes

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reproduce import training_process
 from reproduce.policies import load_policy
 from reproduce.slices import ENDS, SliceOver
 from reproduce.storage import UserError, read_jsonl, read_parquet
@@ -88,6 +89,19 @@ def test_a_batch_in_parts_and_adapters_over_two_processes(tmp_path: Path) -> Non
         make_policy(this, base, tasks, folder, folder / "partial")
         found[processes] = load_policy(folder / "partial")[0].state_dict()
     assert max(float((found[1][name] - found[2][name]).abs().max()) for name in found[1]) < 1e-5
+
+
+def test_one_process_of_its_own_trains_the_same_bit_for_bit(tmp_path: Path, monkeypatch) -> None:
+    """As beside vLLM on a GPU."""
+    run = small_run("pass_kt", "grpo")
+    base, tasks = base_of(run, tmp_path / "base"), tasks_of(run)
+    here, apart = run_folder(run, tmp_path / "here"), run_folder(run, tmp_path / "apart")
+    make_policy(run, base, tasks, here, here / "partial")
+    monkeypatch.setattr(training_process, "in_processes", lambda config: True)
+    make_policy(run, base, (), apart, apart / "partial")
+    one, two = (load_policy(folder / "partial")[0].state_dict() for folder in (here, apart))
+    assert all(bool(one[name].eq(two[name]).all()) for name in one)
+    assert len(read_jsonl(apart / "metrics.jsonl")) == 3
 
 
 def test_what_a_process_refuses_is_one_line_and_what_breaks_shows_its_last_lines(tmp_path: Path) -> None:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import ClusterConfig
 from accelerate.commands.launch import launch_command_parser
 
+from reproduce.configuration import HardwareConfig, RunConfig
 from reproduce.configuration_reader import read_run
 from reproduce.planning import PAPERS, open_experiment
 from reproduce.storage import UserError, write_json
-from reproduce.training_process import PACKAGED, accelerate_settings, in_processes, shards_weights
+from reproduce.training_process import (
+    PACKAGED,
+    accelerate_settings,
+    by_accelerate,
+    in_processes,
+    launch_command,
+    shards_weights,
+)
 from tests.reproduce.small_training import small_run
 
 
@@ -98,5 +107,15 @@ def test_deepspeed_that_is_not_installed_is_said_so(monkeypatch) -> None:
         accelerate_settings("deepspeed")
 
 
-def test_one_process_trains_where_it_is() -> None:
-    assert not in_processes(small_run("pass_kt", "grpo"))
+def test_one_process_trains_where_it_is_but_beside_vllm_on_a_gpu() -> None:
+    run = small_run("pass_kt", "grpo")
+
+    def of(**hardware: object) -> RunConfig:
+        return replace(run, hardware=HardwareConfig(**hardware))
+
+    assert not in_processes(run) and not in_processes(of(device="cuda")) and not in_processes(of(engine="vllm"))
+    for alone in (of(device="cuda", engine="vllm"), of(device="cuda", training_engine="colocate")):
+        assert in_processes(alone) and not by_accelerate(alone)
+        words = launch_command(alone, Path("base"), Path("run"), Path("partial"))
+        assert words == [sys.executable, "-m", "reproduce.training_process", "run", "base", "partial"]
+    assert by_accelerate(of(processes=2)) and by_accelerate(of(accelerate_config="fsdp"))
