@@ -158,14 +158,21 @@ def _carry_out_job(job: Job) -> int:
     return carry_out_job(job, _messages.put)
 
 
+_has_begun = False
+"""In a worker: whether it has begun a step."""
+
+
 def carry_out_job(job: Job, send: Callable[[Message], None]) -> int:
     """What a worker does. Returns how many steps have been carried out: fewer than there are when the slice is over.
 
     Raises UserError for what the user can put right, and any other exception with a note that names the step.
     """
+    global _has_begun
     for place, step in enumerate(job):
-        if time_is_up():
+        # One step a process at least: where loading the libraries alone outlasts the slice, no call would get anywhere.
+        if time_is_up() and _has_begun:
             return place
+        _has_begun = True
         send(("begin", step.name))
         try:
             step.work(_Reporter(step.name, send))

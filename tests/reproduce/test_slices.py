@@ -111,6 +111,15 @@ def test_paused_job_leaves_its_later_steps_and_other_jobs_go_on(tmp_path):
     assert "a1: paused\n" in output.getvalue() and "b2: done" in output.getvalue()
 
 
+def test_a_worker_begins_one_step_even_where_loading_outlasts_the_slice(tmp_path):
+    """Else a slice shorter than the start of a worker would never get anywhere, however often it is given."""
+    names = ["a1", "a2", "b1"]
+    steps = [Step(name, {}, partial(leave_note, tmp_path, name, None)) for name in names]
+    with slice_of(1e-6):
+        carry_out([(steps[0], steps[1]), (steps[2],)], 1, 1, Console(file=io.StringIO(), width=120))
+    assert [path.name for path in tmp_path.iterdir()] == ["a1"]
+
+
 def test_slice_that_is_over_starts_nothing_and_says_what_is_left(reproduce_in_process, tmp_path):
     stopped = reproduce_in_process(tmp_path, *RUN, "--slice", "0.001s", "--report")
     assert stopped.code == 0, stopped.err
