@@ -121,7 +121,7 @@ def test_a_worker_begins_one_step_even_where_loading_outlasts_the_slice(tmp_path
 
 
 def test_slice_that_is_over_starts_nothing_and_says_what_is_left(reproduce_in_process, tmp_path):
-    stopped = reproduce_in_process(tmp_path, *RUN, "--slice", "0.001s", "--report")
+    stopped = reproduce_in_process(tmp_path, *RUN, "--slice", "0.0000001s", "--report")
     assert stopped.code == 0, stopped.err
     assert "the slice is over: 0 of 4 runs complete, 4 left, 0 of them begun; the same command continues" in stopped.out
     assert not list(tmp_path.iterdir())
