@@ -324,7 +324,7 @@ class EpisodeSampler(Generic[TaskType]):
         self.rows.copy(np.array(sources, dtype=np.int64), waiting, first + np.arange(len(sources)))
         waiting.count += len(sources)
         last = np.arange(first, waiting.count), waiting.length[first : waiting.count] - 1
-        ended = self.text.closes(waiting.tokens[last]).tolist()
+        ended = self.text.ends_turn(waiting.tokens[last]).tolist()
         for place, (text, closed) in enumerate(followers, start=first):
             message = (self._closing_message(int(waiting.task[place])) or []) if closed else []
             waiting.write_environment(place, self.text.reply(text, message, ended[place - first]))

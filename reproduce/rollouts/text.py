@@ -45,7 +45,7 @@ class EpisodeText(ABC):
     def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
         """What the environment writes after an action, up to the policy's next turn; never empty.
 
-        ended: whether the policy closed its action; else it was cut, and what is written closes it first.
+        ended: whether the policy closed its action and turn (`ends_turn`); else what is written closes them first.
         """
 
     @abstractmethod
@@ -57,6 +57,11 @@ class EpisodeText(ABC):
         if len(self.ends) == 1:
             return tokens == self.ends[0]
         return self._is_end[np.minimum(tokens, len(self._is_end) - 1)]
+
+    def ends_turn(self, tokens: np.ndarray) -> np.ndarray:
+        """Which of the tokens close an action so that `reply` has nothing left to close, bool: what its `ended` says of
+        the last token."""
+        return self.closes(tokens)
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text of the environment, none added."""
@@ -167,7 +172,9 @@ class LineText(_GeneralText):
         self, tokenizer: PreTrainedTokenizerBase, instructions: str, ends: Iterable[int], several_lines: bool = False
     ) -> None:
         self.several_lines, self._ends_of_text = several_lines, frozenset(ends)
-        breaks = [] if several_lines else np.flatnonzero(tokens_with(tokenizer, "\n")).tolist()
+        # The last entry stands for all that a model has beyond its tokenizer.
+        self._has_break = np.append(tokens_with(tokenizer, "\n"), False)
+        breaks = [] if several_lines else np.flatnonzero(self._has_break).tolist()
         super().__init__(tokenizer, [*self._ends_of_text, *breaks])
         # Whether texts begin with a token of their own is the tokenizer's to say.
         begin = tokenizer.bos_token_id
@@ -180,6 +187,10 @@ class LineText(_GeneralText):
 
     def reply(self, text: str, message: Sequence[int] = (), ended: bool = True) -> list[int]:
         return self._said("" if ended else "\n", text.strip(), message, self._turn)
+
+    def ends_turn(self, tokens: np.ndarray) -> np.ndarray:
+        """An end of text ends the action, but not its line."""
+        return self._has_break[np.minimum(tokens, len(self._has_break) - 1)]
 
     def _decode(self, ids: np.ndarray) -> str:
         if self.several_lines:

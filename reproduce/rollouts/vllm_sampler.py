@@ -271,7 +271,7 @@ class VllmSampler(Generic[TaskType]):
         if observation.done:
             self._finish(episode, observation.success, observation.failure)
             return True
-        ended = episode.tokens[-1] in self.text.ends
+        ended = bool(self.text.ends_turn(np.array(episode.tokens[-1:]))[0])
         episode.rounds += 1
         closed = episode.rounds >= episode.cap
         message = self._closing_message(episode.task) if closed else []

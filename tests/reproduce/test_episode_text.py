@@ -133,6 +133,19 @@ def test_an_action_of_plain_lines_is_one_line() -> None:
     assert text.closes(np.array(merged)).tolist() == [False] * (len(merged) - 1) + [True]
 
 
+def test_a_reply_to_a_line_without_a_break_begins_with_one() -> None:
+    """Whether the action was cut or the end of text closed it."""
+    broken, ended = LINES(" apple.\n").input_ids[-1], LINES.eos_token_id
+    beyond = len(LINES) + 5  # A model may have more tokens than its tokenizer.
+    last = np.array([broken, ended, LINES(" go").input_ids[-1], beyond])
+    text = open_text(LINES)
+    assert text.ends_turn(last).tolist() == [True, False, False, False]
+    assert LINES.decode(text.reply(SECOND, ended=bool(text.ends_turn(last)[1]))) == "\nTaken.\n>"
+    words_of = open_text(build_tokenizer(words()))
+    tokens = np.arange(40)
+    assert (words_of.ends_turn(tokens) == words_of.closes(tokens)).all() and words_of.ends_turn(tokens).sum() == 1
+
+
 def test_an_action_may_have_several_lines() -> None:
     text = open_text(LINES, several_lines=True)
     assert text.ends == (LINES.eos_token_id,)

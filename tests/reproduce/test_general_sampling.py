@@ -21,6 +21,7 @@ from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Trajectory, Uniform
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.rollouts.drawing import _invert, draw, log_distribution
 from reproduce.rollouts.lines import breaks
+from reproduce.rollouts.vllm_sampler import Generated, VllmSampler
 from reproduce.storage import UserError
 from tests.reproduce.general_models import ARCHITECTURES, LLAMA, QWEN, THINKING, general_model, general_tokenizer
 
@@ -118,6 +119,35 @@ def test_log_probabilities_are_those_of_a_whole_forward_pass(architecture: str, 
         assert sampled.any()
         assert np.abs(expected - trajectory.log_probabilities[1:])[sampled].max() < 1e-4
         assert (trajectory.log_probabilities[~trajectory.from_policy] == 0).all()
+
+
+class Writes:
+    """An engine that always writes the same action."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = np.array(ids, dtype=np.int32)
+
+    def generate(self, prompts: Any, seeds: Any, longest: Any) -> list[Generated]:
+        return [Generated(self.ids, np.zeros(len(self.ids), dtype=np.float32)) for _ in prompts]
+
+
+@pytest.mark.parametrize(("written", "between"), [("go\n", "go\n"), ("go<|endoftext|>", "go<|endoftext|>\n")])
+def test_what_the_environment_says_begins_a_line_of_its_own(written: str, between: str) -> None:
+    tokenizer, config = TOKENIZERS["lines"], SamplingConfig(longest_action=LONGEST)
+    text = open_text(tokenizer)
+    sampler = VllmSampler(Writes(tokenizer(written).input_ids), tokenizer, text, Rooms(), config, 256)
+    (trajectory,) = sampler.sample(TASKS[:1], [0], [2], [0], UniformStreams(("x",), 1)).trajectories
+    assert f">{between}Room 1: 2 characters.\n>{between}Room 2" in tokenizer.decode(trajectory.token_ids)
+
+
+def test_an_end_of_text_is_followed_by_a_line_break() -> None:
+    tokenizer, seen = TOKENIZERS["lines"], 0
+    for trajectory in episodes(MODELS["qwen3"], "lines", temperature=1.0, samples=60).trajectories:
+        for _, end in trajectory.actions().tolist():
+            if end < len(trajectory.token_ids) and trajectory.token_ids[end - 1] == tokenizer.eos_token_id:
+                seen += 1
+                assert tokenizer.decode(trajectory.token_ids[end:]).startswith("\nRoom")
+    assert seen
 
 
 def test_token_ids_are_kept_from_turn_to_turn() -> None:
