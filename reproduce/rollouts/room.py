@@ -18,6 +18,6 @@ def check_room(sampler: Sampler, tasks: Sequence[Any]) -> None:
         first = beyond[0]
         raise UserError(
             f"training task {tasks[first].identifier}: its prompt has {lengths[first]} tokens, which leave no room "
-            f"for an action of {longest_action} in {limit} positions ({len(beyond)} of {len(tasks)} tasks); set a smaller "
-            "sampling.longest_action or a larger vllm_max_model_length, or leave these tasks out"
+            f"for an action of {longest_action} in {limit} positions ({len(beyond)} of {len(tasks)} tasks); set "
+            "a smaller sampling.longest_action or a larger vllm_max_model_length, or leave these tasks out"
         )

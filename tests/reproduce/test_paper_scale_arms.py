@@ -310,9 +310,9 @@ def test_a_task_that_leaves_no_room_is_named_beforehand(folder: Path, tmp_path: 
     with pytest.raises(UserError, match=f"task {longest}: its prompt has {max(lengths)} tokens") as refused:
         check_room(setting.sampler, setting.tasks)
     assert "\n" not in str(refused.value)
+    endless = replace(run, sampling=replace(run.sampling, longest_action=10**6))
     with pytest.raises(UserError, match="leave no room for an action"):
-        short = replace(run, sampling=replace(run.sampling, longest_action=10**6))
-        train(short, folder / "model", setting.tasks, tmp_path / "scratch", tmp_path / "e" / "srpo" / "seed-0")
+        train(endless, folder / "model", setting.tasks, tmp_path / "scratch", tmp_path / "e" / "srpo" / "seed-0")
 
 
 @pytest.mark.parametrize("name", ["grpo", "echo", "dapo", "dapo_echo", "echo_demonstrations", "frozen"])
