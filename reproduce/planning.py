@@ -196,14 +196,15 @@ def parameters(policy: PolicyConfig) -> int:
 
 
 def stage_seconds(experiment: Experiment, run: RunConfig, rebuild_base: bool = False) -> dict[str, float]:
-    """Expected seconds of each stage of a run, by one worker."""
+    """Expected seconds of each stage of a run on the clock, by one worker and the processes that it starts."""
     from reproduce.bases import is_committed
     from reproduce.beds import load_bed
     from reproduce.gpu_time import gpu_stage_seconds
 
     if (cost := _cost_of_named(experiment, run)) is not None:
-        trained = {"train": cost.sampling + cost.training} if run.training is not None else {}
-        return {**trained, "evaluate": cost.evaluation}
+        # The processes of a training share its work; an evaluation has one.
+        trained = {"train": (cost.sampling + cost.training) / run.hardware.processes}
+        return {**(trained if run.training is not None else {}), "evaluate": cost.evaluation}
     if run.hardware.device == "cuda":
         steps = training_tasks(run) // run.training.questions_per_step if run.training is not None else 0
         episodes = experiment.episodes[run.name]
@@ -306,9 +307,11 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     episodes = sum(experiment.episodes[run.name] for run in left)
     trained = sum(rollouts(run) for run in left)
     where = "GPUs" if config.hardware.device == "cuda" else "cores"
+    processes = config.hardware.processes
+    places = f"as many {where}" if processes == 1 else f"{workers} x {processes} {where}"
     lines = [
         f"{len(left)} of {len(experiment.plan)} runs to do: {trained:,} rollouts of training, {episodes:,} episodes",
-        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on as many {where}, "
+        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on {places}, "
         f"disk about {shown_bytes(disk)}",
     ]
     for line in lines:

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from reproduce.paper_scale import DataEntry, load_paper_scale
-from reproduce.paper_scale.display import cost_lines, destination
-from reproduce.planning import PAPERS, Experiment, open_experiment, rollouts
+from reproduce.paper_scale.display import cost_lines, destination, machine_for
+from reproduce.paper_scale.estimate import run_cost
+from reproduce.planning import PAPERS, Experiment, open_experiment, rollouts, stage_seconds
 from reproduce.requirement_checks import (
     architecture_of,
     check_requirements,
@@ -269,6 +270,28 @@ def test_rollouts_are_as_many_with_the_data_as_without_it(tmp_path: Path) -> Non
         )
         counted.append([(run.name, rollouts(run), experiment.episodes[run.name]) for run in experiment.plan])
     assert counted[0] == counted[1] and max(trained for _, trained, _ in counted[0]) == 4 * 2 * 8
+
+
+def test_processes_share_the_time_of_a_training_but_not_of_an_evaluation() -> None:
+    """EchoRL trains on eight GPUs. GPU-seconds are those of the estimate; the clock runs an eighth of them."""
+    experiment = opened("echorl")
+    run = next(run for run in experiment.plan if run.training is not None)
+    model = architecture_of(run)
+    assert model is not None and run.hardware.processes == 8
+    cost = run_cost(run, model, machine_for(run), rollouts(run), experiment.episodes[run.name])
+    stages = stage_seconds(experiment, run)
+    assert stages["train"] == pytest.approx((cost.sampling + cost.training) / 8)
+    assert stages["evaluate"] == cost.evaluation
+
+
+@pytest.mark.parametrize(
+    ("key", "workers", "says"), [("echorl", 2, "2 workers on 2 x 8 GPUs"), ("resets", 2, "2 workers on as many GPUs")]
+)
+def test_plan_says_how_many_gpus_it_means(
+    key: str, workers: int, says: str, reproduce_in_process: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    done = reproduce_in_process(tmp_path, "plan", key, "--profile", "paper", "--workers", str(workers))
+    assert says in " ".join(done.out.split())
 
 
 def test_presence_of_data(tmp_path: Path) -> None:
