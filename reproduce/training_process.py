@@ -80,10 +80,12 @@ def train_and_save(
     if is_main_process():
         write_jsonl(folder / "metrics.jsonl", trained.log)
         model, weights, precision = trained.model, trained.weights, getattr(torch, config.model.precision)
-        if weights is not None:
-            weights = {name: values.to(precision) for name, values in weights.items()}
-        elif not config.model.lora_rank:
-            model = model.to(precision)
+        # Adapters stay in float32, in which they are trained: rounded, small ones would be lost in part.
+        if not config.model.lora_rank:
+            if weights is None:
+                model = model.to(precision)
+            else:
+                weights = {name: values.to(precision) for name, values in weights.items()}
         tokenizer = AutoTokenizer.from_pretrained(follow_reference(base), local_files_only=True, padding_side="left")
         save_policy(model, tokenizer, partial, base, weights)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from reproduce.configuration import HardwareConfig, ModelConfig
@@ -84,6 +85,24 @@ def test_adapters_of_a_model_by_name_are_kept_beside_the_reference(tmp_path) -> 
     assert (by_name / "adapter_config.json").is_file() and (by_name / "reference.json").is_file()
     assert not (by_name / "model.safetensors").exists()
     assert farthest(weights(by_name), weights(here)) < 1e-6 < 1e-5 < farthest(weights(by_name), weights(base))
+
+
+@pytest.mark.slow
+def test_adapters_that_were_gathered_are_not_rounded_either(tmp_path, monkeypatch) -> None:
+    run = replace(small_run("pass_kt", "grpo"), model=ModelConfig(precision="bfloat16", lora_rank=2))
+    base, reference = base_of(run, tmp_path / "base"), tmp_path / "reference"
+    reference.mkdir()
+    save_reference(str(base), reference)
+    alone, _ = trained(run, tmp_path / "alone", reference)
+    monkeypatch.setattr(
+        "reproduce.training.gathered_weights",
+        lambda trainer: trainer.accelerator.unwrap_model(trainer.model).state_dict(),
+    )
+    gathered, _ = trained(run, tmp_path / "gathered", reference)
+    one, two = (load_file(folder / "adapter_model.safetensors") for folder in (alone, gathered))
+    assert {values.dtype for values in one.values()} == {torch.float32}
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    assert any(bool(values.ne(values.to(torch.bfloat16)).any()) for values in two.values())
 
 
 @pytest.mark.slow
