@@ -49,6 +49,6 @@ def open_sampler(checkpoint: Path, config: RunConfig) -> Sampler:
         from reproduce.rollouts.vllm_engine import open_vllm
 
         return open_vllm(checkpoint, config)
-    model, tokenizer = load_policy(checkpoint, config.hardware.device, config.model.precision)
+    model, tokenizer = load_policy(checkpoint, config.hardware.device, config.model.precision, merged=False)
     environment, text = open_episodes(config, tokenizer, end_tokens(follow_reference(checkpoint)))
     return EpisodeSampler(model.eval(), tokenizer, environment, evaluation_sampling(config), text)

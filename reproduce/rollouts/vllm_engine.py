@@ -171,7 +171,8 @@ def open_vllm(checkpoint: Path, config: RunConfig) -> VllmSampler[Any]:
 
     The log-probabilities of the first batch are held against a forward pass of the policy on the CPU: beyond
     `HardwareConfig.agreement` the sampler raises UserError. So does this for an engine that is not there or does not
-    start.
+    start. A LoRA adapter is merged into the weights of `model.precision` and rounded with them (`load_policy`), unlike
+    in process: what a small adapter has learned is measured with hardware.engine=transformers.
     """
     check_vllm(config.hardware.device)
     model, tokenizer = load_policy(checkpoint, "cpu", config.model.precision)

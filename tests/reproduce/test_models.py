@@ -205,11 +205,11 @@ def test_precision_and_device(model: Path) -> None:
         one_line(caught)
 
 
-def adapted(base: Path) -> torch.nn.Module:
+def adapted(base: Path, precision: str = "float32") -> torch.nn.Module:
     peft = pytest.importorskip("peft")
     torch.manual_seed(0)
     settings = peft.LoraConfig(r=2, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
-    return peft.get_peft_model(load_policy(base)[0], settings).eval()
+    return peft.get_peft_model(load_policy(base, precision=precision)[0], settings).eval()
 
 
 def logits(policy: torch.nn.Module) -> torch.Tensor:
@@ -228,6 +228,33 @@ def test_an_adapter_is_saved_beside_the_reference_and_merged_at_loading(model: P
     loaded, _ = load_policy(trained)
     assert type(loaded) is type(load_policy(base)[0])
     assert torch.allclose(logits(loaded), expected, atol=1e-4)
+
+
+def test_a_small_adapter_is_evaluated_as_it_was_trained_in_bfloat16(model: Path, tmp_path: Path) -> None:
+    """Merged, most of what it changes is less than half the distance of two weights and gone."""
+    base, trained = tmp_path / "base", tmp_path / "trained"
+    save_reference(str(model), base)
+    start, tokenizer = load_policy(base, precision="bfloat16")
+    policy = adapted(base, "bfloat16")
+    with torch.no_grad():
+        for name, weight in policy.named_parameters():
+            if "lora_B" in name:
+                weight.uniform_(-1e-4, 1e-4)
+    save_policy(policy, tokenizer, trained, base)
+    expected, unadapted = logits(policy), logits(start.eval())
+    sampler = open_sampler(trained, run_config("retrieval", name=str(model), precision="bfloat16"))
+    assert sampler.model.dtype == torch.bfloat16 and not sampler.model.training
+    assert (logits(sampler.model) - expected).abs().max() <= 1e-6
+    assert not torch.equal(expected, unadapted)
+    merged = load_policy(trained, precision="bfloat16")[0].state_dict()
+    exact = {name: weight.float() for name, weight in start.state_dict().items()}
+    for name, layer in policy.named_modules():
+        if hasattr(layer, "get_delta_weight"):
+            exact[f"{name.removeprefix('base_model.model.')}.weight"] += layer.get_delta_weight("default").float()
+    assert all(torch.equal(merged[name], exact[name].to(torch.bfloat16)) for name in merged)
+    layers = [name for name in merged if name.endswith("proj.weight")]
+    same = [float(merged[name].eq(start.state_dict()[name]).float().mean()) for name in layers]
+    assert min(same) > 0.5
 
 
 def test_weights_that_were_gathered_are_saved_in_the_place_of_the_models_own(model: Path, tmp_path: Path) -> None:
