@@ -46,6 +46,11 @@ def tasks_text(panels: Mapping[str, Any], generated: str) -> str:
     return f"tasks of {panels['source']}" if panels.get("source") else generated
 
 
+def seeds_text(experiment: Mapping[str, Any], seeds: int) -> str:
+    """How many seeds, and what each starts from."""
+    return f"{seeds} seeds, {'all from the same weights' if model_name(experiment) else 'each with its own base'}"
+
+
 def scale_deviation(experiment: Mapping[str, Any], backbone: str) -> str:
     """The deviation that stands in the place of a paper's first one, that of size, where a model is named."""
     return (

@@ -22,7 +22,7 @@ from reproduce.papers.echorl_plan import plan
 from reproduce.papers.echorl_power import planned_effects
 from reproduce.papers.echorl_sections import further_sections
 from reproduce.record_checks import read_method_records
-from reproduce.report_appendix import policy_text, tasks_text
+from reproduce.report_appendix import policy_text, seeds_text, tasks_text
 from reproduce.storage import read_parquet
 
 __all__ = [
@@ -167,7 +167,7 @@ def scope(records: MethodRecords) -> str:
     return (
         f"{policy_text(records.experiment, bed['policy'], REASONING)}, on "
         f"{tasks_text(bed['panels'], 'generated chains of arithmetic')}{more}; "
-        f"{records.seeds} seeds, each with its own base; {tasks} test tasks in reasoning, "
+        f"{seeds_text(records.experiment, records.seeds)}; {tasks} test tasks in reasoning, "
         f"{bed['evaluation']['samples']} episodes for each policy and task; "
         f"{len(trained_arms(records, REASONING))} trained arms."
     )

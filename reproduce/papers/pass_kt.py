@@ -36,7 +36,7 @@ from reproduce.papers.pass_kt_tables import further_sections
 from reproduce.published import published_number
 from reproduce.record_checks import read_grid_records
 from reproduce.records import Records
-from reproduce.report_appendix import policy_text, tasks_text
+from reproduce.report_appendix import policy_text, seeds_text, tasks_text
 from reproduce.storage import UserError
 from theory.inference import crossed_t_interval, hierarchical_bootstrap
 from theory.pass_kt import crossing_k, pass_at_k
@@ -339,7 +339,7 @@ def scope(records: Records) -> str:
     experiment, panels = records.experiment, records.experiment["panels"]
     return (
         f"{policy_text(experiment, experiment['policy'])}, on {tasks_text(panels, 'generated questions')}; "
-        f"{experiment['seeds']} seeds, each with its own base; {panels['test_per_category']} test questions a "
+        f"{seeds_text(experiment, experiment['seeds'])}; {panels['test_per_category']} test questions a "
         f"category; {experiment['evaluation']['samples']} episodes for each policy, question and T."
     )
 

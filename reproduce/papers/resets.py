@@ -39,7 +39,7 @@ from reproduce.papers.resets_power import planned_effects
 from reproduce.papers.resets_sections import further_sections
 from reproduce.papers.resets_settings import ARMS, LAPTOP, LOCALIZER, SETTINGS, WITH_ORACLE
 from reproduce.record_checks import read_method_records
-from reproduce.report_appendix import policy_text, tasks_text
+from reproduce.report_appendix import policy_text, seeds_text, tasks_text
 from reproduce.storage import read_parquet
 
 __all__ = [
@@ -271,7 +271,7 @@ def scope(records: MethodRecords) -> str:
     return (
         f"{policy_text(records.experiment, bed['policy'], ENVIRONMENT)}, on "
         f"{tasks_text(bed['panels'], 'generated chains of arithmetic')}; "
-        f"{records.seeds} seeds, each with its own base; {len(CATEGORIES)} tiers with {bed['panels']['test']} test "
+        f"{seeds_text(records.experiment, records.seeds)}; {len(CATEGORIES)} tiers with {bed['panels']['test']} test "
         f"tasks each, {bed['evaluation']['samples']} episodes for each policy and task; {len(trained_arms(records))} "
         "trained arms."
     )

@@ -20,7 +20,7 @@ from reproduce.papers.reuserl_statistics import (
     length_on_shared,
     shares,
 )
-from reproduce.report_appendix import policy_text, tasks_text
+from reproduce.report_appendix import policy_text, seeds_text, tasks_text
 from reproduce.report_text import NOTHING, Section, effect_text, listed, number, over_seeds, plain, table
 
 PHRASES_SHOWN = 8
@@ -52,8 +52,8 @@ def scope(records: MethodRecords) -> str:
     first = records.experiment[environments(records)[0]]
     policy = policy_text(records.experiment, first["policy"], environments(records)[0])
     return (
-        f"{policy}, on {tasks_text(first['panels'], 'generated tasks')} ({'; '.join(parts)}); {records.seeds} seeds, "
-        "each with its own base in each environment."
+        f"{policy}, on {tasks_text(first['panels'], 'generated tasks')} ({'; '.join(parts)}); "
+        f"{seeds_text(records.experiment, records.seeds)} in each environment."
     )
 
 
