@@ -82,10 +82,14 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests that need no GPU and little time; arguments after `--` go to pytest instead."""
-    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run(
-        "pytest", *(session.posargs or ("-m", "not slow and not gpu and not vllm and not distributed")), env=OFFLINE
-    )
+    install(session, "-e", ".[environments,lora]", *nox.project.dependency_groups(PROJECT, "test"))
+    if session.posargs:
+        session.run("pytest", *session.posargs, env=OFFLINE)
+        return
+    # A process for each core, a file of tests in one of them: what a file sets up once is set up once.
+    parallel = ("-n", str(os.cpu_count() or 1), "--dist", "loadfile")
+    kinds = ("-m", "not slow and not gpu and not vllm and not distributed")
+    session.run("pytest", *parallel, *kinds, env=OFFLINE | {"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(default=False)
