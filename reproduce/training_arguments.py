@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import typing
@@ -12,6 +13,8 @@ from typing import Any
 
 from reproduce.configuration import TRANSFORMERS, HardwareConfig, ModelConfig, RunConfig, TrainingConfig
 from reproduce.names import nearest
+from reproduce.paper_scale import load_paper_scale
+from reproduce.paper_scale.profile import PAPER, training_arguments
 from reproduce.storage import UserError
 
 OPEN = frozenset(
@@ -72,6 +75,9 @@ def shared_arguments(config: RunConfig, longest: int, scratch: Path, updates: in
     training, hardware = config.training, config.hardware
     assert training is not None
     named = named_arguments(training.arguments)
+    if named.get("vllm_max_model_length"):
+        # vLLM refuses more positions than the model has.
+        named["vllm_max_model_length"] = min(named["vllm_max_model_length"], longest)
     # A log entry and a checkpoint fall on the end of a batch: what was sampled is not kept in a checkpoint.
     steps_of_batch = updates * named.get("num_iterations", 1)
     tracked = hardware.report_to != "none"
@@ -112,6 +118,25 @@ def shared_arguments(config: RunConfig, longest: int, scratch: Path, updates: in
     }
 
 
+def check_own_arguments(config: RunConfig) -> None:
+    """Raise UserError where `training.arguments` give another value to an argument that the arm sets itself: the arm
+    would win unsaid. Those of the profile `paper` are for its other arms then."""
+    training = config.training
+    if training is None or not training.arguments or config.method is None:
+        return
+    profiles_own = training_arguments(load_paper_scale(config.paper)) if config.profile == PAPER else ()
+    given = named_arguments([pair for pair in training.arguments if pair not in profiles_own])
+    if not given:
+        return
+    arms = importlib.import_module(f"reproduce.papers.{config.paper}_arms")
+    for name, value in arms.own_arguments(config.method).items():
+        if name in given and given[name] != value:
+            raise UserError(
+                f"training.arguments: {name}={given[name]}, but the arm {config.arm} is made with {name}={value}; leave "
+                "it out, or leave out the arm"
+            )
+
+
 def sampled_positions(config: RunConfig, positions: int) -> int:
     """Positions that an episode of training may fill: those of the model, or of vLLM where `vllm_max_model_length` of
     `training.arguments` gives it fewer; for a server, which is started elsewhere, it says how many that has."""
@@ -123,7 +148,8 @@ def sampled_positions(config: RunConfig, positions: int) -> int:
 def batch_arguments(training: TrainingConfig, hardware: HardwareConfig, updates: int = 1) -> dict[str, int]:
     """How the episodes of one step are divided over processes, optimiser steps and forward passes.
 
-    Each process holds whole groups of the batch. Raises UserError where the numbers do not divide.
+    Each process holds whole groups of the batch. Raises UserError where the numbers do not divide, and for a loss that
+    is another one when they do.
     """
     episodes = training.questions_per_step * training.group_size
     if training.questions_per_step % hardware.processes:
@@ -140,6 +166,11 @@ def batch_arguments(training: TrainingConfig, hardware: HardwareConfig, updates:
     if share % rows:
         raise UserError(
             f"hardware.rows_at_once={rows} must divide the {share} episodes that a process trains in one optimiser step"
+        )
+    if (rows, hardware.processes) != (share, 1) and named_arguments(training.arguments).get("loss_type") == "bnpo":
+        raise UserError(
+            "training.arguments: loss_type=bnpo is a mean over the tokens of one forward pass, another loss for each "
+            "hardware.rows_at_once and hardware.processes; set both as by default (0 and 1), or loss_type=dapo"
         )
     return {
         "per_device_train_batch_size": rows,

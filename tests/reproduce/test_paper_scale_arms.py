@@ -177,7 +177,7 @@ def test_trl_takes_the_arguments_of_each_arm(key: str, settings: tuple[str, ...]
     for run in runs:
         arm, training, hardware = built_arm(run, folder, tmp_path / run.environment), run.training, run.hardware
         assert training is not None and arm.updates == getattr(run.method, "updates", 1)
-        arguments = shared_arguments(run, 4096, tmp_path, arm.updates) | dict(arm.arguments)
+        arguments = shared_arguments(run, 32_768, tmp_path, arm.updates) | dict(arm.arguments)
         # GRPOConfig refuses bfloat16 where there is no GPU.
         made = resolved(arguments | {"use_cpu": True, "bf16": False})
         for value in values:

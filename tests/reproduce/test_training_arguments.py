@@ -176,6 +176,9 @@ def test_positions_are_the_fewer_of_model_and_engine() -> None:
     assert sampled_positions(colocate, 32768) == 9216 and sampled_positions(colocate, 4096) == 4096
     unlimited = replace(colocate, training=replace(run.training, arguments=("vllm_max_model_length=null",)))
     assert sampled_positions(unlimited, 32768) == 32768
+    for settings, positions, expected in ((colocate, 32768, 9216), (colocate, 4096, 4096), (unlimited, 4096, None)):
+        found = shared_arguments(settings, positions, Path("scratch"))
+        assert found["vllm_max_model_length"] == expected
 
 
 def test_trackers() -> None:
