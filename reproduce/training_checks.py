@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reproduce.configuration import TRANSFORMERS, RunConfig
 from reproduce.storage import UserError
-from reproduce.training_arguments import adapters, batch_arguments, check_tracker, named_arguments
+from reproduce.training_arguments import adapters, batch_arguments, check_own_arguments, check_tracker, named_arguments
 from reproduce.training_process import accelerate_settings, by_accelerate
 
 RESAMPLING = ("dapo", "dapo_echo")
@@ -19,6 +19,7 @@ def check_training(config: RunConfig) -> None:
         return
     check_tracker(hardware.report_to)
     named_arguments(training.arguments)
+    check_own_arguments(config)
     batch_arguments(training, hardware, getattr(config.method, "updates", 1))
     adapters(config.model)
     check_processes(config)

@@ -27,7 +27,7 @@ from reproduce.papers.echorl_probes import write_tables
 from reproduce.rollouts import EpisodeText
 from reproduce.storage import UserError
 from reproduce.training import Arm, Setting, sample_columns
-from reproduce.training_checks import check_processes
+from reproduce.training_checks import RESAMPLING, check_processes
 
 METHOD = ArmSettings
 """Dataclass of `RunConfig.method`."""
@@ -216,6 +216,20 @@ def check_solutions(setting: Setting) -> None:
         )
 
 
+def own_arguments(settings: ArmSettings) -> dict[str, Any]:
+    """Arguments of `GRPOConfig` that an arm sets itself."""
+    arguments: dict[str, Any] = {}
+    if settings.trainer == "dr_grpo":
+        arguments = dr_grpo_settings()
+    elif settings.trainer in RESAMPLING:
+        arguments = dapo_settings()
+    if settings.entropy_bonus:
+        arguments["entropy_coef"] = settings.entropy_bonus
+    if settings.frozen:
+        arguments["learning_rate"] = 0.0
+    return arguments
+
+
 def build_arm(setting: Setting) -> Arm:
     """The arm of a run. Raises ValueError for demonstrations in an environment without them."""
     settings = setting.config.method
@@ -225,17 +239,14 @@ def build_arm(setting: Setting) -> Arm:
     if settings.demonstrations:
         check_solutions(setting)
     check_processes(setting.config)
-    arguments: dict[str, Any] = {}
     options: dict[str, Any] = {}
     trainer: type[GRPOTrainer] = GRPOWithGroupMetrics
     match settings.trainer:
-        case "dr_grpo":
-            arguments = dr_grpo_settings()
         case "dapo":
-            trainer, arguments = DynamicSamplingTrainer, dapo_settings()
+            trainer = DynamicSamplingTrainer
             options = {"largest_rounds": settings.largest_rounds, "resampling_seed": setting.config.seed}
         case "dapo_echo":
-            trainer, arguments = EchoWithDynamicSampling, dapo_settings()
+            trainer = EchoWithDynamicSampling
             options = {"largest_rounds": settings.largest_rounds, "resampling_seed": setting.config.seed}
             options["echo"] = echo_config(settings, setting)
         case "rl_zvp":
@@ -245,10 +256,6 @@ def build_arm(setting: Setting) -> Arm:
         case "echo":
             trainer = MeasuredEcho
             options = {"echo": echo_config(settings, setting), "measure_every": settings.measure_gradients_every}
-    if settings.entropy_bonus:
-        arguments["entropy_coef"] = settings.entropy_bonus
-    if settings.frozen:
-        arguments["learning_rate"] = 0.0
 
     def finish(folder: Path) -> None:
         if settings.frozen:
@@ -258,7 +265,7 @@ def build_arm(setting: Setting) -> Arm:
         trainer=trainer,
         reward=outcome,
         updates=settings.updates,
-        arguments=arguments,
+        arguments=own_arguments(settings),
         options=options,
         rollout=rollouts(setting, settings.demonstrations),
         finish=finish,

@@ -58,6 +58,16 @@ FRESH_COUNTED = 4
 passage of a curve comes earlier the noisier it is. Splits without one draw only one or two before they reset."""
 
 
+def loss_of(method: ResetSettings) -> ResetLoss:
+    """The loss of an arm."""
+    return PUBLISHED_GRPO if method.published_loss else ResetLoss(clip=method.clip)
+
+
+def own_arguments(method: ResetSettings) -> dict[str, Any]:
+    """Arguments of `GRPOConfig` that an arm sets itself."""
+    return {"loss_type": loss_of(method).loss_type, "scale_rewards": "group"}
+
+
 def build_arm(setting: Setting) -> Arm:
     """The arm of a run, from its settings."""
     method = cast(ResetSettings, setting.config.method)
@@ -66,7 +76,6 @@ def build_arm(setting: Setting) -> Arm:
         # Before training, when the policy still is the base.
         write_probe(setting, method, folder)
     rollouts = RecordedRollouts(setting, method, ChainLog(folder))
-    loss = PUBLISHED_GRPO if method.published_loss else ResetLoss(clip=method.clip)
     rows = setting.training.questions_per_step * setting.training.group_size
     if rows % method.updates:
         raise ValueError(f"{method.updates} updates do not divide a batch of {rows} chains")
@@ -75,8 +84,8 @@ def build_arm(setting: Setting) -> Arm:
         reward=chain_reward,
         rollout=rollouts,
         updates=method.updates,
-        arguments={"loss_type": loss.loss_type},
-        options={"loss": loss},
+        arguments=own_arguments(method),
+        options={"loss": loss_of(method)},
         finish=rollouts.finish,
     )
 

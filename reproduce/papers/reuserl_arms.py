@@ -67,6 +67,11 @@ def dictionary_settings(
     return DictionarySettings(settings.dictionary, freeze_after=settings.freeze_after, **common)
 
 
+def own_arguments(settings: ReuseSettings) -> dict[str, Any]:
+    """Arguments of `GRPOConfig` that an arm sets itself."""
+    return {} if settings.standardised else {"scale_rewards": "none"}
+
+
 def build_arm(setting: Setting) -> Arm:
     """GRPO with the arm's reward; at the end of training its dictionary is kept in the run folder."""
     config, settings = setting.config, setting.config.method
@@ -85,5 +90,4 @@ def build_arm(setting: Setting) -> Arm:
     def finish(folder: Path) -> None:
         write_dictionary(folder, reward.phrases, settings.max_phrase_length)
 
-    arguments = {} if settings.standardised else {"scale_rewards": "none"}
-    return Arm(reward=reward, callbacks=(reward,), arguments=arguments, finish=finish)
+    return Arm(reward=reward, callbacks=(reward,), arguments=own_arguments(settings), finish=finish)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from reproduce.configuration import HardwareConfig, ModelConfig
+from reproduce.planning import open_experiment
 from reproduce.storage import UserError
+from reproduce.training_arguments import check_own_arguments, named_arguments
 from reproduce.training_checks import check_training
 from tests.reproduce.small_training import small_run
 
@@ -55,6 +59,55 @@ def test_updates_and_arguments_and_arms() -> None:
     check_training(dapo)
     with pytest.raises(UserError, match="dapo_echo: dynamic sampling"):
         check_training(replace(dapo, hardware=HardwareConfig(processes=2)))
+
+
+@pytest.mark.parametrize(
+    ("paper", "arm", "argument", "message"),
+    [
+        ("resets", "rrpo", "loss_type=bnpo", "loss_type=bnpo, but the arm rrpo is made with loss_type=grpo"),
+        ("resets", "grpo", "scale_rewards=none", "the arm grpo is made with scale_rewards=group"),
+        ("reuserl", "segcost_no_std", "scale_rewards=batch", "segcost_no_std is made with scale_rewards=none"),
+        ("echorl", "dapo", "epsilon_high=0.3", "the arm dapo is made with epsilon_high=0.28"),
+    ],
+)
+def test_an_argument_that_the_arm_sets_itself_is_refused(paper, arm, argument, message) -> None:
+    run = small_run(paper, arm, arguments=(argument,))
+    with pytest.raises(UserError, match=message) as refused:
+        check_training(run)
+    assert "\n" not in str(refused.value)
+    given = named_arguments(run.training.arguments)
+    name = next(iter(given))
+    own = importlib.import_module(f"reproduce.papers.{paper}_arms").own_arguments(run.method)[name]
+    check_training(small_run(paper, arm, arguments=(f"{name}={own}", "weight_decay=0.01")))
+
+
+@pytest.mark.parametrize("paper", ["reuserl", "echorl", "resets"])
+def test_arms_of_the_paper_keep_what_differs_from_the_papers_own_arguments(paper) -> None:
+    plan = open_experiment(paper, "paper", (), Path("nowhere")).plan
+    trained = [run for run in plan if run.training is not None]
+    assert trained and all(run.training.arguments for run in trained)
+    for run in trained:
+        check_own_arguments(run)
+        check_own_arguments(replace(run, method=replace(run.method)))
+
+
+def test_dapo_keeps_its_loss_beside_the_papers_own_and_not_beside_a_users() -> None:
+    settings = ("reasoning_arms=grpo,echo,dapo", "hardware.processes=1")
+    run = next(run for run in open_experiment("echorl", "paper", settings, Path("nowhere")).plan if run.arm == "dapo")
+    assert "loss_type=dr_grpo" in run.training.arguments
+    check_own_arguments(run)
+    with pytest.raises(UserError, match="the arm dapo is made with loss_type=dapo"):
+        check_own_arguments(replace(run, profile="gpu"))
+
+
+def test_a_loss_that_depends_on_the_machine_is_refused() -> None:
+    run = small_run("pass_kt", "grpo", arguments=("loss_type=bnpo",))
+    check_training(run)
+    check_training(replace(run, hardware=HardwareConfig(rows_at_once=32)))
+    for hardware in ({"rows_at_once": 8}, {"processes": 2}):
+        with pytest.raises(UserError, match="loss_type=bnpo is a mean over the tokens of one forward pass"):
+            check_training(replace(run, hardware=HardwareConfig(**hardware)))
+        check_training(replace(small_run("pass_kt", "grpo"), hardware=HardwareConfig(**hardware)))
 
 
 def test_an_evaluated_run_needs_nothing_of_training() -> None:
