@@ -141,7 +141,7 @@ class TrainingConfig:
     kl_coefficient: float = 0.0
     """Weight of the KL penalty to the base, beta. 0: no reference model."""
     save_every: int = 20
-    """Optimiser steps between checkpoints from which an interrupted run continues."""
+    """Batches between checkpoints from which an interrupted run continues."""
     arguments: tuple[str, ...] = ()
     """Further arguments of TRL's `GRPOConfig`, such as weight_decay=0.01. One to which an arm gives another value itself,
     as loss_type in the arms of resets, is refused; only of those that the profile `paper` brings along do arms with a
