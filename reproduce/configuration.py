@@ -143,9 +143,9 @@ class TrainingConfig:
     save_every: int = 20
     """Batches between checkpoints from which an interrupted run continues."""
     arguments: tuple[str, ...] = ()
-    """Further arguments of TRL's `GRPOConfig`, such as weight_decay=0.01. One to which an arm gives another value itself,
-    as loss_type in the arms of resets, is refused; only of those that the profile `paper` brings along do arms with a
-    loss of their own leave some aside."""
+    """Further arguments of TRL's `GRPOConfig`, such as weight_decay=0.01. One to which an arm gives another value
+    itself, as loss_type in the arms of resets, is refused; only of those that the profile `paper` brings along do arms
+    with a loss of their own leave some aside."""
 
 
 INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"

@@ -132,8 +132,8 @@ def check_own_arguments(config: RunConfig) -> None:
     for name, value in arms.own_arguments(config.method).items():
         if name in given and given[name] != value:
             raise UserError(
-                f"training.arguments: {name}={given[name]}, but the arm {config.arm} is made with {name}={value}; leave "
-                "it out, or leave out the arm"
+                f"training.arguments: {name}={given[name]}, but the arm {config.arm} is made with {name}={value}; "
+                "leave it out, or leave out the arm"
             )
 
 

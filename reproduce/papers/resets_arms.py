@@ -49,6 +49,7 @@ from reproduce.papers.resets_localizer import PolicyReplies, asking_sampler
 from reproduce.papers.resets_settings import ResetSettings
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.training import Arm, Setting, engine_ready, is_main_process
+from reproduce.training_arguments import named_arguments
 
 METHOD = ResetSettings
 """Dataclass of `RunConfig.method`."""
@@ -162,10 +163,14 @@ class RecordedRollouts:
             "oracle": lambda: self.oracle,
             "asked": self._asked,
             "entropy": lambda: highest_entropy_step,
-            "learned": lambda: LearningRule(self.method, self._sample, self.log.folder, lambda: self.step),
+            "learned": self._learning,
             "histogram": self._positions,
         }
         return rules[self.method.rule]()
+
+    def _learning(self) -> ResetRule:
+        iterations = named_arguments(self.setting.training.arguments).get("num_iterations", 1)
+        return LearningRule(self.method, self._sample, self.log.folder, lambda: self.step, iterations)
 
     def _asked(self) -> ResetRule:
         self.replies = PolicyReplies(asking_sampler(self.setting, self.method.localizer))
@@ -217,13 +222,18 @@ class LearningRule:
     fits.
     """
 
-    def __init__(self, method: ResetSettings, sample: Sampler, folder: Path, step: Callable[[], int]) -> None:
+    def __init__(
+        self, method: ResetSettings, sample: Sampler, folder: Path, step: Callable[[], int], iterations: int = 1
+    ) -> None:
+        """step: the optimiser step, from 1 on. iterations: passes over each batch, every one of `method.updates` steps;
+        labelled are `method.labelled_steps` batches."""
         self.method, self.sample, self.step = method, sample, step
+        self.last_labelled = method.labelled_steps * method.updates * iterations
         self.path = folder / "labels.jsonl"
         self.fitted: LearnedFromResampling | None = None
 
     def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-        if self.step() > self.method.labelled_steps * self.method.updates:
+        if self.step() > self.last_labelled:
             self.fitted = self.fitted or self._fit()
             return self.fitted(seeds, generator)
         found = resample_first_errors(seeds, self.sample, self.method.continuations, self.method.longest)

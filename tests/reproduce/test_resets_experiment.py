@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -538,6 +538,27 @@ def test_the_learned_localizer_fits_what_lies_on_disk(tmp_path: Path) -> None:
     rule = LearningRule(SETTINGS["srpo_learned"], lambda requests: [], tmp_path, lambda: 99)
     weights = rule._fit().weights
     assert weights[1] > 5 * max(abs(weights[0]), abs(weights[2]))
+
+
+def test_so_many_batches_are_labelled_however_often_each_is_used(tmp_path: Path) -> None:
+    """Two batches of two updates and three passes each: steps 1 and 7 draw them, 13 the first that is not labelled."""
+    from reproduce.papers.resets_arms import LearningRule
+
+    settings = replace(SETTINGS["srpo_learned"], labelled_steps=2, updates=2)
+    chain = Chain((1, 2, 3), (1, 2, 3), 0.0, False, log_probabilities=(-1.0,) * 3, entropies=(0.5,) * 3)
+    failed = [Seed((7,), chain)]
+    labelled = []
+
+    def sample(requests: Sequence[Request]) -> list[Chain]:
+        labelled.append(step)
+        return [chain for _ in requests]
+
+    step = 0
+    rule = LearningRule(settings, sample, tmp_path, lambda: step, iterations=3)
+    rule.fitted = lambda seeds, generator: []
+    for step in (1, 7, 13):
+        rule(failed, np.random.default_rng(0))
+    assert set(labelled) == {1, 7}
 
 
 @pytest.mark.slow
