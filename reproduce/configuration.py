@@ -64,9 +64,12 @@ class HardwareConfig:
     """What samples in evaluation: `transformers`, in process, or `vllm`, from the saved checkpoint."""
     training_engine: str = TRANSFORMERS
     """What samples in training: `transformers`, in process, or vLLM through TRL: `colocate` (same GPUs) or `server`
-    (a running `trl vllm-serve`)."""
+    (vLLM's own server on other GPUs, see `vllm_server`)."""
     vllm_server: str = "http://127.0.0.1:8000"
-    """Address of the server, for `server`."""
+    """Address of the server, for `server`. TRL 1.16 needs one that takes new weights and tells log-probabilities after
+    temperature and top_p: `VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --weight-transfer-config '{"backend": "nccl"}'
+    --logprobs-mode processed_logprobs --max-logprobs -1 --enable-scale-out`; `trl vllm-serve`, which starts the same,
+    is deprecated."""
     vllm_memory: float = 0.3
     """Share of a GPU's memory that vLLM takes in training; in evaluation, where it is alone, it takes 0.9."""
     agreement: float = 0.05

@@ -11,6 +11,12 @@ FLOPs are those of the model's matrix products, as usual in reports of utilisati
 
 Sampled tokens go through the model forward once, for keys and values are kept. Utilisation is FLOPs a second by the
 peak of the GPUs in dense bfloat16 products, in whatever precision the model computes.
+
+Three things make the figures approximate. The output layer is counted for every token, though only those of completions
+get logits: with long prompts and a large vocabulary that is too much, at most by the layer's share of N. Forward passes
+of the reference model of a KL penalty are not counted, but their seconds are: too little. Seconds that are not spent in
+the sampler of the rollouts count as training, so those of SRPO's localizer, whose tokens are not counted, and of the
+check of an engine: with them utilisation in training is too low.
 """
 
 from __future__ import annotations

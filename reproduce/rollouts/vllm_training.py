@@ -65,7 +65,7 @@ class ColocateGenerator:
 
 
 class ServerGenerator:
-    """A `TokenGenerator` over a running server (`vllm serve` with `--logprobs-mode processed_logprobs`).
+    """A `TokenGenerator` over a running server (`vllm serve`, started as `HardwareConfig.vllm_server` says).
 
     Every prompt is a request of its own, for a request has one seed; the server batches what arrives together. Each
     process asks for its own episodes. The server does not say what it had in its cache.
