@@ -76,7 +76,9 @@ class HardwareConfig:
     """Largest mean difference, in nats a token, between the log-probabilities of vLLM and of the trained model on the
     same tokens; beyond it the run stops, for the weights are not the same."""
     processes: int = 1
-    """Training processes, started by accelerate."""
+    """Training processes, started by accelerate. Where a batch takes one optimiser step their number changes roundings
+    only; where it takes several (`updates` of a method), rows are drawn for each step within every process, so that
+    another number trains on a batch in another order."""
     accelerate_config: str = ""
     """File of settings for `accelerate launch` (FSDP, DeepSpeed); the package's own go by name: `fsdp`, `deepspeed`."""
     rows_at_once: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reproduce.configuration import TRANSFORMERS, RunConfig
 from reproduce.storage import UserError
 from reproduce.training_arguments import adapters, batch_arguments, check_own_arguments, check_tracker, named_arguments
@@ -36,8 +38,31 @@ def check_training(config: RunConfig) -> None:
         check_engine(config)
 
 
+def lines_on_processes(runs: Iterable[RunConfig]) -> list[str]:
+    """What to know of runs that train something else in several processes than in one, a line for each such number of
+    updates; empty where there are none.
+
+    With several optimiser steps on a batch TRL draws the rows of each step at random within every process: which rows
+    meet in a step depends on the number of processes, as it does on the seed. One step on a batch takes all its rows,
+    so that there the number of processes changes nothing but roundings.
+    """
+    found: dict[tuple[int, int], list[str]] = {}
+    for run in runs:
+        updates, processes = getattr(run.method, "updates", 1), run.hardware.processes
+        if run.training is not None and updates > 1 and processes > 1:
+            arms = found.setdefault((updates, processes), [])
+            if run.arm not in arms:
+                arms.append(run.arm)
+    return [
+        f"{', '.join(arms)}: {updates} updates on a batch in {processes} processes: each process draws the rows of an "
+        "update from its own, so that another number of processes trains on a batch in another order"
+        for (updates, processes), arms in found.items()
+    ]
+
+
 def check_processes(config: RunConfig) -> None:
-    """Raise UserError where several processes would train something else than one."""
+    """Raise UserError where several processes would train on other episodes than one. Where they train on a batch in
+    another order, `lines_on_processes` tells."""
     if getattr(config.method, "trainer", "") in RESAMPLING and config.hardware.processes > 1:
         raise UserError(
             f"{config.arm}: dynamic sampling fills the batch of each process from its own groups, so what comes out "

@@ -16,13 +16,15 @@ from reproduce.paper_scale.machines import CORE, GPUS, Machine, machine_of
 from reproduce.paper_scale.profile import PAPER
 from reproduce.requirement_checks import architecture_of, context_of, describe, field_of, missing, presence
 from reproduce.storage import UserError
+from reproduce.training_checks import lines_on_processes
 
 if TYPE_CHECKING:
     from reproduce.planning import Experiment
 
 
 def show_requirements(console: Console, experiment: Experiment) -> None:
-    """Print models, data, values and cost; nothing for tiny policies."""
+    """Print models, data, values and cost, and what depends on the number of processes; nothing for tiny policies in
+    one process."""
     config = experiment.config
     if config.profile == PAPER:
         scale = load_paper_scale(experiment.paper.KEY)
@@ -32,6 +34,8 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
     if config.model.name:
         for line in cost_lines(experiment):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in lines_on_processes(experiment.plan):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def missing_lines(experiment: Experiment, disk: int) -> list[str]:

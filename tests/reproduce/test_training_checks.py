@@ -6,15 +6,18 @@ import importlib
 import subprocess
 import sys
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from reproduce.configuration import HardwareConfig, ModelConfig
+from reproduce.paper_scale.display import show_requirements
 from reproduce.planning import open_experiment
 from reproduce.storage import UserError
 from reproduce.training_arguments import check_own_arguments, named_arguments
-from reproduce.training_checks import check_training
+from reproduce.training_checks import check_training, lines_on_processes
 from tests.reproduce.small_training import small_run
 
 
@@ -113,3 +116,21 @@ def test_a_loss_that_depends_on_the_machine_is_refused() -> None:
 def test_an_evaluated_run_needs_nothing_of_training() -> None:
     run = replace(small_run("pass_kt", "grpo"), training=None, model=ModelConfig(lora_rank=1))
     check_training(replace(run, hardware=HardwareConfig(report_to="nowhere", processes=7)))
+
+
+def test_several_updates_in_several_processes_are_allowed_and_said() -> None:
+    clip, rrpo = small_run("resets", "grpo_clip"), small_run("resets", "rrpo")
+    assert clip.method.updates == 4 and rrpo.method.updates == 1
+    both = [replace(run, hardware=HardwareConfig(processes=2)) for run in (clip, rrpo)]
+    check_training(both[0])
+    (line,) = lines_on_processes([*both, replace(both[0], seed=1)])
+    assert line.startswith("grpo_clip: 4 updates on a batch in 2 processes: ") and "\n" not in line
+    assert lines_on_processes([clip, rrpo, both[1]]) == []
+
+
+def test_a_plan_tells_of_several_updates_in_several_processes() -> None:
+    output = StringIO()
+    for processes in (1, 2):
+        experiment = open_experiment("resets", "full", (f"hardware.processes={processes}",), Path("nowhere"))
+        show_requirements(Console(file=output), experiment)
+        assert ("updates on a batch in 2 processes" in output.getvalue()) is (processes == 2)
