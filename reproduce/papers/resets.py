@@ -77,9 +77,10 @@ DEVIATIONS = (
     "The policy is a small decoder trained from scratch on generated chains of arithmetic modulo ten, not "
     "Qwen2.5-14B-Instruct or OLMo-3-7B-Instruct on olympiad problems and code; verdicts are about the mechanism at "
     "this size.",
-    "No arm asks the policy for its first error: word-level policies of this size cannot read such a prompt. The "
-    "environment's oracle stands in, exact or degraded; `methods.localizers.AskedPolicy` is the paper's localizer, "
-    "for models that can.",
+    "On generated chains no arm asks the policy for its first error: word-level policies of this size cannot read such "
+    "a prompt. The environment's oracle stands in, exact or degraded. On a data set there is no oracle, and the named "
+    "model is asked, by the paper's localizer (`methods.localizers.AskedPolicy`): the arms srpo, srpo_asked_2x4 and "
+    "srpo_asked_1x8 then take the places of srpo_degraded, srpo_2x4 and srpo_1x8 in every claim.",
     "The degraded oracle is matched to what the paper's localizer adds to a random step, not to its 12 to 16 % of "
     "exact hits, which would be below chance on chains of five to eight lines: twice as many hits as chance (35 % "
     "against 17 %), at a mean position .63 times that of random resets (published .34 against .54). Its misses are "
@@ -100,8 +101,8 @@ DEVIATIONS = (
     "The operations are invertible modulo ten, each a permutation of the digits: a wrong intermediate result always "
     "gives a wrong answer unless a second slip mends it. Suffixes after an erroneous prefix are right by such slips "
     "only, where in the paper a model may notice and correct the error.",
-    "Nothing is kept of the key-value cache between calls of the sampler: the prefix of a reset is read again, once "
-    "for its four suffixes. There is no vLLM engine and no cache of prefixes of its kind yet.",
+    "The sampler in process keeps nothing of the key-value cache between its calls: the prefix of a reset is read "
+    "again, once for its four suffixes. vLLM keeps prefixes, where it samples.",
     "Of the controls that the paper lacks, these are absent: the decisive control with an allowance of its own for "
     "suffixes; baselines tuned each by itself; matching on generated tokens and on time, which are only told; resets "
     "of correct chains; prompts filtered by their pass rate.",

@@ -49,13 +49,15 @@ def _claim(
 
 TABLE_3 = "paper Table 3 (read directly; means own)"
 OWN = "own claim; the paper has no number"
+LOCALIZED = "srpo_degraded (on a data set: srpo)"
+"""The arm of SRPO in the claims that the profile `paper` tests too: `resets_measures.arm_of` chooses."""
 
 CLAIMS = (
     _claim(
         "srpo-vs-rrpo",
         "Localized resets beat random resets at equal trained rollouts.",
         _means("SRPO", "RRPO"),
-        f"success of srpo_degraded minus rrpo; {OVER_SEEDS}",
+        f"success of {LOCALIZED} minus rrpo; {OVER_SEEDS}",
         f"the 95 % interval includes 0 or less and ends below {half('SRPO', 'RRPO'):.1f} points, half the published "
         "gain",
         tests.srpo_vs_rrpo,
@@ -66,7 +68,7 @@ CLAIMS = (
         "srpo-vs-grpo",
         "SRPO beats GRPO: GRPO with SRPO's loss, and GRPO as published.",
         _means("SRPO", "GRPO"),
-        f"success of srpo_degraded minus grpo_reset_loss and minus grpo; {OVER_SEEDS}, the larger p",
+        f"success of {LOCALIZED} minus grpo_reset_loss and minus grpo; {OVER_SEEDS}, the larger p",
         f"the 95 % interval over grpo_reset_loss includes 0 or less and ends below {half('SRPO', 'GRPO'):.1f} points, "
         "half the published gain; a gain over grpo alone is the loss's",
         tests.srpo_vs_grpo,
@@ -78,9 +80,9 @@ CLAIMS = (
         "speed-up",
         "SRPO reaches GRPO's final level faster.",
         "{speed-up.GRPO} times fewer steps than GRPO, {speed-up.RRPO} times fewer than RRPO",
-        "generated tokens of grpo over those of srpo_degraded until the smoothed success on training prompts reaches "
-        "grpo's mean final level, a run of grpo that does not reach it charged whole and one of srpo_degraded the "
-        f"larger budget of both, half of srpo_degraded's runs at least reaching it; log-ratio, {OVER_SEEDS}",
+        f"generated tokens of grpo over those of {LOCALIZED} until the smoothed success on training prompts reaches "
+        "grpo's mean final level, a run of grpo that does not reach it charged whole and one of the other arm the "
+        f"larger budget of both, half of the other arm's runs at least reaching it; log-ratio, {OVER_SEEDS}",
         "the 95 % interval of the ratio in generated tokens ends at or below 1",
         tests.speed_up,
         "curves",
@@ -142,7 +144,8 @@ CLAIMS = (
         + ", ".join(
             f"{' / '.join(f'{published_split(model, place):.1f}' for place in range(3))} ({model})" for model in MODELS
         ),
-        "success of srpo_degraded minus srpo_1x8; p of Page's trend over the three splits; one localizer for all",
+        f"success of {LOCALIZED} minus srpo_1x8 (there srpo_asked_1x8); p of Page's trend over the three splits; one "
+        "localizer for all",
         "the 95 % interval of 1x4 minus 1x8 includes 0 or less and ends below half the published gap",
         tests.split_mixture,
         "contrasts",
@@ -165,7 +168,7 @@ CLAIMS = (
         "token-signal",
         "Signal per token is higher in the suffix group where both groups have signal.",
         f"above 1 in 10 of 11 steps, median {tests.median_signal_ratio():.2f}",
-        f"log-ratio of |A|/T (1 - pi), suffix over base group, mean over steps, srpo_degraded; {OVER_SEEDS}",
+        f"log-ratio of |A|/T (1 - pi), suffix over base group, mean over steps, {LOCALIZED}; {OVER_SEEDS}",
         "the 95 % interval of the ratio lies below 1",
         tests.token_signal,
         "signal",
@@ -186,7 +189,7 @@ CLAIMS = (
         "Suffixes succeed more often as training goes on, and fewer suffix groups lack signal.",
         "r = {suffix-pass-rate.correlation} with the step; {suffix-pass-rate.first} to {suffix-pass-rate.last} % "
         "right; groups of one outcome {same-outcome.shared-prefix.first} to {same-outcome.shared-prefix.last} %",
-        "Pearson r of suffix success with the step, and fall of the share without signal, srpo_degraded; "
+        f"Pearson r of suffix success with the step, and fall of the share without signal, {LOCALIZED}; "
         f"{OVER_SEEDS}, the larger p; the base group's rise beside it",
         "the 95 % interval of r, or of the fall, ends at or below 0",
         tests.self_correction_rise,
@@ -208,7 +211,7 @@ CLAIMS = (
         "format-transfer",
         "Gains out of domain are gains in answering at all (ours).",
         "the gain over GRPO is 5.6 and 3.3 points over ten benchmarks, 0.5 and -1.8 on the one of training",
-        "srpo_degraded minus grpo_reset_loss out of domain: share of episodes with an answer, one-sided exact "
+        f"{LOCALIZED} minus grpo_reset_loss out of domain: share of episodes with an answer, one-sided exact "
         f"sign-flip over seeds; success among these, TOST within {FORMAT_MARGIN:g} points; the larger p",
         "the 95 % interval of the gain in success among answers lies above 0",
         tests.format_transfer,

@@ -550,13 +550,13 @@ def test_so_many_batches_are_labelled_however_often_each_is_used(tmp_path: Path)
     labelled = []
 
     def sample(requests: Sequence[Request]) -> list[Chain]:
-        labelled.append(step)
+        labelled.append(now["step"])
         return [chain for _ in requests]
 
-    step = 0
-    rule = LearningRule(settings, sample, tmp_path, lambda: step, iterations=3)
+    now = {"step": 0}
+    rule = LearningRule(settings, sample, tmp_path, lambda: now["step"], iterations=3)
     rule.fitted = lambda seeds, generator: []
-    for step in (1, 7, 13):
+    for now["step"] in (1, 7, 13):
         rule(failed, np.random.default_rng(0))
     assert set(labelled) == {1, 7}
 
