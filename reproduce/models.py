@@ -8,9 +8,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from reproduce.model_files import check_weights, missing_weights, open_tokenizer
 from reproduce.storage import UserError, read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 REFERENCE = "reference.json"
 """In a checkpoint folder: which model it stands for, {"name": ..., "digest": ...}, in place of the weights."""
@@ -55,7 +59,7 @@ def find_model(name: str) -> Path:
         how = "copy it whole"
     else:
         folder, how = _find_in_cache(name), f"get it with: hf download {name}"
-    missing = _missing_weights(folder)
+    missing = missing_weights(folder)
     if missing:
         raise UserError(f"{folder}: {missing}; {how}")
     return folder
@@ -73,38 +77,12 @@ def _find_in_cache(name: str) -> Path:
     return Path(config).parent
 
 
-def _missing_weights(folder: Path) -> str:
-    """What the folder lacks of its weights, in words; empty where they are whole."""
-    if (folder / "model.safetensors").is_file():
-        return ""
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return "no weights in safetensors"
-    try:
-        shards = sorted(set(read_json(index)["weight_map"].values()))
-    except (AttributeError, KeyError, TypeError):
-        return f"{index.name} is damaged"
-    lacking = [shard for shard in shards if not (folder / shard).is_file()]
-    return f"{len(lacking)} of {len(shards)} files of weights are missing, such as {lacking[0]}" if lacking else ""
-
-
 def describe_model(folder: Path) -> ModelDescription:
     """Describe a model from its configuration; needs no weights and little memory.
 
     Raises UserError for a configuration that is missing, damaged, or of an architecture that brings its own code.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no model there (no config.json)")
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder}: no decoder that transformers knows ({reason})") from None
+    config, model = _outline(folder)
     text = config.get_text_config()
     heads = int(text.num_attention_heads)
     return ModelDescription(
@@ -120,6 +98,33 @@ def describe_model(folder: Path) -> ModelDescription:
         has_chat_template=_has_chat_template(folder),
         precision=str(config.dtype or "").removeprefix("torch."),
     )
+
+
+def check_model(folder: Path) -> None:
+    """Hold the files of a model against its configuration; no weight is read.
+
+    Raises UserError as `describe_model`, and for files of weights that are damaged or hold another model, and for a
+    tokenizer that cannot be used.
+    """
+    check_weights(folder, _outline(folder)[1])
+    open_tokenizer(folder)
+
+
+def _outline(folder: Path) -> tuple[PreTrainedConfig, PreTrainedModel]:
+    """The configuration, and the model on the meta device, without weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no model there (no config.json)")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder}: no decoder that transformers knows ({reason})") from None
+    return config, model
 
 
 def _has_chat_template(folder: Path) -> bool:

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from reproduce.configuration import PolicyConfig
+from reproduce.model_files import loading_differences
 from reproduce.models import ADAPTER, REFERENCE, follow_reference, is_checkpoint
 from reproduce.storage import UserError
 
@@ -110,9 +111,17 @@ def load_policy(
         raise FileNotFoundError(f"no checkpoint in {folder}")
     check_device(device)
     weights = follow_reference(folder)
-    model = AutoModelForCausalLM.from_pretrained(
-        weights, dtype=getattr(torch, precision), use_safetensors=True, local_files_only=True
+    model, report = AutoModelForCausalLM.from_pretrained(
+        weights,
+        dtype=getattr(torch, precision),
+        use_safetensors=True,
+        local_files_only=True,
+        # What is missing or of another shape is filled at random, and reported here.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
     )
+    if differences := loading_differences(report, set(model.state_dict())):
+        raise UserError(f"{weights}: the weights are not those of its config.json: {differences}")
     if (folder / ADAPTER).is_file():
         model = _with_adapter(model, folder, merged)
     tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True, padding_side="left")

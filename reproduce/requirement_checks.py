@@ -66,7 +66,7 @@ def _missing(experiment: Experiment, devices: bool) -> Iterator[str]:
         for run in experiment.plan:
             yield from _refusals(lambda run=run: check_training(run))
     for run in runs:
-        lacks = list(_missing_data(run))
+        lacks = list(_missing_data(run)) or list(_refusals(lambda run=run: check_text_of(run)))
         if not lacks and config.profile == PAPER:
             lacks = list(_missing_parts(experiment, run.environment))
         yield from lacks
@@ -199,9 +199,20 @@ def field_of(config: Any, path: str) -> Any:
 @cache
 def describe(name: str) -> ModelDescription:
     """The description of a model that is here. Raises UserError where it is not."""
-    from reproduce.models import describe_model, find_model
+    from reproduce.models import check_model, describe_model, find_model
 
+    check_model(find_model(name))
     return describe_model(find_model(name))
+
+
+def check_text_of(run: RunConfig) -> None:
+    """Hold the tasks of a run against the named model, where it is here. Raises UserError."""
+    from reproduce.models import find_model
+    from reproduce.text_checks import check_texts
+
+    if run.model.name and not list(_missing_model(run)):
+        found = describe(run.model.name)
+        check_texts(run, find_model(run.model.name), found.vocabulary, found.context)
 
 
 def architecture_of(config: Any) -> Architecture | None:
