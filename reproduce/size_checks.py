@@ -9,6 +9,7 @@ from typing import Any
 from reproduce.configuration import BedConfig
 from reproduce.experiment import ExperimentConfig
 from reproduce.requirement_checks import planned_counts
+from reproduce.setting_checks import check_settings
 from reproduce.storage import UserError
 
 FEWEST_POSITIONS = 64
@@ -21,6 +22,7 @@ LARGEST_PANEL = 100_000
 
 def check_sizes(config: Any) -> None:
     """Check the configuration of a paper. Raises UserError in one line."""
+    check_settings(config)
     if isinstance(config, ExperimentConfig):
         check_grid(config)
         return
