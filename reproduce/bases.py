@@ -54,11 +54,12 @@ def obtain_base(
     report: Callable[[int, int], None],
     rebuild: bool = False,
     device: str = "cpu",
+    state: Path | None = None,
 ) -> str:
     """Put the base's checkpoint into `destination`: copied if the package has it, else trained. Says which.
 
-    device: where it is trained. A base trained on a GPU differs from one trained on a CPU in its last bits. Raises
-    UserError where the device is not there.
+    device: where it is trained. A base trained on a GPU differs from one trained on a CPU in its last bits. state: the
+    file that `warm_start` continues from. Raises UserError where the device is not there.
     """
     if not rebuild and is_committed(policy, config, seed, environment):
         shutil.copytree(committed_folder(seed, environment), destination)
@@ -75,6 +76,7 @@ def obtain_base(
         seed,
         lambda step, loss: report(step, config.steps),
         device,
+        state,
     )
     save_policy(model.to(getattr(torch, bed.STORED_AS)), tokenizer, destination)
     return "base warm-started here"

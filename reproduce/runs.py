@@ -178,8 +178,10 @@ def _make_checkpoint(
             lambda done, total: report("warm start", done, total),
             rebuild_base,
             config.hardware.device,
+            folder.path / "training" / "warm_start.safetensors",
         )
         partial.rename(folder.checkpoint)
+        shutil.rmtree(folder.path / "training", ignore_errors=True)
         return
     base = runs / f"{config.environment}/base/seed-{config.seed}/checkpoint"
     make_policy(

@@ -1,7 +1,7 @@
 """A slice: the time one call of `run` may take before it stops at a place it can continue from.
 
 The end of the slice is kept in the environment, so that every process of a run finds it: workers, tasks of a cluster
-and the training processes that accelerate starts. Training saves a checkpoint and stops after a step once
+and the training processes that accelerate starts. Training and warm start save a checkpoint and stop after a step once
 `time_is_up()`, and evaluation stops between two parts; both then raise `SliceOver`.
 """
 
