@@ -38,8 +38,6 @@ class ColocateGenerator:
                 "spread a larger model with hardware.training_engine=server"
             )
         self.generator = VllmGenerator(self.generation.llm, config, ends)
-        self.limit = int(self.generation.llm.llm_engine.model_config.max_model_len)
-        """Positions of the engine."""
 
     @contextmanager
     def awake(self) -> Iterator[None]:

@@ -266,7 +266,6 @@ class Engine:
 
     def __init__(self, log: list) -> None:
         self.log = log
-        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=77))
 
     def wake_up(self, tags: list[str]) -> None:
         self.log.append(("wake_up", tags))
@@ -290,7 +289,6 @@ def test_a_sleeping_engine_wakes_with_the_trained_weights_and_sleeps_again(aslee
     log: list = []
     trainer = trainer_with(log, asleep)
     generator = ColocateGenerator(trainer, SamplingConfig(), [3])
-    assert generator.limit == 77
     with pytest.raises(RuntimeError, match="failed"), generator.awake():
         raise RuntimeError("a rollout failed")
     assert log == [*first, ("wake_up", ["kv_cache"]), ("sleep", 2)]
