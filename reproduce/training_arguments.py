@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -62,6 +63,8 @@ SETTINGS = {
     "deepspeed": "hardware.accelerate_config",
 }
 """Which setting of ours a field of `GRPOConfig` has."""
+LONGEST_REASON = 240
+"""Characters of a library's own words in an error."""
 TRACKERS = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
 """Where TRL can log, and the module it needs."""
 
@@ -279,4 +282,13 @@ def resolved(arguments: Mapping[str, Any]) -> Any:
     try:
         return GRPOConfig(**arguments)
     except (ValueError, TypeError) as error:
-        raise UserError(f"training arguments refused: {str(error).splitlines()[0]}") from None
+        raise UserError(f"training arguments refused: {_shortened(str(error))}") from None
+
+
+def _shortened(reason: str) -> str:
+    """One line; of a long list of names the nearest one."""
+    line, listed, names = reason.splitlines()[0].partition(", please select one of ")
+    if listed:
+        known = re.findall(r"'([^']+)'", names)
+        line = f"{line}; {nearest(line.partition(' ')[0], known)}"
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."

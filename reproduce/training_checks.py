@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reproduce.argument_checks import check_arguments
 from reproduce.configuration import TRANSFORMERS, RunConfig
 from reproduce.storage import UserError
 from reproduce.training_arguments import adapters, batch_arguments, check_own_arguments, check_tracker, named_arguments
@@ -25,6 +26,7 @@ def check_training(config: RunConfig) -> None:
     batch_arguments(training, hardware, getattr(config.method, "updates", 1))
     adapters(config.model)
     check_processes(config)
+    check_arguments(config)
     if by_accelerate(config):
         accelerate_settings(hardware.accelerate_config)
     if hardware.accelerate_config and config.model.lora_rank and not config.model.name:
