@@ -32,16 +32,19 @@ class Executor:
     open: Callable[[], AbstractContextManager[CarryOut]]
     here: bool = True
     """Whether the runs have the devices of this machine."""
+    at_once: int = 0
+    """Most runs that go at one time; 0: not known here."""
 
 
 def local_executor(workers: int | None, hardware: HardwareConfig, threads: int, console: Console) -> Executor:
     """Processes of this machine, `workers` at a time; None: one a core, or one for the GPUs of a run where it uses
     GPUs. Then each worker has its own; more workers share them."""
 
+    devices = shares_of_gpus(visible_gpus(), hardware.processes) if hardware.device == "cuda" else []
+    count = workers or len(devices) or available_cores()
+
     @contextmanager
     def opened() -> Iterator[CarryOut]:
-        devices = shares_of_gpus(visible_gpus(), hardware.processes) if hardware.device == "cuda" else []
-        count = workers or len(devices) or available_cores()
         if devices and count > len(devices) and shares_no_gpu(hardware):
             raise UserError(
                 f"--workers {count}: vLLM takes a fixed share of a GPU's memory, so runs cannot share GPUs, and there "
@@ -49,7 +52,7 @@ def local_executor(workers: int | None, hardware: HardwareConfig, threads: int, 
             )
         yield lambda jobs: carry_out(jobs, count, threads, console, devices)
 
-    return Executor(opened)
+    return Executor(opened, at_once=count)
 
 
 def shares_no_gpu(hardware: HardwareConfig) -> bool:

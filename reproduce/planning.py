@@ -47,7 +47,9 @@ BYTES_PER_EPISODE = 35
 """Of episodes.parquet, measured on smoke runs. Their barely warm policy hardly ever says the same twice; a larger run,
 whose transcripts are stored once for each distinct trajectory, needs less."""
 BYTES_PER_PARAMETER = 4
-"""A checkpoint in float32; training keeps two more with optimiser state for as long as it lasts."""
+"""A checkpoint in float32."""
+CHECKPOINTS_WHILE_TRAINING, CHECKPOINT_COPIES = 2, 3
+"""Training keeps two more for as long as it lasts, with weights and both moments of Adam."""
 BYTES_PER_RUN = 400_000
 """Manifest, log, tokenizer."""
 SPARE_BYTES = 64 * 2**20
@@ -251,6 +253,28 @@ def expected_bytes(experiment: Experiment, run: RunConfig) -> int:
     return BYTES_PER_RUN + checkpoint + BYTES_PER_EPISODE * experiment.episodes[run.name]
 
 
+def expected_disk(experiment: Experiment, runs: Sequence[RunConfig], at_once: int = 0) -> int:
+    """Disk of these runs once complete, and what those that train at one time need beside it.
+
+    at_once: runs that go at one time; 0: as many as there can be, one for each environment and seed.
+    """
+    jobs: dict[tuple[str, int], int] = {}
+    for run in runs:
+        job = (run.environment, run.seed)
+        jobs[job] = max(jobs.get(job, 0), scratch_bytes(experiment, run))
+    largest = sorted(jobs.values(), reverse=True)
+    return sum(expected_bytes(experiment, run) for run in runs) + sum(largest[: at_once or len(largest)])
+
+
+def scratch_bytes(experiment: Experiment, run: RunConfig) -> int:
+    """Disk that a run needs only while it trains: checkpoints with optimiser state."""
+    if run.training is None:
+        return 0
+    if (cost := _cost_of_named(experiment, run)) is not None:
+        return int(cost.scratch)
+    return CHECKPOINTS_WHILE_TRAINING * CHECKPOINT_COPIES * BYTES_PER_PARAMETER * parameters(run.policy)
+
+
 def check_disk(folder: Path, needed: int) -> None:
     """Raise UserError when the disk of `folder` cannot take `needed` bytes more."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -303,7 +327,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     console.print(table)
     left = [run for run in experiment.plan if run.name not in complete]
     seconds = expected_seconds(list(by_job.values()), workers)
-    disk = sum(expected_bytes(experiment, run) for run in left)
+    disk = expected_disk(experiment, left, workers)
     episodes = sum(experiment.episodes[run.name] for run in left)
     trained = sum(rollouts(run) for run in left)
     where = "GPUs" if config.hardware.device == "cuda" else "cores"

@@ -19,6 +19,7 @@ from reproduce.planning import (
     default_records,
     default_report,
     expected_bytes,
+    expected_disk,
     load_paper,
     open_experiment,
     stage_seconds,
@@ -58,7 +59,7 @@ def run_experiment(
             if redo:  # Not before the executor is known to work.
                 _discard(experiment, chosen)
             left = _left(chosen, complete_runs(experiment))
-            check_disk(experiment.folder, sum(expected_bytes(experiment, run) for run in left))
+            check_disk(experiment.folder, expected_disk(experiment, left, executor.at_once))
             _draw_panels(console, left)
             _say_what_is_done(console, experiment, len(left))
             carry_out(_jobs(experiment, left, rebuild_base))

@@ -53,10 +53,8 @@ def check_settings(config: Any) -> None:
         raise UserError(f"--set hardware.vllm_memory={hardware.vllm_memory}: a share of a GPU, above 0 and below 1")
     if hardware.training_engine == SERVER and not hardware.vllm_server.startswith(("http://", "https://")):
         raise UserError(f"--set hardware.vllm_server={hardware.vllm_server}: must begin with http:// or https://")
-    if not model.name and model.format not in (AUTO, WORDS):
-        raise UserError(
-            f"--set model.format={model.format}: policies made here read words; leave it out or name a model"
-        )
+    if not model.name and model.format == TEXT:
+        raise UserError("--set model.format=text: policies made here read words; leave it out or name a model")
     for prefix, part in _parts(config):
         if isinstance(part, SamplingConfig) and not 0 < part.top_p <= 1:
             raise UserError(f"--set {prefix}.top_p={part.top_p}: must be above 0 and at most 1")
