@@ -350,7 +350,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
         console.print(effects)
     show_untested(console, experiment)
     show_requirements(console, experiment)
-    for line in missing_lines(experiment, disk):
+    for line in missing_lines(experiment, disk, workers):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

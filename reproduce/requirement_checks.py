@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from reproduce.beds import load_bed, task_counts
 from reproduce.configuration import CHAT, COLOCATE, SERVER, VLLM, PanelConfig, PanelSizes, RunConfig
+from reproduce.memory_checks import gpu_memory, too_little_host_memory
 from reproduce.paper_scale import DataEntry, ModelEntry, PaperScaleError, load_paper_scale
-from reproduce.paper_scale.cost import BYTES_OF, Architecture, Shape, parameters
+from reproduce.paper_scale.cost import Architecture, Shape, parameters
 from reproduce.paper_scale.estimate import evaluation_bytes, run_memory
 from reproduce.paper_scale.profile import PAPER
 from reproduce.storage import UserError, read_json
@@ -42,26 +43,27 @@ def planned_counts(environment: str, sizes: PanelConfig | PanelSizes) -> dict[st
         return counts
 
 
-def check_requirements(experiment: Experiment, devices: bool = True) -> None:
-    """Raise UserError, in one line, for everything that is missing. devices: as in `missing`."""
-    if found := missing(experiment, devices):
+def check_requirements(experiment: Experiment, devices: bool = True, at_once: int = 1) -> None:
+    """Raise UserError, in one line, for everything that is missing. devices, at_once: as in `missing`."""
+    if found := missing(experiment, devices, at_once):
         raise UserError("; ".join(found))
 
 
-def missing(experiment: Experiment, devices: bool = True) -> list[str]:
+def missing(experiment: Experiment, devices: bool = True, at_once: int = 1) -> list[str]:
     """Everything that the experiment needs and that is not here, a line each; empty where it can start.
 
     devices: whether the runs have those of this machine; if not, GPUs, memory and engines are left to who has them.
+    at_once: runs that go at one time on this machine.
     """
-    return list(dict.fromkeys(_missing(experiment, devices)))
+    return list(dict.fromkeys(_missing(experiment, devices, at_once)))
 
 
-def _missing(experiment: Experiment, devices: bool) -> Iterator[str]:
+def _missing(experiment: Experiment, devices: bool, at_once: int) -> Iterator[str]:
     config = experiment.config
     runs = _one_of_each_environment(experiment)
     yield from _missing_model(config)
     if devices:
-        yield from _missing_devices(config, experiment.plan)
+        yield from _missing_devices(config, experiment.plan, at_once)
         yield from _missing_engines(config)
         for run in experiment.plan:
             yield from _refusals(lambda run=run: check_training(run))
@@ -115,7 +117,7 @@ def _missing_model(config: Any) -> Iterator[str]:
         yield f"model {config.model.name}: no chat template, which model.format=chat needs; set model.format=text"
 
 
-def _missing_devices(config: Any, runs: tuple[RunConfig, ...]) -> Iterator[str]:
+def _missing_devices(config: Any, runs: tuple[RunConfig, ...], at_once: int) -> Iterator[str]:
     hardware = config.hardware
     if hardware.device == "cuda":
         import torch
@@ -125,18 +127,15 @@ def _missing_devices(config: Any, runs: tuple[RunConfig, ...]) -> Iterator[str]:
             return
         if hardware.processes > torch.cuda.device_count():
             yield f"hardware.processes={hardware.processes}: there are {torch.cuda.device_count()} GPUs"
-        free = min(torch.cuda.get_device_properties(n).total_memory for n in range(torch.cuda.device_count()))
-        yield from _too_little_memory(config, runs, float(free))
+        if config.model.name and (memory := gpu_memory()) is not None:
+            yield from _too_little_memory(config, runs, *memory)
     elif config.model.name and (model := architecture_of(config)) is not None:
-        import psutil
-
-        needed, available = parameters(model) * BYTES_OF[config.model.precision], psutil.virtual_memory().available
-        if needed > available:
-            yield f"memory: {config.model.name} needs {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
+        yield from too_little_host_memory(runs, model, context_of(config), at_once)
 
 
-def _too_little_memory(config: Any, runs: tuple[RunConfig, ...], memory: float) -> Iterator[str]:
-    """GPU memory of the most demanding training and evaluation against that of a GPU here."""
+def _too_little_memory(config: Any, runs: tuple[RunConfig, ...], free: float, total: float) -> Iterator[str]:
+    """GPU memory of the most demanding training and evaluation against what is free
+    and there in all on a GPU here."""
     model = architecture_of(config)
     if model is None or not config.model.name:
         return
@@ -144,22 +143,22 @@ def _too_little_memory(config: Any, runs: tuple[RunConfig, ...], memory: float) 
     trained = [run_memory(run, model, context) for run in runs if run.training is not None]
     share = config.hardware.vllm_memory if config.hardware.training_engine == COLOCATE else 0.0
     needed = max((needs.training for needs in trained), default=0.0)
-    if needed > (1 - share) * memory:
-        beside = f" and vLLM takes {share:.0%} of it" if share else ""
+    if needed > free - share * total:
+        beside = f" and vLLM takes {share * total / 1e9:.0f} GB of it" if share else ""
         yield (
-            f"GPU memory: training needs about {needed / 1e9:.0f} GB, a GPU here has {memory / 1e9:.0f} GB{beside}; "
-            "set fewer hardware.rows_at_once, model.lora_rank, hardware.gradient_checkpointing, or more processes with "
-            "hardware.accelerate_config=fsdp"
+            f"GPU memory: training needs about {needed / 1e9:.0f} GB, {free / 1e9:.0f} GB are free on a GPU "
+            f"here{beside}; set fewer hardware.rows_at_once, model.lora_rank, hardware.gradient_checkpointing, or more "
+            "processes with hardware.accelerate_config=fsdp"
         )
     sampling = max((needs.sampling for needs in trained), default=0.0)
-    if sampling > share * memory:
+    if sampling > share * total:
         yield (
             f"GPU memory: vLLM needs {sampling / 1e9:.0f} GB in training, hardware.vllm_memory={share:g} of a GPU here "
-            f"is {share * memory / 1e9:.0f} GB"
+            f"is {share * total / 1e9:.0f} GB"
         )
     evaluated = max((evaluation_bytes(run, model, context) for run in runs), default=0.0)
-    if evaluated > memory:
-        yield f"GPU memory: evaluation needs {evaluated / 1e9:.0f} GB, a GPU here has {memory / 1e9:.0f} GB"
+    if evaluated > free:
+        yield f"GPU memory: evaluation needs {evaluated / 1e9:.0f} GB, {free / 1e9:.0f} GB are free on a GPU here"
 
 
 def _missing_engines(config: Any) -> Iterator[str]:

@@ -54,7 +54,7 @@ def run_experiment(
     """
     chosen = _chosen(experiment, seeds)
     if (redo or _left(chosen, complete_runs(experiment))) and not time_is_up():
-        check_requirements(experiment, executor.here)
+        check_requirements(experiment, executor.here, executor.at_once or 1)
         with executor.open() as carry_out:
             if redo:  # Not before the executor is known to work.
                 _discard(experiment, chosen)

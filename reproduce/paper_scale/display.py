@@ -21,6 +21,9 @@ from reproduce.training_checks import lines_on_processes
 if TYPE_CHECKING:
     from reproduce.planning import Experiment
 
+SHORT = 10 * 3600.0
+"""Seconds below which a cost is told in minutes and hours of one machine."""
+
 
 def show_requirements(console: Console, experiment: Experiment) -> None:
     """Print models, data, values and cost, and what depends on the number of processes; nothing for tiny policies in
@@ -38,15 +41,16 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def missing_lines(experiment: Experiment, disk: int) -> list[str]:
-    """What is missing, or that nothing is; empty where nothing could be. disk: bytes that the runs left need."""
+def missing_lines(experiment: Experiment, disk: int, at_once: int = 1) -> list[str]:
+    """What is missing, or that nothing is; empty where nothing could be. disk: bytes that the runs left need. at_once:
+    runs that go at one time."""
     from reproduce.planning import check_disk
 
     config = experiment.config
     sources = any(run.panels.source for run in experiment.plan)
     if not (config.model.name or sources or config.hardware.device != "cpu" or config.profile == PAPER):
         return []
-    found = missing(experiment)
+    found = missing(experiment, at_once=at_once)
     try:
         check_disk(experiment.folder, disk)
     except UserError as error:
@@ -136,6 +140,8 @@ def costs(experiment: Experiment, model: Architecture, machine: Machine) -> list
 
 def cost_lines(experiment: Experiment) -> list[str]:
     """GPU memory, GPU-hours and disk of the whole plan, in words."""
+    from reproduce.planning import shown_bytes, shown_seconds
+
     config = experiment.config
     model = architecture_of(config)
     if model is None:
@@ -149,10 +155,15 @@ def cost_lines(experiment: Experiment) -> list[str]:
         sums = total([cost for _, cost in costs(experiment, model, machine)])
         unit = "core-hours" if machine is CORE else f"GPU-hours of {machine.name}"
         stages = (("rollouts", sums.sampling), ("training", sums.training), ("evaluation", sums.evaluation))
-        parts = ", ".join(f"{name} {seconds / 3600:,.0f}" for name, seconds in stages)
-        lines.append(f"cost: about {sums.seconds / 3600:,.0f} {unit}: {parts}")
+        if sums.seconds < SHORT:
+            one = machine.name if machine is CORE else f"one {machine.name}"
+            parts = ", ".join(f"{name} {shown_seconds(seconds)}" for name, seconds in stages)
+            lines.append(f"cost: about {shown_seconds(sums.seconds)} of {one}: {parts}")
+        else:
+            parts = ", ".join(f"{name} {seconds / 3600:,.0f}" for name, seconds in stages)
+            lines.append(f"cost: about {sums.seconds / 3600:,.0f} {unit}: {parts}")
     sums = total([cost for _, cost in costs(experiment, model, machines[0])])
-    lines.append(f"disk: {sums.kept / 1e9:,.1f} GB of results, {sums.scratch / 1e9:,.1f} GB more while it trains")
+    lines.append(f"disk: {shown_bytes(sums.kept)} of results, {shown_bytes(sums.scratch)} more while a run trains")
     if config.profile == PAPER:
         hardware = load_paper_scale(experiment.paper.KEY).hardware
         hours = f", {hardware.gpu_hours:g} GPU-hours a training" if hardware.gpu_hours else ""

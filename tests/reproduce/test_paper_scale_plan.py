@@ -98,7 +98,14 @@ def test_with_a_model_here_on_the_cpu_only_the_data_is_missing(checkpoint: Path,
     (line,) = missing(experiment)
     assert "none: no such folder" in line and "HotpotQA" in line
     assert cost_lines(experiment)[0].startswith("cost: about ")
-    assert "core-hours" in cost_lines(experiment)[0]
+    assert " of one core: " in cost_lines(experiment)[0]
+
+
+def test_the_cost_of_little_is_told_in_minutes_and_megabytes(checkpoint: Path) -> None:
+    experiment = open_experiment("pass_kt", "smoke", (f"model.name={checkpoint}",), Path("nowhere"))
+    cost, disk = cost_lines(experiment)
+    assert re.fullmatch(r"cost: about [1-9]\d* (s|min) of one core: rollouts .* evaluation .*", cost), cost
+    assert re.fullmatch(r"disk: [1-9]\d* MB of results, \d+ MB more while a run trains", disk), disk
 
 
 def test_nothing_is_missing_where_all_is_here(
@@ -188,7 +195,7 @@ def test_too_little_memory_of_a_gpu_is_found(memory: int, settings: Sequence[str
     from reproduce.requirement_checks import _too_little_memory
 
     experiment = opened("pass_kt", *settings)
-    found = list(_too_little_memory(experiment.config, experiment.plan, memory * 1e9))
+    found = list(_too_little_memory(experiment.config, experiment.plan, memory * 1e9, memory * 1e9))
     assert all(part in line for line, part in zip(found, lacks, strict=True)), found
 
 

@@ -1,0 +1,64 @@
+"""Memory of this machine against what runs of a named model need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from reproduce.configuration import HardwareConfig, ModelConfig
+from reproduce.memory_checks import gpu_memory, host_bytes, too_little_host_memory
+from reproduce.paper_scale.cost import Shape, parameters
+from reproduce.planning import open_experiment
+
+LAYERS = Shape(1, 1024, 16, 16, 64, 4096, 1000, True)
+
+
+def model_of(wanted: float) -> Shape:
+    """As many layers as make about so many weights."""
+    each = parameters(replace(LAYERS, layers=2)) - parameters(LAYERS)
+    return replace(LAYERS, layers=max(1, round(wanted / each)))
+
+
+def plan() -> tuple:
+    runs = open_experiment("pass_kt", "smoke", (), Path("nowhere")).plan
+    return tuple(replace(run, model=ModelConfig(name="someone/model")) for run in runs)
+
+
+def test_training_needs_gradients_and_optimiser_too() -> None:
+    model = model_of(1e9)
+    base = next(run for run in plan() if run.training is None)
+    trained = next(run for run in plan() if run.training is not None)
+    evaluated = host_bytes(base, model, 2048)
+    assert 4 * parameters(model) <= evaluated < 5 * parameters(model)
+    assert host_bytes(trained, model, 2048) > 16 * parameters(model)
+    two = replace(trained, hardware=HardwareConfig(processes=2))
+    assert host_bytes(two, model, 2048) > 32 * parameters(model)
+
+
+def test_workers_are_counted() -> None:
+    runs, available = plan(), psutil.virtual_memory().available
+    assert len({run.seed for run in runs}) >= 2
+    trained = next(run for run in runs if run.training is not None)
+    sizes = (replace(LAYERS, layers=layers) for layers in range(1, 10_000))
+    model = next(size for size in sizes if host_bytes(trained, size, 64) > 0.6 * available)
+    assert list(too_little_host_memory(runs, model, 64, 1)) == []
+    (line,) = too_little_host_memory(runs, model, 64, 2)
+    assert "someone/model" in line and "2 at one time" in line and "--workers" in line and "\n" not in line
+    (line,) = too_little_host_memory(runs, replace(model, layers=2 * model.layers), 64, 1)
+    assert "--workers" not in line
+
+
+@pytest.mark.gpu
+def test_free_memory_is_that_of_the_driver() -> None:
+    held = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    free, total = gpu_memory()
+    assert held.numel() < total - free and total == torch.cuda.get_device_properties(0).total_memory
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_without_a_gpu_nothing_is_told() -> None:
+    assert gpu_memory() is None
