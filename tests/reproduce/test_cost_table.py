@@ -1,0 +1,28 @@
+"""The cost of every profile of every paper: the table of the README is what `plan` prints."""
+
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from reproduce.cost_table import COLUMNS, ORDER, cost_rows, show_cost
+from reproduce.planning import PAPERS
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_readme_has_the_table_that_plan_prints() -> None:
+    printed = io.StringIO()
+    show_cost(Console(file=printed))
+    table = "\n".join(line.rstrip() for line in printed.getvalue().splitlines() if line.strip())
+    assert table in README.read_text(encoding="utf-8")
+    rows = cost_rows()
+    assert [row[:2] for row in rows] == [(paper, profile) for paper in PAPERS for profile in ORDER]
+    assert all(len(row) == len(COLUMNS) for row in rows)
+    for row in rows:
+        found = dict(zip(COLUMNS, row, strict=True))
+        assert int(found["runs"]) > 0 and int(found["rollouts"].replace(",", "")) > 0
+        # A GPU's memory is estimated where the model is known beforehand, and nowhere is a time missing.
+        assert bool(found["GPU memory"]) == (found["profile"] == "paper")
+        assert re.fullmatch(r"[\d.,]+ (s|min|h|GPU-hours)", found["time"]), found
