@@ -69,9 +69,10 @@ def _missing(experiment: Experiment, devices: bool, at_once: int) -> Iterator[st
             yield from _refusals(lambda run=run: check_training(run))
     for run in runs:
         lacks = list(_missing_data(run)) or list(_refusals(lambda run=run: check_text_of(run)))
-        if not lacks and config.profile == PAPER:
-            lacks = list(_missing_parts(experiment, run.environment))
         yield from lacks
+        # What a folder is to hold is told also where there is no folder; one command to get it is enough.
+        if config.profile == PAPER and not any("download" in line for line in lacks):
+            yield from _missing_parts(experiment, run.environment)
 
 
 def _missing_data(run: RunConfig) -> Iterator[str]:
@@ -88,7 +89,8 @@ def _missing_parts(experiment: Experiment, environment: str) -> Iterator[str]:
     for entry in load_paper_scale(experiment.paper.KEY).data:
         if entry.environment == environment and presence(entry, experiment.config) == "no":
             source = field_of(experiment.config, entry.setting)
-            yield f"{source}: {entry.name} is not there ({' or '.join(entry.files)}); get it with: {entry.get}"
+            files = f" ({' or '.join(entry.files)})" if entry.files else ""
+            yield f"{source}: {entry.name} is not there{files}; get it with: {entry.get}"
 
 
 def _one_of_each_environment(experiment: Experiment) -> list[RunConfig]:
