@@ -6,6 +6,7 @@ Nothing is downloaded here, no code that comes with a model is run, and weights 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,17 @@ def _find_in_cache(name: str) -> Path:
     try:
         config = cached_file(name, "config.json", local_files_only=True)
     except OSError:
+        if not is_repository_name(name):
+            raise UserError(f"model {name}: no such folder") from None
         raise UserError(
             f"model {name}: neither a folder nor whole in the Hugging Face cache; get it with: hf download {name}"
         ) from None
     return Path(config).parent
+
+
+def is_repository_name(name: str) -> bool:
+    """Whether a model may be called so in the Hugging Face cache; anything else is a path."""
+    return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) is not None
 
 
 def describe_model(folder: Path) -> ModelDescription:

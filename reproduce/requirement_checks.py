@@ -19,6 +19,7 @@ from reproduce.paper_scale import DataEntry, ModelEntry, PaperScaleError, load_p
 from reproduce.paper_scale.cost import Architecture, Shape, parameters
 from reproduce.paper_scale.estimate import evaluation_bytes, run_memory
 from reproduce.paper_scale.profile import PAPER
+from reproduce.server_checks import check_server
 from reproduce.storage import UserError, read_json
 from reproduce.training_checks import check_training
 
@@ -169,6 +170,8 @@ def _missing_engines(config: Any) -> Iterator[str]:
     if hardware.engine == VLLM or in_training:
         engine = importlib.import_module("reproduce.rollouts.vllm_engine")
         yield from _refusals(lambda: engine.check_vllm(hardware.device))
+    if hardware.training_engine == SERVER:
+        yield from _refusals(lambda: check_server(hardware.vllm_server))
     if in_training and hardware.device == "cpu":
         yield (
             f"hardware.training_engine={hardware.training_engine} needs a GPU: vLLM for CPUs cannot take new weights; "

@@ -109,7 +109,10 @@ def accelerate_settings(name: str) -> Path:
     try:
         settings = load_config_from_file(str(path))
     except Exception as error:  # Its YAML reader has errors of its own, and wrong types fail anywhere.
-        raise UserError(f"{path}: no settings for accelerate launch ({str(error).splitlines()[0]})") from None
+        # Of a file without names it says which attribute its own code misses.
+        told = (str(error).splitlines() or [""])[0]
+        reason = "it holds no names with values" if isinstance(error, AttributeError) or not told else told[:200]
+        raise UserError(f"{path}: no settings for accelerate launch ({reason})") from None
     if str(settings.distributed_type).endswith("DEEPSPEED") and importlib.util.find_spec("deepspeed") is None:
         raise UserError(f"hardware.accelerate_config={name} needs deepspeed: pip install 'rl-claims[deepspeed]'")
     return path.resolve()

@@ -97,6 +97,7 @@ def test_settings_by_name_or_path(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no settings for accelerate launch") as refused:
             accelerate_settings(str(own))
         assert "\n" not in str(refused.value)
+        assert "attribute" not in str(refused.value)
 
 
 def test_deepspeed_that_is_not_installed_is_said_so(monkeypatch) -> None:
