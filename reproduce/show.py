@@ -70,6 +70,9 @@ def split_transcript(transcript: str, longest_action: int | None) -> Iterator[Tu
 
     longest_action: words after which an action was cut; such an action has no end marker. None: unknown.
     """
+    if TURN not in transcript:  # Of a general model, whose template has turns of its own.
+        yield Turn(False, transcript)
+        return
     words = transcript.split()
     place = 1 if words[:1] == [BEGIN] else 0
     while place < len(words):
@@ -114,6 +117,7 @@ def _settings(path: Path) -> tuple[int | None, str]:
 
 def render_episode(episode: dict[str, Any], longest_action: int | None, environment: str = "retrieval") -> Text:
     """One episode for a terminal. What the file says is text, never markup."""
+    lines = _escaped_lines(episode["transcript"])
     episode = {name: escaped(value) if isinstance(value, str) else value for name, value in episode.items()}
     hops = f"hops {episode['hops']}, " if "hops" in episode else ""
     text = Text()
@@ -126,13 +130,18 @@ def render_episode(episode: dict[str, Any], longest_action: int | None, environm
         f"{episode['estimator']}, sample {episode['sample']}, rounds {episode['rounds']}"
         f"{', forced answer' if episode['forced'] else ''}\n"
     )
-    for place, turn in enumerate(split_transcript(episode["transcript"], longest_action)):
+    for place, turn in enumerate(split_transcript(lines, longest_action)):
         if turn.by_policy:
             _append_action(text, turn.text, environment)
         else:
             text.append("  question     " if place == 0 else "  environment  ", style="cyan")
             text.append(f"{turn.text}\n")
     return text
+
+
+def _escaped_lines(text: str) -> str:
+    """Control characters as their escapes, but for line breaks."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 def _append_action(text: Text, action: str, environment: str) -> None:

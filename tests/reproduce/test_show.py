@@ -138,6 +138,14 @@ def test_control_characters_are_escaped():
         assert part in shown
 
 
+def test_a_general_models_transcript_keeps_its_lines():
+    text = "<|im_start|>user\nWho?\n  a\x1b[31m <|im_end|>\n<|im_start|>assistant\nAda<|im_end|>"
+    shown = printed(render_episode(EPISODE | {"transcript": text, "question": "a\nb"}, 16))
+    for line in ("Who?", "  a\\x1b[31m <|im_end|>", "Ada<|im_end|>"):
+        assert f"\n{line}\n" in shown
+    assert "a\\nb" in shown
+
+
 def test_missing_column_and_negative_seed_are_one_line(reproduce_in_process, tmp_path):
     import pyarrow.parquet as pq
 
