@@ -45,9 +45,19 @@ def planned_counts(environment: str, sizes: PanelConfig | PanelSizes) -> dict[st
 
 
 def check_requirements(experiment: Experiment, devices: bool = True, at_once: int = 1) -> None:
-    """Raise UserError, in one line, for everything that is missing. devices, at_once: as in `missing`."""
-    if found := missing(experiment, devices, at_once):
-        raise UserError("; ".join(found))
+    """Raise UserError, in one line, for the first that is missing, with how many there are and what lists them.
+
+    devices, at_once: as in `missing`.
+    """
+    found = missing(experiment, devices, at_once)
+    if len(found) > 1:
+        key, profile = experiment.paper.KEY, experiment.config.profile
+        raise UserError(
+            f"{found[0]} ({len(found) - 1} more missing: `python -m reproduce plan {key} --profile {profile}` and the "
+            "same settings list all)"
+        )
+    if found:
+        raise UserError(found[0])
 
 
 def missing(experiment: Experiment, devices: bool = True, at_once: int = 1) -> list[str]:
