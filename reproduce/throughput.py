@@ -30,24 +30,18 @@ from accelerate import PartialState
 from accelerate.utils import gather
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from reproduce.paper_scale.machines import machine_of
 from reproduce.rollouts import EpisodeBatch, Sampler
 
-PEAKS = {
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-    "RTX 6000 Ada": 364e12,
-    "L40S": 362e12,
-}
-"""Peak FLOP/s in dense bfloat16 products by part of the GPU's name, more special ones first. Data sheets of NVIDIA
-(H100, H200, A100, RTX 6000 Ada Generation, L40S), whose figures with sparsity are twice these."""
+VARIANTS = {"H100 PCIe": 756e12, "H100 NVL": 835e12}
+"""Peak FLOP/s in dense bfloat16 products of GPUs that are slower than their series in `reproduce.paper_scale.machines`,
+by part of their name. Data sheet of NVIDIA (H100), whose figures with sparsity are twice these."""
 
 
 def peak_of(name: str) -> float | None:
     """Peak FLOP/s of a GPU by the name that torch gives it; None for one that is not listed."""
-    return next((peak for part, peak in PEAKS.items() if part in name), None)
+    series = machine_of(name, 0.0)
+    return next((peak for part, peak in VARIANTS.items() if part in name), series.operations if series else None)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from reproduce.audit.resets_scores import MODELS, deviations, mean_scores, published
+from reproduce.audit.resets_scores import MODELS, mean_scores, published
 from reproduce.claims import Evidence
 from reproduce.evidence import all_must_hold, equivalence, superiority
 from reproduce.method_records import MethodRecords
@@ -382,17 +382,6 @@ def localization_profile(records: MethodRecords) -> Evidence:
         shares = f"exact {100 * rows['exact'].mean():.1f} %, clean {100 * rows['clean'].mean():.1f} %"
         details.append((f"{arm}: {shares}; above chance", shown(above)))
     return replace(found, against=found.high < AGREEMENT_MARGIN, details=tuple(details))
-
-
-def smallest_success(records: MethodRecords) -> float:
-    """Least mean success of any trained arm on the test tiers; a floor would hide every difference."""
-    arms = {run["arm"] for run in records.runs}
-    return min(float(final_success(records, arm).mean()) for arm in arms)
-
-
-def published_spread() -> float:
-    """Mean over benchmarks and models of SRPO's printed standard deviation, in points; for planning."""
-    return float(np.mean([deviations(model, "SRPO").mean() for model in MODELS]))
 
 
 def median_signal_ratio() -> float:

@@ -175,13 +175,6 @@ def test_gpus_are_known_by_their_names(device: str, memory: float, name: str | N
     assert (found.name if found is not None else None) == name
 
 
-def test_peaks_are_those_of_the_throughput_that_is_measured() -> None:
-    from reproduce.throughput import peak_of
-
-    for machine in GPUS.values():
-        assert peak_of(f"NVIDIA {machine.name}") == machine.operations
-
-
 def test_cost_of_a_run_adds_up() -> None:
     base, trained = pass_kt.plan(pass_kt.PROFILES["paper"])[:2]
     cost = run_cost(trained, QWEN, A100, rollouts(trained), 1000)
