@@ -371,9 +371,9 @@ class PassKt:
     """Level of intervals and bands."""
 
     def carry_out(self, console: Console) -> None:
-        from reproduce.episode_logs.scores import ScoreRule
-        from reproduce.pass_kt_analysis import Settings
-        from reproduce.pass_kt_command import show_pass_kt
+        from reproduce.logs.scores import ScoreRule
+        from reproduce.logs.analysis import Settings
+        from reproduce.logs.command import show_pass_kt
 
         ks = tuple(sorted(set(_numbers("--k", self.k)))) if self.k else None
         settings = Settings(ks, self.baseline, self.level, self.resamples, self.seed)

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reproduce.episode_logs import inspect_ai
-from reproduce.episode_logs.reading import read_logs
-from reproduce.episode_logs.scores import ScoreRule
+from reproduce.logs import inspect_ai
+from reproduce.logs.reading import read_logs
+from reproduce.logs.scores import ScoreRule
 from reproduce.storage import UserError
 
 LOGS = Path(__file__).parent / "logs"

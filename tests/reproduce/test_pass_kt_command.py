@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from reproduce.episode_logs.count_rows import EpisodeCounts
-from reproduce.episode_logs.scores import ScoreRule
-from reproduce.pass_kt_analysis import Settings, analyse
-from reproduce.pass_kt_command import notes, plain, show_pass_kt
+from reproduce.logs.count_rows import EpisodeCounts
+from reproduce.logs.scores import ScoreRule
+from reproduce.logs.analysis import Settings, analyse
+from reproduce.logs.command import notes, plain, show_pass_kt
 from reproduce.storage import UserError
 
 ANY = ScoreRule()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reproduce.episode_logs.count_rows import CountRows, EpisodeCounts
+from reproduce.logs.count_rows import CountRows, EpisodeCounts
 from reproduce.storage import UserError
 
 LARGEST_N = 100_000

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reproduce.episode_logs.values import whole_or_real
+from reproduce.logs.values import whole_or_real
 from reproduce.storage import UserError
 
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from reproduce.episode_logs.count_rows import CountRows
-from reproduce.episode_logs.log_files import LogFile
-from reproduce.episode_logs.scores import ScoreRule
-from reproduce.episode_logs.values import cap_of, count_of, name_of, whole_or_real
+from reproduce.logs.count_rows import CountRows
+from reproduce.logs.log_files import LogFile
+from reproduce.logs.scores import ScoreRule
+from reproduce.logs.values import cap_of, count_of, name_of, whole_or_real
 from reproduce.names import nearest
 from reproduce.storage import UserError
 

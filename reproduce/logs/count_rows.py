@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reproduce.episode_logs.scores import ScoreRule
+from reproduce.logs.scores import ScoreRule
 from reproduce.storage import UserError
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reproduce.episode_logs.count_rows import EpisodeCounts
+from reproduce.logs.count_rows import EpisodeCounts
 from reproduce.names import nearest
 from reproduce.storage import UserError
 from theory.inference import MaxTResult, holm, mcnemar_exact, mean_interval, westfall_young_maxt

@@ -15,10 +15,10 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import pyarrow as pa
 
-from reproduce.episode_logs.count_rows import CountRows, ScoredEpisodes, rows_of_one_policy
-from reproduce.episode_logs.log_files import LogFile, parsed_json
-from reproduce.episode_logs.scores import ScoreRule
-from reproduce.episode_logs.values import name_of, whole_or_real
+from reproduce.logs.count_rows import CountRows, ScoredEpisodes, rows_of_one_policy
+from reproduce.logs.log_files import LogFile, parsed_json
+from reproduce.logs.scores import ScoreRule
+from reproduce.logs.values import name_of, whole_or_real
 from reproduce.storage import UserError
 
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reproduce.episode_logs.count_rows import CountRows, ScoredEpisodes, rows_of_one_policy
-from reproduce.episode_logs.log_files import LogFile, neighbouring_object
-from reproduce.episode_logs.scores import ScoreRule
-from reproduce.episode_logs.values import name_of, whole_or_real
+from reproduce.logs.count_rows import CountRows, ScoredEpisodes, rows_of_one_policy
+from reproduce.logs.log_files import LogFile, neighbouring_object
+from reproduce.logs.scores import ScoreRule
+from reproduce.logs.values import name_of, whole_or_real
 from reproduce.storage import UserError
 
 TOTAL = "reward"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from reproduce.episode_logs import inspect_ai, lm_evaluation_harness, plain_tables, verifiers
-from reproduce.episode_logs.count_rows import CountRows, EpisodeCounts
-from reproduce.episode_logs.log_files import LogFile, json_lines, parse_log_files
-from reproduce.episode_logs.merging import merge
-from reproduce.episode_logs.scores import ScoreRule
+from reproduce.logs import inspect_ai, lm_evaluation_harness, plain_tables, verifiers
+from reproduce.logs.count_rows import CountRows, EpisodeCounts
+from reproduce.logs.log_files import LogFile, json_lines, parse_log_files
+from reproduce.logs.merging import merge
+from reproduce.logs.scores import ScoreRule
 from reproduce.storage import UserError
 
 

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reproduce.episode_logs.reading import read_logs
-from reproduce.episode_logs.scores import ScoreRule
+from reproduce.logs.reading import read_logs
+from reproduce.logs.scores import ScoreRule
 from reproduce.names import escaped
-from reproduce.pass_kt_analysis import Analysis, BandedGrid, Boundary, Comparison, PolicySurface, Settings, analyse
+from reproduce.logs.analysis import Analysis, BandedGrid, Boundary, Comparison, PolicySurface, Settings, analyse
 from reproduce.storage import UserError, write_text
 
 FIGURE_KINDS = (".png", ".svg", ".pdf")
@@ -49,7 +49,7 @@ def show_pass_kt(
     for note in notes(analysis):
         console.print(Text(f"Note: {escaped(note)}"))
     if figure is not None:
-        from reproduce.pass_kt_figure import draw
+        from reproduce.logs.figure import draw
 
         draw(analysis, figure)
         console.print(Text(f"Figure: {escaped(str(figure))}"))
