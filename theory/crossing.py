@@ -16,7 +16,6 @@ from scipy.stats import norm, t
 
 from theory.bounded_means import bounded_mean_interval, simultaneous_confidence
 from theory.paired import check_confidence
-from theory.paired import check_confidence
 from theory.resampling import FloatArray
 
 
@@ -59,6 +58,7 @@ def crossings_of_seeds(
     studentised by its own standard error and widened by Student's t over the fewer of both. Cells that do not vary get
     the whole range [-1, 1]. Raises ValueError for other shapes or NaN.
     """
+    check_confidence(confidence)
     values = _checked(differences, 3)
     seeds, questions = values.shape[:2]
     if min(seeds, questions) < 2:

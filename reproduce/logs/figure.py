@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reproduce.figures import BASE, INK, OTHER, QUIET, TRAINED, canvas, samples_axis
-from reproduce.names import escaped
 from reproduce.logs.analysis import Analysis, BandedGrid
+from reproduce.names import escaped
 from reproduce.storage import write_whole
 
 COLOURS = (BASE, TRAINED, OTHER, "#cc79a7", "#e69f00", "#56b4e9", INK)
