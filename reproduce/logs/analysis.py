@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from reproduce.core.files import UserError
+from reproduce.core.names import nearest
 from reproduce.logs.episodes import EpisodeCounts
-from reproduce.names import nearest
-from reproduce.storage import UserError
 from theory.bounded_means import bounded_mean_interval, bounded_mean_p_value, simultaneous_confidence
 from theory.crossing import Crossings, crossings_of_questions, crossings_of_seeds
 from theory.inference import MaxTResult, holm, mcnemar_exact, westfall_young_maxt
@@ -278,7 +278,11 @@ def _surface(policy: _Policy, ks: tuple[int, ...], settings: Settings, row: int)
         standard_error_fixed=np.sqrt(variance.sum(axis=(0, 1))) / (seeds * questions),
         available=(policy.n[..., None] >= np.array(ks)).all(axis=0).sum(axis=0),
         g_pass=g_pass,
-        cover=np.asarray(np.moveaxis(cover_at(*(np.moveaxis(x, 1, -1) for x in (policy.n, policy.c)), settings.tau), 0, 0).mean(axis=0)),
+        cover=np.asarray(
+            np.moveaxis(cover_at(*(np.moveaxis(x, 1, -1) for x in (policy.n, policy.c)), settings.tau), 0, 0).mean(
+                axis=0
+            )
+        ),
         cover_low=cover.low,
         cover_high=cover.high,
         saturated_k=_saturated_k(policy),

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reproduce.core.files import UserError, write_text
+from reproduce.core.names import escaped
 from reproduce.logs.analysis import Analysis, BandedGrid, Boundary, Comparison, PolicySurface, Settings, analyse
 from reproduce.logs.reading import read_logs
 from reproduce.logs.scores import ScoreRule
-from reproduce.names import escaped
-from reproduce.storage import UserError, write_text
 
 FIGURE_KINDS = (".png", ".svg", ".pdf")
 LARGEST_K, MOST_KS = 100_000, 40

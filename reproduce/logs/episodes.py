@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from reproduce.core.files import UserError
 from reproduce.logs.values import Unreadable
-from reproduce.storage import UserError
 
 MISSING = -1
 

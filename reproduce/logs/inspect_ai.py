@@ -17,11 +17,11 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 import numpy as np
 import pyarrow as pa
 
+from reproduce.core.files import UserError
 from reproduce.logs.episodes import Column, Log
 from reproduce.logs.log_files import LogFile, parsed_json
 from reproduce.logs.settings import described, settings_of
 from reproduce.logs.values import name_of
-from reproduce.storage import UserError
 
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 """Correct, incorrect, partial, no answer: inspect_ai's own values, `scorer/_metric.py`."""

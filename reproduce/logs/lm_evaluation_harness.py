@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from reproduce.core.files import UserError
 from reproduce.logs.episodes import Column, Log
 from reproduce.logs.log_files import JsonRows, LogFile, neighbouring_object
 from reproduce.logs.settings import described, settings_of
 from reproduce.logs.values import name_of
-from reproduce.storage import UserError
 
 FILE_NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl?(\.gz|\.zst)?")
 OF_THE_LAYOUT = {

@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from reproduce.core.files import UserError
 from reproduce.logs.values import number_of
-from reproduce.storage import UserError
 
 PACKED = {".gz": "gzip", ".zst": "zstd"}
 SUSPECT_SIZE, LARGEST_RATIO, LARGEST_UNPACKED = 1 << 26, 200, 1 << 30

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from reproduce.core.files import UserError
 from reproduce.logs.episodes import MISSING, EpisodeCounts, Log
 from reproduce.logs.plain_tables import cap_column
 from reproduce.logs.scores import Outcomes, ScoreRule, outcomes
 from reproduce.logs.settings import policy_names
 from reproduce.logs.values import name_of
-from reproduce.storage import UserError
 
 LARGEST_N = 100_000
 MOST_POLICIES, MOST_DEPTHS, MOST_CELLS = 64, 64, 20_000_000

@@ -22,12 +22,12 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from reproduce.core.files import UserError
+from reproduce.core.names import nearest
 from reproduce.logs.episodes import MISSING, Column, Log
 from reproduce.logs.log_files import JsonRows, LogFile, first_line, json_rows, lines_of
 from reproduce.logs.scores import ScoreRule
 from reproduce.logs.values import cap_of, count_of, name_of
-from reproduce.names import nearest
-from reproduce.storage import UserError
 
 DELIMITERS = ",\t;|"
 OPTIONAL = ("T", "n", "c", "n_correct", "seed", "uuid")

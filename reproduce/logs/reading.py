@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from reproduce.core.files import UserError
 from reproduce.logs import inspect_ai, instance_logs, lm_evaluation_harness, plain_tables, verifiers
 from reproduce.logs.episodes import EpisodeCounts, Log
 from reproduce.logs.log_files import (
@@ -22,7 +23,6 @@ from reproduce.logs.log_files import (
 from reproduce.logs.merging import merge
 from reproduce.logs.plain_tables import Columns
 from reproduce.logs.scores import ScoreRule
-from reproduce.storage import UserError
 
 KINDS = ".csv, .tsv, .jsonl, .json, .parquet, and .eval of inspect_ai; all but the last two also as .gz or .zst"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from reproduce.core.files import UserError
+from reproduce.core.names import nearest
 from reproduce.logs.episodes import Log
 from reproduce.logs.values import score_of
-from reproduce.names import nearest
-from reproduce.storage import UserError
 from theory.pass_kt import all_at_k, pass_at_k
 
 TOGETHER = re.compile(

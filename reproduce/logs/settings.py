@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reproduce.core.files import UserError
 from reproduce.logs.episodes import Log
-from reproduce.storage import UserError
 
 NO_MATTER = {
     *("batch_size", "max_batch_size", "device", "devices", "device_map", "parallelize", "tensor_parallel_size"),

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reproduce.names import escaped
-from reproduce.storage import UserError, write_text
+from reproduce.core.files import UserError, write_text
+from reproduce.core.names import escaped
 
 LONGEST_NAME = 18
 PADDING = 2
@@ -35,7 +35,14 @@ def print_table(
         while end < len(headers) and (end == start or total + widths[end] + PADDING <= console.width):
             total += widths[end] + PADDING
             end += 1
-        _print_block(console, title if first else f"{title}, continued", headers, rows, [*range(labels), *range(start, end)], labels)
+        _print_block(
+            console,
+            title if first else f"{title}, continued",
+            headers,
+            rows,
+            [*range(labels), *range(start, end)],
+            labels,
+        )
         start, first = end, False
 
 

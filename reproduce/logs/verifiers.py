@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from reproduce.core.files import UserError
 from reproduce.logs.episodes import Column, Log
 from reproduce.logs.log_files import JsonRows, LogFile, neighbouring_object
 from reproduce.logs.settings import described, settings_of
 from reproduce.logs.values import is_absent, name_of, number_of
-from reproduce.storage import UserError
 
 TOTAL = "reward"
 
