@@ -11,19 +11,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from reproduce.paper_scale import DataEntry, load_paper_scale
-from reproduce.paper_scale.display import cost_lines, destination, machine_for
-from reproduce.paper_scale.estimate import run_cost
-from reproduce.planning import PAPERS, Experiment, open_experiment, rollouts, stage_seconds
-from reproduce.requirement_checks import (
-    architecture_of,
-    check_requirements,
-    known_model,
-    missing,
-    planned_counts,
-    presence,
-)
-from reproduce.storage import UserError
+from reproduce.cli.requirements import cost_lines, destination
+from reproduce.core.files import UserError
+from reproduce.cost.architecture import architecture_of, known_model, planned_counts, presence
+from reproduce.cost.estimate import run_cost
+from reproduce.cost.machine_for import machine_for
+from reproduce.cost.paper_scale import DataEntry, load_paper_scale
+from reproduce.cost.time import rollouts, stage_seconds
+from reproduce.plan.experiment import PAPERS, Experiment
+from reproduce.plan.open import open_experiment
+from reproduce.plan.requirement_checks import check_requirements, missing
 from tests.reproduce.official_files import sums, write_hotpot, write_lines
 from tests.reproduce.tiny_checkpoint import save_checkpoint
 
@@ -195,7 +192,7 @@ def test_too_little_memory_is_found(checkpoint: Path, monkeypatch: pytest.Monkey
 )
 def test_too_little_memory_of_a_gpu_is_found(memory: int, settings: Sequence[str], lacks: list[str]) -> None:
     """PASS@(k,T) with adapters needs 25 GB by the estimate, vLLM beside it 15 GB at the least."""
-    from reproduce.requirement_checks import _too_little_memory
+    from reproduce.plan.requirement_checks import _too_little_memory
 
     experiment = opened("pass_kt", *settings)
     found = list(_too_little_memory(experiment.config, experiment.plan, memory * 1e9, memory * 1e9))
@@ -289,7 +286,7 @@ def test_processes_share_the_time_of_a_training_but_not_of_an_evaluation() -> No
     model = architecture_of(run)
     assert model is not None and run.hardware.processes == 8
     cost = run_cost(run, model, machine_for(run), rollouts(run), experiment.episodes[run.name])
-    stages = stage_seconds(experiment, run)
+    stages = stage_seconds(run, experiment.episodes[run.name])
     assert stages["train"] == pytest.approx((cost.sampling + cost.training) / 8)
     assert stages["evaluate"] == cost.evaluation
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from reproduce import published
-from reproduce.published import (
+from reproduce.claims.published import (
     PublishedError,
     load_published,
     load_settings,
     published_number,
     published_papers,
 )
+from reproduce.claims.verdicts import published
 
 PASS_KT_COUNTS = [
     # category, arm, against: size of `against`, gained, lost, size of `arm`

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from reproduce.bases import committed_folder
-from reproduce.policies import load_policy
+from reproduce.environments.bases import committed_folder
+from reproduce.rollouts.policies import load_policy
 from reproduce.rollouts.wide_heads import widen_heads
 
 

@@ -1,0 +1,202 @@
+"""What the papers printed, one TOML file a paper, each value with its provenance.
+
+A report sets our number beside the paper's; both come from files, none is typed by hand. A file holds `[[number]]` and
+`[[setting]]` entries, and `[[table]]` entries for numbers that share all but their row and their column.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from reproduce.core.paper import PAPERS, paper_file
+
+CellValue = int | float | str
+SettingValue = int | float | str | tuple[int | float | str, ...]
+
+
+class PublishedError(ValueError):
+    """A paper without a file, an entry that does not exist, or an entry that is not complete."""
+
+
+PUBLISHED = "published.toml"
+
+
+@dataclass(frozen=True)
+class PublishedPaper:
+    """Which paper, and which version of it, a file of published numbers is about."""
+
+    title: str
+    arxiv: str
+    version: str
+
+
+@dataclass(frozen=True)
+class PublishedNumber:
+    """One number that a paper printed, or that a digest of it reports."""
+
+    id: str
+    """Unique within the paper: quantity, category, arm, and where needed k and T."""
+    quantity: str
+    """What was measured, such as `pass` or `boundary-size`."""
+    value: int | float
+    """The number as printed."""
+    unit: str
+    """The unit of `value`."""
+    cell: Mapping[str, CellValue]
+    """Where in the paper's tables the number belongs: category, arm, against, k, T."""
+    sources: tuple[str, ...]
+    """Source labels of the file, each with the place inside that source."""
+    read_directly: bool
+    """True only if the paper itself was read for it, False if a digest was."""
+    inferred: tuple[str, ...] = ()
+    """Keys of `cell` that no source states."""
+    note: str | None = None
+    """What a reader has to know before quoting the number."""
+
+
+@dataclass(frozen=True)
+class PublishedSetting:
+    """One setting of a paper's experiment."""
+
+    id: str
+    """Unique within the paper."""
+    value: SettingValue
+    """The setting as stated."""
+    sources: tuple[str, ...]
+    """Source labels of the file, each with the place inside that source."""
+    read_directly: bool
+    """True only if the paper itself was read for it, False if a digest was."""
+    unit: str | None = None
+    """The unit of `value`, where it has one."""
+    note: str | None = None
+    """What a reader has to know before quoting the setting."""
+
+
+def published_paper(paper: str) -> PublishedPaper:
+    """The paper behind a key."""
+    document = _document(paper)
+    return PublishedPaper(document["title"], document["arxiv"], document["version"])
+
+
+@dataclass(frozen=True)
+class _PublishedTable:
+    """A table as it was printed: each value becomes the number `id.row.column`."""
+
+    id: str
+    quantity: str
+    unit: str
+    cell: Mapping[str, CellValue]
+    """What all numbers of the table share."""
+    row: str
+    """The key of `cell` that tells the rows apart, such as `arm`."""
+    column: str
+    """The key of `cell` that tells the columns apart, such as `benchmark`."""
+    columns: tuple[CellValue, ...]
+    rows: Mapping[str, list[int | float]]
+    """One value for each column, under the name of the row."""
+    sources: tuple[str, ...]
+    read_directly: bool
+    inferred: tuple[str, ...] = ()
+    note: str | None = None
+
+
+def load_published(paper: str) -> tuple[PublishedNumber, ...]:
+    """All published numbers of a paper: its single numbers, then its tables, each in the order of the file."""
+    document = _document(paper)
+    single = [
+        PublishedNumber(**_entry(paper, document, "number", position, PublishedNumber))
+        for position in range(len(document.get("number", ())))
+    ]
+    for position in range(len(document.get("table", ()))):
+        single.extend(
+            _numbers_of(paper, _PublishedTable(**_entry(paper, document, "table", position, _PublishedTable)))
+        )
+    return tuple(single)
+
+
+def load_settings(paper: str) -> tuple[PublishedSetting, ...]:
+    """All published settings of a paper, in the order of its file."""
+    document = _document(paper)
+    return tuple(
+        PublishedSetting(**_entry(paper, document, "setting", position, PublishedSetting))
+        for position in range(len(document.get("setting", ())))
+    )
+
+
+def published_number(paper: str, identifier: str) -> PublishedNumber:
+    """The published number of that id."""
+    numbers = {number.id: number for number in load_published(paper)}
+    if identifier not in numbers:
+        raise PublishedError(f"{paper}.toml has no number {identifier!r}{_nearest(identifier, numbers)}")
+    return numbers[identifier]
+
+
+def published_papers() -> tuple[str, ...]:
+    """The papers that have a file of published numbers."""
+    return tuple(sorted(key for key in PAPERS if paper_file(key, PUBLISHED).is_file()))
+
+
+@cache
+def _document(paper: str) -> dict[str, Any]:
+    papers = published_papers()
+    if paper not in papers:
+        raise PublishedError(f"no published numbers for paper {paper!r}{_nearest(paper, papers)}")
+    try:
+        return tomllib.loads(paper_file(paper, PUBLISHED).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise PublishedError(f"{paper}.toml cannot be read: {error}") from error
+
+
+def _entry(paper: str, document: Mapping[str, Any], kind: str, position: int, shape: Any) -> dict[str, Any]:
+    raw = document[kind][position]
+    place = f"{paper}.toml, {kind} {raw.get('id', position + 1)!r}"
+    known = {field.name: field for field in fields(shape)}
+    missing = [name for name, field in known.items() if name not in raw and field.default is MISSING]
+    unknown = [name for name in raw if name not in known]
+    if missing:
+        raise PublishedError(f"{place}: missing field {', '.join(missing)}")
+    if unknown:
+        raise PublishedError(f"{place}: unknown field {', '.join(unknown)}{_nearest(unknown[0], known)}")
+    if not raw["sources"]:
+        raise PublishedError(f"{place}: no source")
+    labels = document.get("sources", {})
+    for source in raw["sources"]:
+        if not any(source == label or source.startswith(f"{label} ") for label in labels):
+            raise PublishedError(f"{place}: source {source!r} is not defined under [sources]")
+    entry = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    if "cell" in entry:
+        entry["cell"] = MappingProxyType(dict(entry["cell"]))
+        stray = [name for name in entry.get("inferred", ()) if name not in entry["cell"]]
+        if stray:
+            raise PublishedError(f"{place}: inferred names {', '.join(stray)}, which the cell does not hold")
+    return entry
+
+
+def _numbers_of(paper: str, table: _PublishedTable) -> Iterator[PublishedNumber]:
+    for row, values in table.rows.items():
+        if len(values) != len(table.columns):
+            place = f"{paper}.toml, table {table.id!r}, row {row!r}"
+            raise PublishedError(f"{place}: {len(values)} values under {len(table.columns)} columns")
+        for column, value in zip(table.columns, values, strict=True):
+            yield PublishedNumber(
+                id=f"{table.id}.{row}.{column}",
+                quantity=table.quantity,
+                value=value,
+                unit=table.unit,
+                cell=MappingProxyType({**table.cell, table.row: row, table.column: column}),
+                sources=table.sources,
+                read_directly=table.read_directly,
+                inferred=table.inferred,
+                note=table.note,
+            )
+
+
+def _nearest(name: str, known: Any) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else f"; there are: {', '.join(known)}"

@@ -1,0 +1,57 @@
+"""An experiment before anything is computed: its configuration, its runs and their episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from reproduce.cost.time import evaluated_episodes
+
+if TYPE_CHECKING:
+    from reproduce.core.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A paper's plan at one configuration, and the folder its runs live in."""
+
+    paper: ModuleType
+    config: Any
+    """The paper's configuration at a profile."""
+    folder: Path
+    """DIR/PROFILE/PAPER; run folders lie below it."""
+
+    @cached_property
+    def plan(self) -> tuple[RunConfig, ...]:
+        """Every run, a base before the arms trained from it."""
+        return tuple(self.paper.plan(self.config))
+
+    @cached_property
+    def episodes(self) -> dict[str, int]:
+        """Evaluated episodes of each run, by its name."""
+        known: dict[str, int] = {}
+        found = {}
+        for run in self.plan:
+            key = f"{run.environment} {run.arm}"
+            if key not in known:
+                known[key] = evaluated_episodes(run)
+            found[run.name] = known[key]
+        return found
+
+    @property
+    def records_folder(self) -> Path:
+        """Where the records of this profile are kept."""
+        return default_records(self.paper.KEY, self.config.profile)
+
+
+def default_report(key: str, profile: str) -> Path:
+    """Where the report of a paper at a profile is kept, below the current folder."""
+    return Path("reports") / profile / key
+
+
+def default_records(key: str, profile: str) -> Path:
+    """Where the records of a paper at a profile are kept, below the current folder."""
+    return default_report(key, profile) / "records"
