@@ -113,6 +113,16 @@ def _units(values: ArrayLike, low: float, high: float, clusters: ArrayLike | Non
         raise ValueError(f"the range must have low < high, got {low} and {high}")
     if np.nanmin(table, initial=low) < low - 1e-9 or np.nanmax(table, initial=high) > high + 1e-9:
         raise ValueError(f"values must lie in [{low}, {high}]")
+    return np.clip(cluster_means(table, clusters), low, high)
+
+
+def cluster_means(values: ArrayLike, clusters: ArrayLike | None) -> FloatArray:
+    """The mean over units as a mean over clusters, linearised: a large cluster moves it more than a small one.
+
+    values: shape (units, ...cells); clusters: shape (units,), None for units that stand alone. Returns shape
+    (clusters, ...cells), whose mean is that of the units. Raises ValueError for shapes that do not match.
+    """
+    table = np.asarray(values, dtype=np.float64)
     if clusters is None:
         return table
     _, code = np.unique(np.asarray(clusters), return_inverse=True)
@@ -121,8 +131,7 @@ def _units(values: ArrayLike, low: float, high: float, clusters: ArrayLike | Non
     mean = table.mean(axis=0)
     sums = np.zeros((code.max() + 1, *table.shape[1:]))
     np.add.at(sums, code, table - mean)
-    # The mean over units as a mean over clusters, linearised: a large cluster moves it more than a small one.
-    return np.asarray(np.clip(mean + sums * (sums.shape[0] / table.shape[0]), low, high))
+    return np.asarray(mean + sums * (sums.shape[0] / table.shape[0]))
 
 
 class _Law:

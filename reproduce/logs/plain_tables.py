@@ -46,6 +46,19 @@ class Columns:
     named: bool = False
 
 
+def columns_of(question: str, policy: str, cluster: str | None) -> Columns:
+    """The columns that options name; several with commas between them."""
+
+    def listed(option: str, text: str, default: str) -> tuple[str, ...]:
+        names = tuple(part.strip() for part in text.split(",")) if text else (default,)
+        if not all(names):
+            raise UserError(f"--{option} {text!r}: expected names of columns with commas between them")
+        return names
+
+    named = bool(question or policy)
+    return Columns(listed("question", question, "question"), listed("policy-column", policy, "policy"), cluster, named)
+
+
 @dataclass(frozen=True)
 class Layout:
     """A table of known column names: `signs` are the columns by which it is known."""

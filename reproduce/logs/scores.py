@@ -65,6 +65,34 @@ class ScoreRule:
         )
 
 
+def rule_of(score: str | None, threshold: float | None, success: str | None, unscored: str) -> ScoreRule:
+    """The rule that the options say; `success` is COLUMN or COLUMN>=X. Raises UserError for options that clash."""
+    if success is None:
+        return ScoreRule(score, threshold, unscored)
+    if score is not None or threshold is not None:
+        raise UserError("--success says score and threshold; leave out --score and --threshold")
+    name, sign, text = success.partition(">=")
+    if not name.strip():
+        raise UserError(f"--success {success!r}: expected COLUMN or COLUMN>=X")
+    try:
+        limit = float(text) if sign else None
+    except ValueError:
+        raise UserError(f"--success {success!r}: expected a number behind >=") from None
+    return ScoreRule(name.strip(), limit, unscored)
+
+
+def readable_scores(log: Log) -> list[str]:
+    """Names of the scores that lie in [0, 1] and give one number an answer, or counts of answers."""
+    found = []
+    for name in log.scores:
+        try:
+            outcomes(log, ScoreRule(name, partial=True))
+        except UserError:
+            continue
+        found.append(name)
+    return found
+
+
 def _in_parts(name: str, values: Sequence[Any], log: Log) -> bool:
     """Whether a score is a list that does not go with the answers of a row."""
     if PARTS.search(name):

@@ -49,7 +49,8 @@ def print_table(
 def _print_block(
     console: Console, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], columns: list[int], labels: int
 ) -> None:
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    console.print(Text(title, style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place in columns:
         if place < labels:
             table.add_column(Text(headers[place]), overflow="fold", max_width=LONGEST_NAME)
