@@ -122,7 +122,7 @@ def log_of_table(file: LogFile, table: PlainTable, rule: ScoreRule, columns: Col
     if columns.cluster:
         _require(file, table, columns.cluster, "")
     if not counted and not any(name in table.names for name in scores):
-        _require(file, table, scores[0], " (or n and c); name it by --success COLUMN")
+        _require(file, table, scores[0], "" if rule.name else " (or n and c); name it by --success COLUMN")
     found = table.read([name for name in dict.fromkeys(table.names) if name in wanted])
     for said, name in ((file.policy, "policy"), (file.depth, "T")):
         if said is not None and name in found:
@@ -273,9 +273,10 @@ def jsonl_table(file: LogFile, content: bytes, first: Sequence[dict[str, Any]]) 
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(first)))
 
     def read(wanted: Sequence[str]) -> dict[str, Column]:
-        fields = [pa.field(name, _type_of([row.get(name) for row in first])) for name in wanted]
-        if all(field.type is not None for field in fields):
-            options = pyarrow.json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
+        types = {name: _type_of([row.get(name) for row in first]) for name in wanted}
+        if None not in types.values():
+            schema = pa.schema(list(types.items()))
+            options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
             try:
                 blocks = pyarrow.json.ReadOptions(block_size=1 << 24)
                 table = pyarrow.json.read_json(pa.BufferReader(content), read_options=blocks, parse_options=options)

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from reproduce.core.files import UserError
 from reproduce.logs.analysis import Settings, analyse
-from reproduce.logs.command import notes, plain, show_pass_kt
-from reproduce.logs.count_rows import EpisodeCounts
+from reproduce.logs.command import Outputs, notes, show_pass_kt
+from reproduce.logs.episodes import EpisodeCounts
 from reproduce.logs.scores import ScoreRule
+from reproduce.logs.tables import plain
 
 ANY = ScoreRule()
 QUICK = Settings(resamples=200)
@@ -287,13 +288,15 @@ CONTENT = st.one_of(
 
 def result_or_one_line(path, rule=ANY):
     console = Console(file=io.StringIO(), width=80)
+    out = path.with_name("out.json")
+    out.unlink(missing_ok=True)
     try:
-        show_pass_kt(console, [str(path)], rule, Settings(resamples=100), None, path.with_name("out.json"))
+        show_pass_kt(console, [str(path)], rule, Settings(resamples=100), None, Outputs(numbers=out))
     except UserError as error:
         if not str(error).strip():
             pytest.fail("an empty complaint")
         return False
-    json.loads(path.with_name("out.json").read_text(), parse_constant=pytest.fail)
+    json.loads(out.read_text(), parse_constant=pytest.fail)
     return True
 
 
