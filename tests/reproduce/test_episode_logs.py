@@ -458,13 +458,18 @@ def test_old_harness_logs(tmp_path):
     assert "duplicate doc_id" in complaint(write(tmp_path, "torn.jsonl", as_lines(rows + two_filters[:1])))
 
 
+SOLUTION = {"task_id": "He/0", "completion": "x", "passed": True}
 EVALPLUS = {
     "eval": {"He/0": [{"base_status": "pass", "plus_status": status} for status in ("pass", "fail", "timeout")]}
 }
 HELM = [
-    {"instance_id": "id1", "train_trial_index": trial, "stats": [{"name": {"name": "em"}, "count": 1, "sum": float(trial)}]}
+    {
+        "instance_id": "id1",
+        "train_trial_index": trial,
+        "stats": [{"name": {"name": "em"}, "count": 1, "sum": 1.0 * trial}],
+    }
     for trial in (0, 1)
-]  # fmt: skip
+]
 EEE = [
     {"evaluation_id": "e", "model_id": "m", "evaluation_name": "gsm8k", "sample_id": 1, "error": error,
      "evaluation": {"score": float(right), "is_correct": right}} for right, error in ((True, None), (False, "timeout"))
@@ -476,7 +481,7 @@ VERL = [{"input": "q0", "output": str(i), "gts": "4", "score": -1.0, "step": 10,
     ("name", "text", "format_name", "expected"),
     [
         ("a_eval_results.json", json.dumps(EVALPLUS), "EvalPlus", {("a_eval_results", "He/0"): (3, 1)}),
-        ("a.jsonl", as_lines([{"task_id": "He/0", "completion": "x", "passed": True}]), "human-eval", {("a", "He/0"): (1, 1)}),
+        ("a.jsonl", as_lines([SOLUTION]), "human-eval", {("a", "He/0"): (1, 1)}),
         ("10.jsonl", as_lines(VERL), "verl", {("10", "q0"): (2, 1)}),
         ("per_instance_stats.json", json.dumps(HELM), "HELM", {("per_instance_stats", "id1"): (2, 1)}),
         ("a.jsonl", as_lines(EEE), "every_eval_ever", {("m", "gsm8k/1"): (1, 1)}),
@@ -499,8 +504,11 @@ def test_formats(tmp_path, name, text, format_name, expected, packed):
 
 def test_completions_of_trl(tmp_path):
     """As TRL 1.16 writes them: prompts are conversations or text, a column a reward function."""
-    rows = [{"step": 1, "prompt": [{"role": "user", "content": f"q{i // 2}"}], "completion": str(i), "right": i % 2 * 1.0,
-             "advantage": 0.0} for i in range(4)]  # fmt: skip
+    asked = [[{"role": "user", "content": f"q{i // 2}"}] for i in range(4)]
+    rows = [
+        {"step": 1, "prompt": prompt, "completion": str(i), "right": float(i % 2), "advantage": 0.0}
+        for i, prompt in enumerate(asked)
+    ]
     path = tmp_path / "completions_00001.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
     counts = read_logs([str(path)], ANY)
