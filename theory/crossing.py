@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 
 from theory.bounded_means import bounded_mean_interval, simultaneous_confidence
-from theory.paired import check_confidence
 from theory.resampling import FloatArray
 
 
@@ -54,30 +53,22 @@ def crossings_of_seeds(
 ) -> Crossings:
     """The same over training seeds. differences: shape (seeds, questions, K), at least two of each.
 
-    The mean is resampled over both factors at once, the value of seed s and question i with weight (1 + e_s)(1 + e_i),
-    studentised by its own standard error and widened by Student's t over the fewer of both. Cells that do not vary get
-    the whole range [-1, 1]. Raises ValueError for other shapes or NaN.
+    Both factors count as drawn. The part of the questions is that of `crossings_of_questions`, of means over seeds;
+    that of the seeds is Student's t over their means, widened alike for all k at once. The squares of the half-widths
+    add up. Raises ValueError for other shapes or NaN.
     """
-    check_confidence(confidence)
     values = _checked(differences, 3)
-    seeds, questions = values.shape[:2]
-    if min(seeds, questions) < 2:
-        raise ValueError(f"needs at least 2 seeds and 2 questions, got {seeds} and {questions}")
-    mean = values.mean(axis=(0, 1))
-    deviation = values - mean
-    by_seed = deviation.mean(axis=1) / np.sqrt(seeds * (seeds - 1.0))
-    by_question = deviation.mean(axis=0) / np.sqrt(questions * (questions - 1.0))
-    error = np.sqrt((by_seed**2).sum(axis=0) + (by_question**2).sum(axis=0))
-    varies = error > 1e-12
-    low, high = np.full(mean.shape, -1.0), np.full(mean.shape, 1.0)
-    if varies.any():
-        scaled = np.concatenate([by_seed, by_question])[:, varies] / error[varies]
-        largest = np.abs(generator.standard_normal((draws, scaled.shape[0])) @ scaled).max(axis=1)
-        level = 0.5 + confidence / 2
-        factor = t.ppf(level, min(seeds, questions) - 1) / norm.ppf(level)
-        half = factor * np.quantile(largest, confidence) * error[varies]
-        low[varies], high[varies] = np.maximum(mean[varies] - half, -1), np.minimum(mean[varies] + half, 1)
-    return _sets(mean, low, high, confidence, "seed and question")
+    seeds = values.shape[0]
+    if min(values.shape[:2]) < 2:
+        raise ValueError(f"needs at least 2 seeds and 2 questions, got {seeds} and {values.shape[1]}")
+    by_question, by_seed = values.mean(axis=0), values.mean(axis=1)
+    level = simultaneous_confidence(by_question, generator, confidence, draws)
+    band = bounded_mean_interval(by_question, level, -1.0, 1.0)
+    wider = norm.isf((1 - level) / 2) / norm.isf((1 - confidence) / 2)
+    part = wider * t.isf((1 - confidence) / 2, seeds - 1) * by_seed.std(axis=0, ddof=1) / np.sqrt(seeds)
+    low = np.maximum(band.estimate - np.hypot(band.estimate - band.low, part), -1.0)
+    high = np.minimum(band.estimate + np.hypot(band.high - band.estimate, part), 1.0)
+    return _sets(band.estimate, low, high, confidence, "seed and question")
 
 
 def first_set(certified: ArrayLike, opposite: ArrayLike) -> tuple[int, int | None]:
