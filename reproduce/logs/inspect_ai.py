@@ -158,6 +158,7 @@ def _settings(spec: dict[str, Any], plan: Any) -> dict[str, str]:
     return (
         settings_of(spec.get("model_args"))
         | settings_of(spec.get("model_generate_config"))
+        | settings_of(plan.get("config") if isinstance(plan, dict) else {})
         | settings_of({"model_roles": spec.get("model_roles") or {}})
         | settings_of({key: config.get(key) for key in LIMITS} if isinstance(config, dict) else {}, "task:")
         | settings_of({key: spec.get(key) for key in ("solver", "solver_args", "task_args")}, "task:")

