@@ -44,9 +44,9 @@ class Options:
     """Sizes of the measurement."""
 
     questions: tuple[int, ...] = (3, 5, 10, 20, 50, 100, 500)
-    repetitions: int = 2000
+    repetitions: int = 1000
     """Samples of each design for single cells."""
-    band_repetitions: int = 200
+    band_repetitions: int = 150
     """Samples of each design for bands and sets, which take longer."""
     seed: int = 0
     json: Path | None = Path("reports/benchmarks/intervals.json")

@@ -107,9 +107,12 @@ def compare_logs(
 ) -> LogComparison:
     """Compare two logs. Raises UserError unless there are two, of one policy each, with questions and scores in
     common."""
-    named = parse_log_files(files)
+    # One by one: two logs may well have the same content.
+    named = [file for each in files for file in parse_log_files([each])]
     if len(named) != 2:
         raise UserError(f"name two logs, A and B; got {len(named)}")
+    if named[0].path.resolve() == named[1].path.resolve():
+        raise UserError(f"{named[1].path}: named twice")
     first_rule = replace(rule, name=rule.name or (scores[0] if len(scores) == 1 else None))
     logs = [_of_one_policy(read_log(file, first_rule, columns)) for file in named]
     names, told_apart = policy_names([replace(log, user_policy=log.user_policy or None) for log in logs])
