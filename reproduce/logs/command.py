@@ -226,11 +226,11 @@ def _in_words(surface: PolicySurface, analysis: Analysis) -> str:
     text += f" at T = {surface.grid.depths[-1]:g}" if analysis.has_depth else ""
     k = surface.saturated_k[-1]
     if not math.isnan(k):
-        text += f"; from k = {k:.0f} on twice the samples add less than {SATURATED:.0%}"
+        text += f"; from k = {k:.0f} on twice the samples add less than {_percent(SATURATED, 0)}"
     elif surface.smallest_n > 1:
-        text += f"; up to k = {surface.smallest_n} twice the samples keep adding {SATURATED:.0%} or more"
+        text += f"; up to k = {surface.smallest_n} twice the samples keep adding {_percent(SATURATED, 0)} or more"
     if not math.isnan(surface.saturated_depth):
-        text += f"; T = {surface.saturated_depth:g} is enough, the next adds less than {SATURATED:.0%}"
+        text += f"; T = {surface.saturated_depth:g} is enough, the next adds less than {_percent(SATURATED, 0)}"
     return f"{text}."
 
 
@@ -385,8 +385,8 @@ def _level(analysis: Analysis) -> str:
     return f"{100 * analysis.settings.level:g}%"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def _tries(k: int) -> str:
