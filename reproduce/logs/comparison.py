@@ -114,6 +114,7 @@ def compare_logs(
     if named[0].path.resolve() == named[1].path.resolve():
         raise UserError(f"{named[1].path}: named twice")
     first_rule = replace(rule, name=rule.name or (scores[0] if len(scores) == 1 else None))
+    columns = replace(columns, scores=tuple(scores))
     logs = [_of_one_policy(read_log(file, first_rule, columns)) for file in named]
     names, told_apart = policy_names([replace(log, user_policy=log.user_policy or None) for log in logs])
     first, second = _two_names([str(name) for name in names], logs)

@@ -54,7 +54,9 @@ def log_of_archive(file: LogFile, cluster: str | None) -> Log:
             if header_name not in names:
                 raise UserError(f"{file.path}: no log of inspect_ai (no header.json in it)")
             header = members.json(header_name)
-            if "summaries.json" in names and not cluster:
+            # Summaries hold neither metadata nor what was declared invalid later.
+            marked = isinstance(header, dict) and header.get("invalidated")
+            if "summaries.json" in names and not cluster and not marked:
                 samples = members.json("summaries.json")
             else:
                 samples = [members.json(name) for name in names if name.startswith("samples/")]

@@ -8,6 +8,7 @@ beside it names the model. every_eval_ever 0.3.0: one record an instance and met
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ def is_evalplus(content: Any) -> bool:
     if not isinstance(tasks, dict) or not tasks:
         return False
     first = next(iter(tasks.values()))
+    if isinstance(first, dict):
+        return isinstance(first.get("base"), list)
     return isinstance(first, list) and bool(first) and isinstance(first[0], dict) and "base_status" in first[0]
 
 
@@ -34,6 +37,8 @@ def log_of_evalplus(file: LogFile, content: dict[str, Any]) -> Log:
     """Read an EvalPlus log; `plus` counts what passes base and extra tests, `base` the base tests alone."""
     questions, base, plus, solutions, places = [], [], [], [], []
     for task, results in content["eval"].items():
+        if isinstance(results, dict):
+            results = _of_first_version(results)
         if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
             raise UserError(f"{file.path}: task {task!r}: expected a list of solutions")
         for number, each in enumerate(results, start=1):
@@ -56,6 +61,12 @@ def log_of_evalplus(file: LogFile, content: dict[str, Any]) -> Log:
         content=Column.of(solutions),
         default_score="plus" if scores["plus"].values else "base",
     )
+
+
+def _of_first_version(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Results of version 0.1: a list of statuses for the base tests, and one for all tests."""
+    base, plus = (results.get(name) if isinstance(results.get(name), list) else [] for name in ("base", "plus"))
+    return [{"base_status": one, "plus_status": other} for one, other in zip_longest(base or [], plus or [])]
 
 
 def _passed(status: Any) -> float | None:

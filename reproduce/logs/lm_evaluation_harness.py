@@ -139,9 +139,8 @@ def _settings(results: dict[str, Any], task: str) -> dict[str, str]:
     return (
         settings_of(config.get("model_args"))
         | settings_of(config.get("gen_kwargs"))
-        | settings_of(
-            {key: results.get(key) for key in ("system_instruction", "chat_template_sha") if results.get(key)}
-        )
+        | settings_of({key: results.get(key) for key in ("system_instruction", "chat_template_sha")})
+        | settings_of({key: config.get(key) for key in ("model_sha", "model_revision", "model_dtype")})
         | settings_of(
             {key: of_task.get(key) for key in ("generation_kwargs", "num_fewshot") if key in of_task}, "task:"
         )

@@ -14,7 +14,7 @@ from reproduce.core.files import UserError
 from reproduce.logs.episodes import MISSING, EpisodeCounts, Log
 from reproduce.logs.plain_tables import cap_column
 from reproduce.logs.scores import Outcomes, ScoreRule, outcomes
-from reproduce.logs.settings import policy_names
+from reproduce.logs.settings import policy_names, settings_that_differ
 from reproduce.logs.values import name_of
 
 LARGEST_N = 100_000
@@ -71,7 +71,7 @@ class _Rows:
             if column is None:
                 columns[kind] = np.full(log.rows, MISSING)
             else:
-                codes = [self._code(kind, value if isinstance(value, str) else repr(value)) for value in column.values]
+                codes = [self._code(kind, _label(value)) for value in column.values]
                 columns[kind] = np.array([*codes, MISSING], dtype=np.int64)[column.codes]
         self.parts.append(pd.DataFrame(columns))
         self.outcomes.append(found)
@@ -85,6 +85,13 @@ class _Rows:
 
     def name(self, kind: str, code: int) -> str:
         return list(self.labels[kind])[code]
+
+
+def _label(value: object) -> str:
+    try:
+        return name_of(value)
+    except ValueError:
+        return repr(value)
 
 
 def _tell_prompts_apart(frame: pd.DataFrame, rows: _Rows, logs: Sequence[Log]) -> pd.DataFrame:
@@ -149,7 +156,11 @@ def _scored(frame: pd.DataFrame, logs: Sequence[Log], rule: ScoreRule, rows: _Ro
     for place, part in without.groupby("log"):
         log, name = logs[int(place)], rows.outcomes[int(place)].name
         if log.counts is not None:
-            continue
+            # A row with n = 0 says so itself; only what is missing is missed.
+            missing = [(column.codes < 0)[part["row"]] for column in log.counts]
+            part = part[missing[0] | missing[1]]
+            if part.empty:
+                continue
         failed = int(part["failed"].sum())
         said = f"{log.source}: {len(part):,} of {int((frame['log'] == place).sum()):,} episodes have no score {name}"
         said += f" ({failed:,} ended in an error or were declared invalid)" if failed else ""
@@ -213,7 +224,11 @@ def _pooled(frame: pd.DataFrame, logs: Sequence[Log], rows: _Rows) -> list[str]:
         if len(places) > 1:
             listed = [logs[place].source for place in places]
             more = f" and {len(listed) - 12:,} more" if len(listed) > 12 else ""
-            notes.append(f"{policies[int(policy)]}: pooled from {len(listed)} files, {', '.join(listed[:12])}{more}")
+            differing = settings_that_differ([logs[place] for place in places])
+            which = f", which differ in {', '.join(differing)}" if differing else ""
+            notes.append(
+                f"{policies[int(policy)]}: pooled from {len(listed)} files{which}: {', '.join(listed[:12])}{more}"
+            )
     return notes
 
 

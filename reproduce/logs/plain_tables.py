@@ -27,23 +27,31 @@ from reproduce.core.names import nearest
 from reproduce.logs.episodes import MISSING, Column, Log
 from reproduce.logs.log_files import JsonRows, LogFile, first_line, json_rows, lines_of
 from reproduce.logs.scores import ScoreRule
-from reproduce.logs.values import cap_of, count_of, name_of
+from reproduce.logs.values import cap_of, count_of, is_absent, name_of
 
 DELIMITERS = ",\t;|"
 OPTIONAL = ("T", "n", "c", "n_correct", "seed", "uuid")
+SETTINGS = ("model", "checkpoint", "step", "adapter", "lora", "temperature", "top_p", "top_k", "solver", "revision")
+"""Columns that may tell one policy from another."""
+MOST_ROWS = 50_000_000
 GUESSED_FROM = 50
 """Rows from which the types of a JSONL table's columns are guessed; where they mislead, every line is parsed."""
+
+
+EMPTY = Column(np.zeros(0, dtype=np.int64), [])
 
 
 @dataclass(frozen=True)
 class Columns:
     """Columns to read: several of one kind are joined by a slash. `named`: the user said which, so that no known
-    layout is looked for. `cluster`: groups of questions that were not drawn independently."""
+    layout is looked for. `cluster`: groups of questions that were not drawn independently. `scores`: to be read where
+    several are."""
 
     question: tuple[str, ...] = ("question",)
     policy: tuple[str, ...] = ("policy",)
     cluster: str | None = None
     named: bool = False
+    scores: tuple[str, ...] = ()
 
 
 def columns_of(question: str, policy: str, cluster: str | None) -> Columns:
@@ -72,9 +80,9 @@ class Layout:
 
 HUMAN_EVAL = Layout("results of human-eval", ("task_id", "passed", "completion"), "task_id", ("passed",), "completion")
 VERL = Layout(
-    "rollouts or validations of verl", ("input", "output", "gts", "score"), "input", ("acc", "score"), "output"
+    "rollouts or validations of verl", ("input", "output", "score", "step"), "input", ("acc", "score"), "output"
 )
-TRL = Layout("completions of TRL", ("step", "prompt", "completion", "advantage"), "prompt", (), "completion")
+TRL = Layout("completions of TRL", ("step", "prompt", "completion"), "prompt", (), "completion")
 LAYOUTS = (HUMAN_EVAL, VERL, TRL)
 
 
@@ -97,51 +105,30 @@ def layout_of(names: Iterable[str]) -> Layout | None:
 def log_of_table(file: LogFile, table: PlainTable, rule: ScoreRule, columns: Columns) -> Log:
     """Choose and read the columns. Raises UserError naming the column that is missing or the first wrong row."""
     layout = None if "question" in table.names else layout_of(table.names)
-    if layout is not None:
-        if columns.question == ("question",):
-            columns = replace(columns, question=(layout.question,))
-        scores = layout.scores or tuple(
-            name for name in table.names if name not in (*layout.signs, "policy", "completion_ids", "prompt_ids")
-        )
-    else:
-        scores = ("success",)
-    scores = (rule.name,) if rule.name else scores
+    if layout is not None and columns.question == ("question",):
+        columns = replace(columns, question=(layout.question,))
+    scores = _score_names(table, layout, rule, columns)
     counted = rule.name is None and "n" in table.names and bool({"c", "n_correct"} & set(table.names))
-    wanted = [
-        *columns.question, *columns.policy, *scores, *OPTIONAL, columns.cluster, "answer" if layout else None,
-        layout.content if layout else None,
-    ]  # fmt: skip
-    for name in table.names:
-        if name in wanted and table.names.count(name) > 1:
-            raise UserError(f"{file.path}: column {name!r} occurs twice")
-    for name in columns.question:
-        _require(file, table, name, "" if columns.named else "; name it by --question COLUMN")
-    if columns.policy != ("policy",):
-        for name in columns.policy:
-            _require(file, table, name, "")
-    if columns.cluster:
-        _require(file, table, columns.cluster, "")
-    if not counted and not any(name in table.names for name in scores):
-        _require(file, table, scores[0], "" if rule.name else " (or n and c); name it by --success COLUMN")
-    found = table.read([name for name in dict.fromkeys(table.names) if name in wanted])
+    found = table.read(_wanted(file, table, columns, scores, counted, layout))
     for said, name in ((file.policy, "policy"), (file.depth, "T")):
         if said is not None and name in found:
             raise UserError(f"{file.path}: has a column {name} of its own; name it without POLICY or T before it")
     counts = _counts(file, table, found) if counted else None
+    known = f"{layout.name} (columns {', '.join(layout.signs)})" if layout else ""
     policy = _joined(table, found, columns.policy) if columns.policy[0] in found else None
-    if counts is None and "c" in found and "n" not in found and "success" not in found and rule.name is None:
-        raise UserError(f"{file.path}: a column c without n")
+    settings = {name: found[name] for name in SETTINGS if name in found and name not in columns.policy}
+    if layout is not None and policy is None and file.policy is None and len(settings.get("step", EMPTY).values) > 1:
+        policy = Column(settings["step"].codes, [f"{file.stem} (step={step})" for step in settings["step"].values])
     return Log(
         source=str(file.path),
-        format=f"{layout.name} (columns {', '.join(layout.signs)})"
-        if layout
-        else f"table of {_read_as(columns, counts)}",
+        format=known or f"table of {'counts' if counts else 'episodes'} (question {'/'.join(columns.question)})",
         place=table.place,
         question=_joined(table, found, columns.question),
         scores={name: found[name] for name in scores if name in found},
         policy=policy,
         user_policy=file.policy,
         file_stem=file.stem,
+        settings={name: str(column.values[0]) for name, column in settings.items() if len(column.values) == 1},
         depth=found.get("T", file.depth),
         counts=counts,
         answers=_answers(table, found) if rule.name else None,
@@ -150,11 +137,50 @@ def log_of_table(file: LogFile, table: PlainTable, rule: ScoreRule, columns: Col
         cluster=found.get(columns.cluster) if columns.cluster else None,
         seed=found.get("seed"),
         default_score=next((name for name in scores if name in found), None) if layout and layout.scores else None,
+        notes=_pooled_settings(file, settings) if layout is None else (),
     )
 
 
-def _read_as(columns: Columns, counts: Any) -> str:
-    return f"{'counts' if counts else 'episodes'} (question {'/'.join(columns.question)})"
+def _score_names(table: PlainTable, layout: Layout | None, rule: ScoreRule, columns: Columns) -> tuple[str, ...]:
+    if columns.scores or rule.name:
+        return columns.scores or (str(rule.name),)
+    if layout is None:
+        return ("success",)
+    others = {*layout.signs, "policy", "advantage", "prompt_ids", "completion_ids"}
+    return layout.scores or tuple(name for name in table.names if name not in others)
+
+
+def _wanted(
+    file: LogFile, table: PlainTable, columns: Columns, scores: tuple[str, ...], counted: bool, layout: Layout | None
+) -> list[str]:
+    """The columns to read, in the table's order. Raises UserError for one that is missing or there twice."""
+    for name in columns.question:
+        _require(file, table, name, "" if columns.named else "; name it by --question COLUMN")
+    for name in (
+        *(columns.policy if columns.policy != ("policy",) else ()),
+        *([columns.cluster] if columns.cluster else ()),
+    ):
+        _require(file, table, name, "")
+    named = bool(columns.scores) or scores[:1] != ("success",)
+    if not counted and not any(name in table.names for name in scores):
+        _require(file, table, scores[0], "" if named else " (or n and c); name it by --success COLUMN")
+    wanted = {*columns.question, *columns.policy, *scores, *OPTIONAL, *SETTINGS, columns.cluster}
+    wanted |= {layout.content} if layout else set()
+    for name in table.names:
+        if name in wanted and table.names.count(name) > 1:
+            raise UserError(f"{file.path}: column {name!r} occurs twice")
+    return [name for name in dict.fromkeys(table.names) if name in wanted]
+
+
+def _pooled_settings(file: LogFile, settings: dict[str, Column]) -> tuple[str, ...]:
+    """What may make several policies of one, and was not named."""
+    varying = [name for name, column in settings.items() if len(column.values) > 1]
+    if not varying:
+        return ()
+    return (
+        f"{file.path}: several values of {', '.join(varying)} are pooled; where they make policies of their own, name "
+        f"them by --policy-column {','.join(varying)}",
+    )
 
 
 def _counts(file: LogFile, table: PlainTable, found: dict[str, Column]) -> tuple[Column, Column]:
@@ -166,17 +192,19 @@ def _counts(file: LogFile, table: PlainTable, found: dict[str, Column]) -> tuple
     successes = "c" if "c" in found else "n_correct"
     arrays = []
     for name in ("n", successes):
-        for row in np.flatnonzero(found[name].codes == MISSING)[:1].tolist():
-            raise UserError(f"{table.place(row)}: {name} is missing")
-        arrays.append(found[name].numbers(count_of, name, table.place))
+        arrays.append(found[name].numbers(_count_if_any, name, table.place))
     for row in np.flatnonzero(arrays[1] > arrays[0])[:1].tolist():
         raise UserError(f"{table.place(row)}: {successes} = {arrays[1][row]:.0f} exceeds n = {arrays[0][row]:.0f}")
     return _of_numbers(arrays[0]), _of_numbers(arrays[1])
 
 
+def _count_if_any(value: Any) -> float:
+    return float("nan") if is_absent(value) else count_of(value)
+
+
 def _of_numbers(numbers: np.ndarray) -> Column:
-    values, codes = np.unique(numbers, return_inverse=True)
-    return Column(codes.astype(np.int64), values.tolist())
+    values, codes = np.unique(np.nan_to_num(numbers, nan=-1.0), return_inverse=True)
+    return Column(np.where(np.isnan(numbers), MISSING, codes), values.tolist())
 
 
 def _answers(table: PlainTable, found: dict[str, Column]) -> np.ndarray | None:
@@ -254,8 +282,8 @@ def parquet_table(file: LogFile) -> PlainTable:
             names, rows = tuple(parquet.schema_arrow.names), parquet.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
-    if not rows:
-        raise UserError(f"{path}: empty; there are no rows")
+    if not 0 < rows <= MOST_ROWS:
+        raise UserError(f"{path}: {f'{rows:,} rows; at most {MOST_ROWS:,}' if rows else 'empty; there are no rows'}")
 
     def read(wanted: Sequence[str]) -> dict[str, Column]:
         try:

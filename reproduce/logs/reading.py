@@ -97,6 +97,8 @@ def _of_value(file: LogFile, value: dict[str, Any], rule: ScoreRule, columns: Co
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each and isinstance(each[0], dict)}
     if len(lists) == 1 and "eval" not in value:
         return _of_rows(file, rows_of_list(file.path, next(iter(lists.values()))), rule, columns)
+    if {"results", "configs"} <= value.keys():
+        raise UserError(f"{file.path}: results of lm-evaluation-harness hold averages; name the samples_*.jsonl beside")
     if "eval" not in value and not lists:
         return _of_rows(file, rows_of_list(file.path, [value]), rule, columns)
     raise UserError(

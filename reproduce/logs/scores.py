@@ -123,7 +123,8 @@ def outcomes(log: Log, rule: ScoreRule) -> Outcomes:
     a threshold, a score of several answers from which no count can be had, and nothing scored at all."""
     if log.counts is not None:
         n, c = (column.numbers(float, "n", log.place) for column in log.counts)
-        return Outcomes("c of n", n, c, n > 0)
+        known = (n > 0) & ~np.isnan(c)
+        return Outcomes("c of n", np.where(known, n, 0), np.where(known, c, 0), known)
     name = rule.choose(log)
     column = log.scores[name]
     together = TOGETHER.search(name)

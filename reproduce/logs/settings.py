@@ -58,7 +58,7 @@ def policy_names(logs: Sequence[Log]) -> tuple[list[str | None], list[str]]:
     for log in logs:
         if log.policy is None and log.user_policy is None and log.model:
             by_model[log.model].append(log)
-    differing = {model: _differing(group) for model, group in by_model.items()}
+    differing = {model: settings_that_differ(group) for model, group in by_model.items()}
     for log in logs:
         if log.policy is not None or log.user_policy is not None:
             names.append(log.user_policy)
@@ -76,7 +76,7 @@ def policy_names(logs: Sequence[Log]) -> tuple[list[str | None], list[str]]:
     return names, notes
 
 
-def _differing(group: Sequence[Log]) -> list[str]:
+def settings_that_differ(group: Sequence[Log]) -> list[str]:
     """Settings in which logs of one model differ; those of a task only among logs of that task."""
     keys = dict.fromkeys(key for log in group for key in log.settings)
     found = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0, "pass": 1.0, "passed": 1.0, "fail": 0.0, "failed": 0.0}
+WORDS |= {"correct": 1.0, "incorrect": 0.0}
 ABSENT = {"", "nan", "none", "null", "na", "n/a", "<na>"}
 """Words of CSV writers for "no value"."""
 EXACT = 1e15

@@ -574,3 +574,34 @@ def test_archives_that_lie_or_climb(tmp_path):
     with zipfile.ZipFile(nested, "w") as archive:
         archive.writestr("header.json", "[" * 100_000)
     assert "nested too deeply" in complaint(nested)
+
+
+def test_counts_without_a_number_are_left_out_and_said(tmp_path):
+    path = write(tmp_path, "a.csv", "question,n,c\nq,2,1\nr,2,\n")
+    counts = read_logs([str(path)], ANY)
+    assert counts.questions == ("q",) and "1 of 2 episodes have no score" in counts.notes[0]
+
+
+def test_settings_in_columns_are_not_pooled_without_a_word(tmp_path):
+    rows = [{"policy": "p", "question": 0, "temperature": t, "success": 1} for t in (0, 1)]
+    one = write(tmp_path, "one.jsonl", as_lines(rows))
+    assert "several values of temperature are pooled" in read_logs([str(one)], ANY).notes[0]
+    apart = [str(write(tmp_path, f"{i}.jsonl", as_lines(rows[i : i + 1]))) for i in (0, 1)]
+    assert any("which differ in temperature" in note for note in read_logs(apart, ANY).notes)
+    steps = [row | {"step": row["acc"] + 10} for row in VERL]
+    counts = read_logs([str(write(tmp_path, "v.jsonl", as_lines(steps)))], ANY)
+    assert counts.policies == ("v (step=10)", "v (step=11)")
+
+
+def test_samples_declared_invalid_are_left_out(tmp_path):
+    log = json.loads(inspect_log((1, 1, "a", "C"), (2, 1, "b", "C")))
+    log["samples"][1]["invalidation"] = {"author": "x"}
+    archive = tmp_path / "log.eval"
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("header.json", json.dumps({"eval": log["eval"], "invalidated": True}))
+        members.writestr("summaries.json", json.dumps([dict(each, invalidation=None) for each in log["samples"]]))
+        for sample in log["samples"]:
+            members.writestr(f"samples/{sample['id']}_epoch_1.json", json.dumps(sample))
+    for file in (archive, write(tmp_path, "log.json", json.dumps(log))):
+        counts = read_logs([str(file)], ANY)
+        assert counts.n.sum() == 1 and "declared invalid" in counts.notes[0]
