@@ -21,7 +21,6 @@ from theory.crossing import Crossings, crossings_of_questions, crossings_of_seed
 from theory.inference import MaxTResult, holm, mcnemar_exact, westfall_young_maxt
 from theory.pass_kt import (
     PassSurface,
-    cover_at,
     excess_gain,
     g_pass_at_k,
     pass_at_k,
@@ -278,11 +277,7 @@ def _surface(policy: _Policy, ks: tuple[int, ...], settings: Settings, row: int)
         standard_error_fixed=np.sqrt(variance.sum(axis=(0, 1))) / (seeds * questions),
         available=(policy.n[..., None] >= np.array(ks)).all(axis=0).sum(axis=0),
         g_pass=g_pass,
-        cover=np.asarray(
-            np.moveaxis(cover_at(*(np.moveaxis(x, 1, -1) for x in (policy.n, policy.c)), settings.tau), 0, 0).mean(
-                axis=0
-            )
-        ),
+        cover=cover.estimate,
         cover_low=cover.low,
         cover_high=cover.high,
         saturated_k=_saturated_k(policy),

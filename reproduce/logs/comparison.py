@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -119,27 +120,28 @@ def compare_logs(
     names, told_apart = policy_names([replace(log, user_policy=log.user_policy or None) for log in logs])
     first, second = _two_names([str(name) for name in names], logs)
     chosen = list(scores) or [name for name in [rule.name] if name] or _common_scores(logs)
-    pairs = []
+    pairs: list[tuple[EpisodeCounts, EpisodeCounts]] = []
     notes = list(told_apart)
     for score in chosen:
         part = replace(rule, name=score or None, partial=rule.threshold is None)
-        pairs.append([merge([replace(log, policy=None, user_policy="one")], part) for log in logs])
-        notes += [note for counts in pairs[-1] for note in counts.notes]
+        one, other = (merge([replace(log, policy=None, user_policy="one")], part) for log in logs)
+        pairs.append((one, other))
+        notes += [*one.notes, *other.notes]
     found = [
         _compare(score, *pair, settings, place) for place, (score, pair) in enumerate(zip(chosen, pairs, strict=True))
     ]
     for field, source in (("holm_p_value", "p_value"), ("equivalence_holm_p_value", "equivalence_p_value")):
         adjusted = holm([getattr(each, source) for each in found]).tolist()
         found = [replace(each, **{field: p}) for each, p in zip(found, adjusted, strict=True)]
-    one, other = (set(counts.questions) for counts in pairs[0])
+    of_first, of_second = (set(counts.questions) for counts in pairs[0])
     return LogComparison(
         first=first,
         second=second,
         cluster=columns.cluster,
         settings=settings,
         scores=tuple(found),
-        only_first=len(one - other),
-        only_second=len(other - one),
+        only_first=len(of_first - of_second),
+        only_second=len(of_second - of_first),
         notes=tuple(dict.fromkeys(notes)),
         sources=tuple(line for counts in pairs[0] for line in counts.sources),
     )
@@ -254,10 +256,10 @@ def _compare(
 
 def _gained_and_lost(
     n_old: np.ndarray, c_old: np.ndarray, n_new: np.ndarray, c_new: np.ndarray, whole: bool
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Questions solved at least once by one log alone, with the exact test at equal n, beside the self-null of A."""
     nothing = float("nan")
-    found: dict[str, float] = dict.fromkeys(
+    found: dict[str, Any] = dict.fromkeys(
         ("gained", "lost", "mcnemar_p_value", "half_gained", "half_lost", "self_gained"), nothing
     )
     smallest = int(min(n_old.min(), n_new.min()))

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from reproduce.core.files import UserError
 from reproduce.logs.episodes import Column, Log
-from reproduce.logs.log_files import LogFile, parsed_json
+from reproduce.logs.log_files import LogFile, mapping, parsed_json
 from reproduce.logs.settings import described, settings_of
 from reproduce.logs.values import name_of
 
@@ -55,15 +55,16 @@ def log_of_archive(file: LogFile, cluster: str | None) -> Log:
                 raise UserError(f"{file.path}: no log of inspect_ai (no header.json in it)")
             header = members.json(header_name)
             # Summaries hold neither metadata nor what was declared invalid later.
-            marked = isinstance(header, dict) and header.get("invalidated")
+            marked = mapping(header).get("invalidated")
             if "summaries.json" in names and not cluster and not marked:
                 samples = members.json("summaries.json")
             else:
                 samples = [members.json(name) for name in names if name.startswith("samples/")]
     except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, OSError, zlib.error) as error:
         raise UserError(f"{file.path}: no .eval archive that can be read ({error})") from None
-    described = header if isinstance(header, dict) else {}
-    return _log(file, described, samples if isinstance(samples, list) else [], f"{header_name} in the archive", cluster)
+    return _log(
+        file, mapping(header), samples if isinstance(samples, list) else [], f"{header_name} in the archive", cluster
+    )
 
 
 class _Members:
@@ -113,8 +114,7 @@ class _Members:
 
 
 def _log(file: LogFile, log: dict[str, Any], samples: Iterable[Any], sign: str, cluster: str | None) -> Log:
-    spec = log.get("eval")
-    spec = spec if isinstance(spec, dict) else {}
+    spec = mapping(log.get("eval"))
     model, task = (value.strip() if isinstance(value, str) else "" for value in (spec.get("model"), spec.get("task")))
     run = f"{spec.get('task_id') or spec.get('run_id') or file.path}/{task}/{model}"
     questions, slots, episodes, places, failed, groups = [], [], [], [], [], []
@@ -155,23 +155,22 @@ def _log(file: LogFile, log: dict[str, Any], samples: Iterable[Any], sign: str, 
 
 def _settings(spec: dict[str, Any], plan: Any) -> dict[str, str]:
     """What makes a policy of a model: its arguments, how it generates, the solver, the limits of an episode."""
-    config = spec.get("config")
-    steps = plan.get("steps") if isinstance(plan, dict) else None
+    config, plan = mapping(spec.get("config")), mapping(plan)
     return (
         settings_of(spec.get("model_args"))
         | settings_of(spec.get("model_generate_config"))
-        | settings_of(plan.get("config") if isinstance(plan, dict) else {})
+        | settings_of(plan.get("config"))
         | settings_of({"model_roles": spec.get("model_roles") or {}})
-        | settings_of({key: config.get(key) for key in LIMITS} if isinstance(config, dict) else {}, "task:")
+        | settings_of({key: config.get(key) for key in LIMITS}, "task:")
         | settings_of({key: spec.get(key) for key in ("solver", "solver_args", "task_args")}, "task:")
-        | settings_of({"steps": steps or []}, "task:")
+        | settings_of({"steps": plan.get("steps") or []}, "task:")
     )
 
 
 def _flat(scores: Any) -> dict[str, Any]:
     """Values by scorer; a scorer that gives several is taken apart, `SCORER/KEY`."""
     flat: dict[str, Any] = {}
-    for name, score in scores.items() if isinstance(scores, dict) else ():
+    for name, score in mapping(scores).items():
         value = score.get("value") if isinstance(score, dict) else score
         if isinstance(value, dict):
             flat |= {f"{name}/{key}": _graded(each) for key, each in value.items()}

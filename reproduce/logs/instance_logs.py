@@ -15,7 +15,7 @@ import numpy as np
 
 from reproduce.core.files import UserError
 from reproduce.logs.episodes import Column, Log
-from reproduce.logs.log_files import JsonRows, LogFile, neighbouring_object
+from reproduce.logs.log_files import JsonRows, LogFile, mapping, neighbouring_object
 from reproduce.logs.settings import described, settings_of
 from reproduce.logs.values import name_of
 
@@ -65,8 +65,8 @@ def log_of_evalplus(file: LogFile, content: dict[str, Any]) -> Log:
 
 def _of_first_version(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Results of version 0.1: a list of statuses for the base tests, and one for all tests."""
-    base, plus = (results.get(name) if isinstance(results.get(name), list) else [] for name in ("base", "plus"))
-    return [{"base_status": one, "plus_status": other} for one, other in zip_longest(base or [], plus or [])]
+    base, plus = (results.get(name) or [] for name in ("base", "plus"))
+    return [{"base_status": one, "plus_status": other} for one, other in zip_longest(base, plus)]
 
 
 def _passed(status: Any) -> float | None:
@@ -83,15 +83,14 @@ def is_helm(row: dict[str, Any]) -> bool:
 def log_of_helm(file: LogFile, rows: JsonRows) -> Log:
     """Read HELM's statistics, one row an instance, perturbation and trial."""
     spec = neighbouring_object(file.path.with_name("run_spec.json"))
-    adapter = spec.get("adapter_spec")
-    adapter = adapter if isinstance(adapter, dict) else {}
+    adapter = mapping(spec.get("adapter_spec"))
     model = adapter.get("model") or adapter.get("model_deployment")
     scenario = str(spec.get("name", "")).partition(":")[0]
     found: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     places = []
     for place, row in rows:
-        perturbation = row.get("perturbation")
-        changed = perturbation.get("name", "changed") if isinstance(perturbation, dict) else ""
+        perturbation = mapping(row.get("perturbation"))
+        changed = perturbation.get("name", "changed") if perturbation else ""
         try:
             name = "/".join(part for part in (scenario, name_of(row["instance_id"]), str(changed)) if part)
         except ValueError as error:
@@ -100,10 +99,10 @@ def log_of_helm(file: LogFile, rows: JsonRows) -> Log:
         if key not in found:
             places.append(place)
         for stat in row["stats"]:
-            described = stat.get("name") if isinstance(stat, dict) else None
-            if not isinstance(described, dict) or not described.get("name"):
+            metric = mapping(mapping(stat).get("name")).get("name")
+            if not metric:
                 raise UserError(f"{place}: a statistic without a name")
-            found[key][str(described["name"])] = stat.get("mean", _mean(stat))
+            found[key][str(metric)] = stat.get("mean", _mean(stat))
     names = dict.fromkeys(name for each in found.values() for name in each)
     return Log(
         source=str(file.path),

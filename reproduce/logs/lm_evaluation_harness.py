@@ -16,7 +16,7 @@ import numpy as np
 
 from reproduce.core.files import UserError
 from reproduce.logs.episodes import Column, Log
-from reproduce.logs.log_files import JsonRows, LogFile, neighbouring_object
+from reproduce.logs.log_files import JsonRows, LogFile, mapping, neighbouring_object
 from reproduce.logs.settings import described, settings_of
 from reproduce.logs.values import name_of
 
@@ -121,9 +121,7 @@ def _metrics(row: dict[str, Any]) -> list[str]:
 
 def _filter_names(filters: list[str], results: dict[str, Any], task: str) -> dict[str, str]:
     """Names of filters that old logs only number, from the task's settings where these are there."""
-    configs = results.get("configs")
-    config = configs.get(task) if isinstance(configs, dict) else None
-    listed = config.get("filter_list") if isinstance(config, dict) else None
+    listed = mapping(mapping(results.get("configs")).get(task)).get("filter_list")
     known = [each.get("name") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     if len(known) == len(filters) and all(each.startswith("filter ") for each in filters):
         return dict(zip(filters, map(str, known), strict=True))
@@ -132,10 +130,7 @@ def _filter_names(filters: list[str], results: dict[str, Any], task: str) -> dic
 
 def _settings(results: dict[str, Any], task: str) -> dict[str, str]:
     """What makes a policy of a model: its arguments, how it generates, what it is told."""
-    config, configs = (results.get(key) if isinstance(results.get(key), dict) else {} for key in ("config", "configs"))
-    of_task = configs.get(task, {}) if isinstance(configs, dict) else {}
-    of_task = of_task if isinstance(of_task, dict) else {}
-    assert isinstance(config, dict)
+    config, of_task = mapping(results.get("config")), mapping(mapping(results.get("configs")).get(task))
     return (
         settings_of(config.get("model_args"))
         | settings_of(config.get("gen_kwargs"))

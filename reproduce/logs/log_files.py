@@ -179,6 +179,11 @@ def as_object(value: Any, place: str) -> dict[str, Any]:
     return value
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """The value, if it is a JSON object; else an empty one, for parts that a log may lack."""
+    return value if isinstance(value, dict) else {}
+
+
 def parsed_json(text: str | bytes, place: str) -> Any:
     """The JSON value. Raises UserError naming the place for text that is none."""
     try:
@@ -195,7 +200,7 @@ def neighbouring_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return mapping(content)
 
 
 def first_line(error: Exception) -> str:

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from reproduce.core.files import UserError
-from reproduce.logs.episodes import MISSING, EpisodeCounts, Log
+from reproduce.logs.episodes import MISSING, Column, EpisodeCounts, Log
 from reproduce.logs.plain_tables import cap_column
 from reproduce.logs.scores import Outcomes, ScoreRule, outcomes
 from reproduce.logs.settings import policy_names, settings_that_differ
 from reproduce.logs.values import name_of
 
 LARGEST_N = 100_000
+EPISODE = ["policy", "episode"]
 MOST_POLICIES, MOST_DEPTHS, MOST_CELLS = 64, 64, 20_000_000
 
 
@@ -67,12 +68,12 @@ class _Rows:
         columns |= {"n": found.n, "c": found.c, "scored": found.scored}
         columns["failed"] = np.zeros(log.rows, dtype=bool) if log.failed is None else log.failed
         for kind in ("episode", "slot", "prompt", "content", "cluster", "seed"):
-            column = getattr(log, kind)
-            if column is None:
+            other: Column | None = getattr(log, kind)
+            if other is None:
                 columns[kind] = np.full(log.rows, MISSING)
             else:
-                codes = [self._code(kind, _label(value)) for value in column.values]
-                columns[kind] = np.array([*codes, MISSING], dtype=np.int64)[column.codes]
+                known = [self._code(kind, _label(value)) for value in other.values]
+                columns[kind] = np.array([*known, MISSING], dtype=np.int64)[other.codes]
         self.parts.append(pd.DataFrame(columns))
         self.outcomes.append(found)
 
@@ -124,26 +125,26 @@ def _each_once(frame: pd.DataFrame, rows: _Rows, logs: Sequence[Log]) -> tuple[p
     if not known.any():
         return frame, []
     scored = frame[known & frame["scored"]]
-    repeated = scored[scored.duplicated("episode", keep=False)]
+    repeated = scored[scored.duplicated(EPISODE, keep=False)]
     if not repeated.empty:
-        share = (repeated["c"] / repeated["n"]).groupby(repeated["episode"])
-        conflicts = share.transform("nunique") > 1
-        for first in repeated[conflicts].head(1).itertuples():
-            others = repeated[(repeated["episode"] == first.episode)]
+        share = repeated.assign(share=repeated["c"] / repeated["n"]).groupby(EPISODE)["share"]
+        for first in repeated[share.transform("nunique") > 1].head(1).itertuples():
+            others = repeated[repeated["episode"] == first.episode]
             sources = " and ".join(dict.fromkeys(logs[place].source for place in others["log"]))
             raise UserError(
                 f"{logs[first.log].place(first.row)}: two different scores of one episode, in {sources}; name one"
             )
     ordered = frame.assign(unscored=~frame["scored"]).sort_values(["unscored", "log", "row"], kind="stable")
-    kept = ordered[~((ordered["episode"] >= 0) & ordered.duplicated("episode"))]
+    kept = ordered[~((ordered["episode"] >= 0) & ordered.duplicated(EPISODE))]
     filled = set(kept.loc[kept["scored"] & (kept["slot"] >= 0), "slot"])
     kept = kept[~(~kept["scored"] & kept["slot"].isin(filled))].drop(columns="unscored").sort_values(["log", "row"])
-    twice = int(known.sum() - frame.loc[known, "episode"].nunique())
+    again = known & frame.duplicated(EPISODE)
+    twice = int(again.sum())
     retried = len(frame) - twice - len(kept)
     notes = []
     if twice:
-        sources = dict.fromkeys(logs[place].source for place in frame.loc[known & frame.duplicated("episode"), "log"])
-        notes.append(f"{', '.join(sources)}: {twice:,} episodes occur more than once and count once")
+        holders = dict.fromkeys(logs[place].source for place in frame.loc[again, "log"])
+        notes.append(f"{', '.join(holders)}: {twice:,} episodes occur more than once and count once")
     if retried:
         notes.append(f"{retried:,} failed episodes were retried, and count as retried")
     return kept, notes

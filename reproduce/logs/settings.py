@@ -107,7 +107,7 @@ def _check_file_names(logs: Sequence[Log], names: Sequence[str | None]) -> None:
     for place, (log, name) in enumerate(zip(logs, names, strict=True)):
         if log.policy is None and log.user_policy is None and not log.model:
             for at, other in enumerate(logs):
-                in_column = other.policy is not None and name in map(str, other.policy.values)
+                in_column = other.policy is not None and str(name) in map(str, other.policy.values)
                 if at != place and (names[at] == name or in_column):
                     raise UserError(
                         f"{log.source} and {other.source} would both be policy {name!r}: the first does not say its "

@@ -16,11 +16,13 @@ import numpy as np
 
 from reproduce.core.files import UserError
 from reproduce.logs.episodes import Column, Log
-from reproduce.logs.log_files import JsonRows, LogFile, neighbouring_object
+from reproduce.logs.log_files import JsonRows, LogFile, mapping, neighbouring_object
 from reproduce.logs.settings import described, settings_of
 from reproduce.logs.values import is_absent, name_of, number_of
 
 TOTAL = "reward"
+AGENT = ("harness", "sampling", "max_turns", "max_input_tokens", "max_output_tokens", "max_total_tokens")
+"""What makes another policy of an agent's model."""
 
 
 def is_rollout(row: dict[str, Any]) -> bool:
@@ -42,7 +44,7 @@ class _Row:
     prompt: str | None = None
     content: str | None = None
     model: str = ""
-    settings: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 def log_of_rollouts(file: LogFile, rows: JsonRows, cluster: str | None) -> Log:
@@ -56,15 +58,8 @@ def log_of_rollouts(file: LogFile, rows: JsonRows, cluster: str | None) -> Log:
             found.append(_of_episode(row, place) if is_episode(row) else _of_rollout(row, environment))
         except ValueError as reason:
             raise UserError(f"{place}: identifier or reward {reason}") from None
-    models = dict.fromkeys((each.model, each.settings) for each in found if each.model)
-    beside = metadata.get("model")
-    model, sampling = (
-        next(iter(models)) if len(models) == 1 else (beside.strip() if isinstance(beside, str) else "", "")
-    )
-    policy = None
-    if len(models) > 1 and file.policy is None:
-        # One file of several models: each row says its own.
-        policy = Column.of([each.model or beside for each in found])
+    said = metadata.get("model")
+    model, settings, policy = _policies(found, said.strip() if isinstance(said, str) else "", file.stem)
     names = dict.fromkeys(name for each in found for name in each.scores)
     return Log(
         source=str(file.path),
@@ -73,13 +68,13 @@ def log_of_rollouts(file: LogFile, rows: JsonRows, cluster: str | None) -> Log:
         place=rows.place,
         question=Column.of([each.question for each in found]),
         scores={name: Column.of([each.scores.get(name) for each in found]) for name in names or {TOTAL: None}},
-        policy=policy,
+        policy=policy if file.policy is None else None,
         user_policy=file.policy,
         file_stem=file.stem,
         model=model,
         settings=settings_of(metadata.get("sampling_args"))
         | settings_of({"env_args": metadata.get("env_args") or {}}, "task:")
-        | settings_of(json.loads(sampling) if sampling else {}),
+        | settings,
         task=str(environment or ""),
         depth=file.depth,
         episode=Column.of([each.episode for each in found]),
@@ -91,8 +86,25 @@ def log_of_rollouts(file: LogFile, rows: JsonRows, cluster: str | None) -> Log:
     )  # fmt: skip
 
 
+def _policies(found: list[_Row], beside: str, stem: str) -> tuple[str, dict[str, str], Column | None]:
+    """Model and settings of a file of one policy; else each row's policy, its model with the settings that differ."""
+    models = dict.fromkeys((each.model, each.settings) for each in found if each.model)
+    if len(models) <= 1:
+        model, settings = next(iter(models), (beside, ()))
+        return model, dict(settings), None
+    values: dict[str, dict[str, set[str | None]]] = {}
+    for model, settings in models:
+        for key in {key for _, other in models for key, _ in other}:
+            values.setdefault(model, {}).setdefault(key, set()).add(dict(settings).get(key))
+
+    def named(row: _Row) -> str:
+        differing = [f"{key}={value}" for key, value in row.settings if len(values[row.model][key]) > 1]
+        return f"{row.model} ({', '.join(differing)})" if differing else row.model or beside or stem
+
+    return "", {}, Column.of([named(each) for each in found])
+
+
 def _of_rollout(row: dict[str, Any], environment: Any) -> _Row:
-    metrics = row.get("metrics")
     numbers = {name: value for name, value in row.items() if _is_number(value) and name not in ("id", "example_id")}
     task = row.get("task")
     names = [environment] if isinstance(environment, str) and environment.strip() else []
@@ -101,7 +113,7 @@ def _of_rollout(row: dict[str, Any], environment: Any) -> _Row:
     identifier = name_of(row.get("example_id", row.get("id")))
     return _Row(
         question="/".join([*names, identifier]),
-        scores={TOTAL: row.get(TOTAL)} | numbers | (metrics if isinstance(metrics, dict) else {}),
+        scores={TOTAL: row.get(TOTAL)} | numbers | mapping(row.get("metrics")),
         failed=not is_absent(row.get("error")) and row.get("error") is not False,
         prompt=_text(row.get("prompt")),
         content=_text(row.get("completion")),
@@ -109,13 +121,12 @@ def _of_rollout(row: dict[str, Any], environment: Any) -> _Row:
 
 
 def _of_episode(row: dict[str, Any], place: str) -> _Row:
-    task, env = row["task"], row.get("env")
-    data = task.get("data")
-    data = data if isinstance(data, dict) else {}
+    task, env = row["task"], mapping(row.get("env"))
+    data = mapping(task.get("data"))
     identifier = next(
         (found for found in (task.get("key"), data.get("id"), data.get("idx")) if found is not None), None
     )
-    environment = (env.get("name") or env.get("id")) if isinstance(env, dict) else None
+    environment = env.get("name") or env.get("id")
     question = "/".join([*([environment] if isinstance(environment, str) and environment else []), name_of(identifier)])
     traces = [trace for trace in row["traces"] if isinstance(trace, dict)]
     episode = str(row["id"]) if row.get("id") else None
@@ -124,17 +135,13 @@ def _of_episode(row: dict[str, Any], place: str) -> _Row:
     if len(traces) != 1:
         raise UserError(f"{place}: an episode of {len(traces)} agents; only episodes of one agent are read")
     trace = traces[0]
-    rewards, metrics, agent = (
-        part if isinstance(part, dict) else {}
-        for part in (trace.get("rewards"), trace.get("metrics"), trace.get("agent"))
-    )
+    rewards, metrics = mapping(trace.get("rewards")), mapping(trace.get("metrics"))
     single = {name: reward.get("score") if isinstance(reward, dict) else None for name, reward in rewards.items()}
     # A reward of None was not scored, and makes the total none; the total of no rewards is 0, as verifiers has it.
     total = None if any(is_absent(score) for score in single.values()) else sum(
         number_of(reward["score"]) * number_of(reward.get("weight", 1.0)) for reward in rewards.values()
     )  # fmt: skip
-    config = agent.get("config")
-    config = config if isinstance(config, dict) else {}
+    config = mapping(mapping(trace.get("agent")).get("config"))
     model = config.get("model")
     return _Row(
         question=question,
@@ -142,10 +149,7 @@ def _of_episode(row: dict[str, Any], place: str) -> _Row:
         failed=row.get("ok", True) is False or trace.get("ok", True) is False,
         episode=episode,
         model=model.strip() if isinstance(model, str) else "",
-        settings=json.dumps(
-            settings_of({key: config.get(key) for key in ("harness", "sampling", "max_turns", "max_total_tokens")}),
-            sort_keys=True,
-        ),
+        settings=tuple(settings_of({key: config.get(key) for key in AGENT}).items()),
     )
 
 
