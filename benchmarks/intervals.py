@@ -35,6 +35,7 @@ EPISODES = (1, 2, 4, 16, 64, 0)
 """0 stands for 1, 2, 4 or 32 episodes at random, a question."""
 UNEQUAL = (1, 2, 4, 32)
 POPULATION = 4000
+BAND_RATES = (0.01, 0.2, 0.5, 0.95)
 BAND_EPISODES, BAND_DRAWS = 32, 1000
 LEVEL = 0.95
 
@@ -46,7 +47,7 @@ class Options:
     questions: tuple[int, ...] = (3, 5, 10, 20, 50, 100, 500)
     repetitions: int = 1000
     """Samples of each design for single cells."""
-    band_repetitions: int = 150
+    band_repetitions: int = 200
     """Samples of each design for bands and sets, which take longer."""
     seed: int = 0
     json: Path | None = Path("reports/benchmarks/intervals.json")
@@ -149,7 +150,7 @@ def paired(questions: int, options: Options, generator: np.random.Generator) -> 
 
 def clustered(questions: int, options: Options, generator: np.random.Generator) -> Iterator[Coverage]:
     """Differences over `questions` clusters of 1 to 8 questions, which share their rates."""
-    for rate, concentration in product(RATES, CONCENTRATIONS):
+    for rate, concentration in product(BAND_RATES, CONCENTRATIONS):
         old, new = paired_population(rate, concentration, 0.5, generator)
         sizes = generator.integers(1, 9, POPULATION)
         truth = float((sizes * (new - old)).sum() / sizes.sum())
@@ -169,7 +170,7 @@ def clustered(questions: int, options: Options, generator: np.random.Generator) 
 def bands(questions: int, options: Options, generator: np.random.Generator) -> Iterator[Coverage]:
     """The band of differences over k = 1 to 32, and the sets of the first gain and loss that follow from it."""
     ks = np.arange(1, BAND_EPISODES + 1)
-    for rate, concentration, shift in product(RATES, CONCENTRATIONS, (-0.5, 0.0, 0.7)):
+    for rate, concentration, shift in product(BAND_RATES, (0.3, 1.0, np.inf), (-0.5, 0.7)):
         old, new = paired_population(rate, concentration, shift, generator)
         truth = (true_pass(new, ks) - true_pass(old, ks)).mean(axis=0)
         found, shared = [], []
@@ -190,7 +191,7 @@ def bands(questions: int, options: Options, generator: np.random.Generator) -> I
 def over_seeds(questions: int, options: Options, generator: np.random.Generator) -> Iterator[Coverage]:
     """The same over training seeds, each of which moves all rates of the policy by a normal number of logits."""
     ks = np.arange(1, BAND_EPISODES + 1)
-    for rate, seeds, spread, shift in product((0.05, 0.3, 0.7), (3, 5, 10), (0.0, 0.3), (0.0, 0.5)):
+    for rate, seeds, spread, shift in product((0.05, 0.5), (3, 10), (0.0, 0.3), (0.0, 0.5)):
         old, new = paired_population(rate, 1.0, shift, generator)
         moves = spread * np.linspace(-2, 2, 41)
         weights = np.exp(-(np.linspace(-2, 2, 41) ** 2) / 2)
