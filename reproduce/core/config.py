@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -312,8 +313,27 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """sha256 of every field."""
-        return digest(asdict(self))
+        """sha256 of what determines the result; see `result_digest`."""
+        return result_digest(asdict(self))
+
+
+NEUTRAL = frozenset({"hardware", "save_every", "questions_at_once", "tasks_at_once"})
+"""Fields of a run that change speed, memory and last bits only: devices and engines, the distance between checkpoints,
+how much is sampled in one batch."""
+
+
+def result_digest(content: Mapping[str, Any]) -> str:
+    """sha256 of what determines the result of a run, `content` being its `asdict`, as `config.json` holds it.
+
+    The same for two runs that differ in fields of NEUTRAL only, and for a `config.json` of any age: whatever the digest
+    covered when it was written, the file holds every field.
+    """
+    kept = {
+        name: {inner: part[inner] for inner in part if inner not in NEUTRAL} if isinstance(part, Mapping) else part
+        for name, part in content.items()
+        if name not in NEUTRAL
+    }
+    return digest(kept)
 
 
 def weight_precision(config: RunConfig) -> str:

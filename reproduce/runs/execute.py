@@ -16,8 +16,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from reproduce.core.config import RunConfig
-from reproduce.core.files import FolderInUse, UserError, digest, read_json, read_jsonl, write_json
+from reproduce.core.config import RunConfig, result_digest
+from reproduce.core.files import FolderInUse, UserError, read_json, read_jsonl, write_json
 from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.environments.bases import DESCRIPTION
@@ -37,17 +37,20 @@ a lost machine, whose locks a server of files may keep for a while."""
 
 
 class RunFolder:
-    """The files of one run. Raises UserError when the folder holds a run with another configuration."""
+    """The files of one run. Raises UserError when the folder holds a run whose configuration gives other results."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
         self.checkpoint, self.episodes = path / "checkpoint", path / "episodes.parquet"
         self.metrics, self.manifest = path / "metrics.jsonl", path / "manifest.json"
         if (path / "config.json").exists():
-            written = read_json(path / "config.json")
-            if digest(written) != config.digest:
+            content = read_json(path / "config.json")
+            if not isinstance(content, dict):
+                raise UserError(f"{path / 'config.json'}: damaged (no JSON object); run again with --redo")
+            written = result_digest(content)
+            if written != config.digest:
                 raise UserError(
-                    f"{path} holds a run with config digest {digest(written)[:12]}, this one has {config.digest[:12]}: "
+                    f"{path} holds a run with config digest {written[:12]}, this one has {config.digest[:12]}: "
                     "choose another --runs folder, or discard it with --redo"
                 )
 
@@ -96,6 +99,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         "arm": config.arm,
         "seed": config.seed,
         "config_digest": config.digest,
+        "hardware": asdict(config.hardware),
         "attempt": earlier["attempt"] + 1,
         "started": earlier["started"] or _now(),
         "exit_state": "running",

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from reproduce.claims.published import load_settings
-from reproduce.claims.verdicts import reason_untested
-from reproduce.claims.verdicts import verdicts as claim_families
+from reproduce.claims.verdicts import reason_untested, tested_claims
 from reproduce.core.config import ModelConfig
 from reproduce.core.paper import PAPERS, load_paper
 from reproduce.core.settings import field_paths
@@ -271,7 +270,7 @@ def test_claims_left_out_are_claims_and_say_why(key: str) -> None:
     claims, untested = load_paper(key).CLAIMS, load_paper_scale(key).untested
     assert {entry.claim for entry in untested} <= {claim.identifier for claim in claims}
     assert all(len(entry.reason) > 10 for entry in untested)
-    tested = claim_families.tested_claims(claims, PAPER)
+    tested = tested_claims(claims, PAPER)
     assert tested and len(tested) == len(claims) - len(untested)
     for claim in claims:
         assert bool(reason_untested(claim, PAPER)) == (claim not in tested)

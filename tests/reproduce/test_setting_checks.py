@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from reproduce.core.files import UserError
-from reproduce.core.paper import PAPERS, load_paper, open_experiment
+from reproduce.core.paper import PAPERS, load_paper
+from reproduce.plan.open import open_experiment
 
 REFUSED = {
     "hardware.processes=0": "must be at least 1",
