@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.core.paper import PAPERS
+from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import missing
 

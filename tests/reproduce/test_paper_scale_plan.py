@@ -13,12 +13,13 @@ import torch
 
 from reproduce.cli.requirements import cost_lines, destination
 from reproduce.core.files import UserError
+from reproduce.core.paper import PAPERS
 from reproduce.cost.architecture import architecture_of, known_model, planned_counts, presence
 from reproduce.cost.estimate import run_cost
 from reproduce.cost.machine_for import machine_for
 from reproduce.cost.paper_scale import DataEntry, load_paper_scale
 from reproduce.cost.time import rollouts, stage_seconds
-from reproduce.core.paper import PAPERS, Experiment
+from reproduce.plan.experiment import Experiment
 from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import check_requirements, missing
 from tests.reproduce.official_files import sums, write_hotpot, write_lines

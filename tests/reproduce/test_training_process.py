@@ -13,8 +13,8 @@ from accelerate.commands.launch import launch_command_parser
 
 from reproduce.core.config import HardwareConfig, RunConfig
 from reproduce.core.files import UserError, write_json
-from reproduce.core.reader import read_run
 from reproduce.core.paper import PAPERS
+from reproduce.core.reader import read_run
 from reproduce.plan.open import open_experiment
 from reproduce.training.launch import PACKAGED, accelerate_settings, by_accelerate, in_processes, shards_weights
 from reproduce.training.process import launch_command
