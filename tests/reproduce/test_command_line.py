@@ -47,7 +47,7 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
         ("run pass_kt --set evaluation.sample=9", ("evaluation.sample", "did you mean 'evaluation.samples'?")),
         ("run pass_kt --set seeds", ("expected field=value",)),
         ("run pass_kt --set seeds=many", ("seeds=many", "seeds must be a whole number")),
-        ("run pass_kt --set seeds=2 evaluation.caps=0,x", ("evaluation.caps must be whole numbers",)),
+        ("run pass_kt --set seeds=2 evaluation.caps=0,x", ("evaluation.caps[1] = 'x' must be a whole number",)),
         ("run pass_kt --set", ("--set: expected field=value",)),
         ("run pass_kt --set --redo", ("--set: expected field=value",)),
         ("run pass_kt --papr x", ("unknown option '--papr'", "--profile")),
