@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from reproduce.core.names import nearest
-from reproduce.core.paper import PAPERS, paper_file
+from reproduce.core.paper import paper_file, paper_keys
 from reproduce.core.validation import parse
 
 Entry = TypeVar("Entry")
@@ -134,7 +134,7 @@ def published_number(paper: str, identifier: str) -> PublishedNumber:
 
 def published_papers() -> tuple[str, ...]:
     """The papers that have a file of published numbers."""
-    return tuple(sorted(key for key in PAPERS if paper_file(key, PUBLISHED).is_file()))
+    return tuple(sorted(key for key in paper_keys() if paper_file(key, PUBLISHED).is_file()))
 
 
 @cache

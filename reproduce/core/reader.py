@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, read_json
-from reproduce.core.paper import PAPERS
+from reproduce.core.paper import load_paper, paper_keys
 from reproduce.core.validation import parse
 
 
@@ -31,9 +30,12 @@ def read_run(path: Path) -> RunConfig:
 
 def _settings_of(paper: str) -> type:
     """The dataclass of the settings of a paper's methods."""
-    if paper not in PAPERS:
+    if paper not in paper_keys():
         raise ValueError(f"paper: unknown, {paper!r}")
-    return cast(type, importlib.import_module(f"reproduce.papers.{paper}.arms").METHOD)
+    settings = load_paper(paper).settings
+    if settings is None:
+        raise ValueError(f"method: {paper} has none")
+    return settings
 
 
 def _lacking(whole: Mapping[str, Any], content: Mapping[str, Any]) -> str:

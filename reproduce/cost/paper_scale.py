@@ -34,7 +34,7 @@ from pydantic import Field
 
 from reproduce.core.config import Count, NotNegative
 from reproduce.core.names import nearest
-from reproduce.core.paper import PAPERS, paper_file
+from reproduce.core.paper import paper_file, paper_keys
 from reproduce.core.validation import parse
 from reproduce.cost.model import Architecture
 
@@ -181,7 +181,7 @@ Entry = TypeVar("Entry")
 @cache
 def load_paper_scale(paper: str) -> PaperScale:
     """The file of a paper. Raises PaperScaleError, in one line, for a file that is missing, damaged or incomplete."""
-    if paper not in PAPERS or not (resource := paper_file(paper, PAPER_SCALE)).is_file():
+    if paper not in paper_keys() or not (resource := paper_file(paper, PAPER_SCALE)).is_file():
         raise PaperScaleError(f"no file of paper scale for {paper!r}")
     return parse_paper_scale(paper, resource.read_text(encoding="utf-8"))
 

@@ -16,8 +16,8 @@ from reproduce.plan.experiment import Experiment
 def open_experiment(key: str, profile: str, settings: Sequence[str], runs: Path) -> Experiment:
     """Resolve names and settings. Raises UserError for those that are unknown or do not fit."""
     paper = load_paper(key)
-    if profile not in paper.PROFILES:
-        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.PROFILES))}")
-    experiment = Experiment(paper, with_settings(paper.PROFILES[profile], settings), runs / profile / key)
+    if profile not in paper.profiles:
+        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.profiles))}")
+    experiment = Experiment(paper, with_settings(paper.profiles[profile], settings), runs / profile / key)
     check_config(experiment.config)
     return experiment
