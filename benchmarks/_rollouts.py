@@ -25,8 +25,8 @@ from benchmarks._roofline import CountWork, Work
 from reproduce.core.config import SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.environments.retrieval.vocabulary import ANSWER, SEARCH
+from reproduce.environments.sequences import BEGIN, END, TURN
 from reproduce.rollouts import EpisodeSampler, UniformStreams
-from reproduce.rollouts.policies import BEGIN, END, TURN
 
 
 @dataclass(frozen=True)

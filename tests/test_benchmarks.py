@@ -19,8 +19,9 @@ from reproduce.core.config import PolicyConfig, SamplingConfig
 from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
+from reproduce.environments.sequences import TURN
 from reproduce.rollouts import EpisodeSampler, UniformStreams
-from reproduce.rollouts.policies import TURN, build_model, build_tokenizer, load_policy, save_policy
+from reproduce.rollouts.policies import build_model, build_tokenizer, load_policy, save_policy
 
 TASKS = build_panels(1, 8, 1)["test"].select("bridge")[::7]
 ENVIRONMENT = RetrievalEnvironment()

@@ -23,17 +23,14 @@ from transformers import (
 
 from reproduce.core.config import PolicyConfig
 from reproduce.core.files import UserError
+from reproduce.environments.sequences import BEGIN, END, MARKERS, PAD, UNKNOWN
 from reproduce.rollouts.model_files import loading_differences
 from reproduce.rollouts.models import ADAPTER, REFERENCE, follow_reference, is_checkpoint
-
-PAD, BEGIN, TURN, END, UNKNOWN = "<pad>", "<begin>", "<turn>", "<end>", "<unknown>"
-"""`<turn>` hands the word to the policy (written by the environment); `<end>` closes an action (written by the
-policy)."""
 
 
 def build_tokenizer(words: tuple[str, ...]) -> PreTrainedTokenizerFast:
     """A word-level tokenizer: one id a word, split at white space, so text and ids map one to one."""
-    vocabulary = {word: place for place, word in enumerate((PAD, BEGIN, TURN, END, UNKNOWN, *words))}
+    vocabulary = {word: place for place, word in enumerate((*MARKERS, *words))}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
     return PreTrainedTokenizerFast(

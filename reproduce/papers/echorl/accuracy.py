@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import all_must_hold, interval_text, superiority
@@ -115,7 +115,7 @@ def prefix_form(records: MethodRecords) -> Evidence:
     table = gain(records, arms[0], arms[1])
     part = superiority(table, smallest_effect=GAIN)
     means = np.stack([records.success(REASONING, arm).mean(axis=1) for arm in arms], axis=1)
-    page = stats.page_trend_test(means, predicted_ranks=[3, 2, 1])
+    page = scipy.stats.page_trend_test(means, predicted_ranks=[3, 2, 1])
     details = [
         _line("full rollout minus isolated peak", gain(records, arms[1], arms[2])),
         _line("prefix minus isolated peak", gain(records, arms[0], arms[2])),

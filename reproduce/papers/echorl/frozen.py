@@ -6,13 +6,17 @@ solutions, success), `golden` (prompts, golden, own, other: mean token entropies
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import Evidence
 from reproduce.papers.echorl.measures import REASONING, logged, over_seeds_evidence, shown
 from theory.inference import mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ERRORS = 4.0
 """Standard errors from 0 at which a mean gradient is not 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from reproduce.claims.tests import equivalence, superiority
 from reproduce.claims.verdicts import Evidence
@@ -53,7 +53,7 @@ def not_worse(table: np.ndarray, margin: float) -> Evidence:
     seeds = table.mean(axis=1)
     error = seeds.std(ddof=1) / len(seeds) ** 0.5
     shifted = float(seeds.mean() + margin)
-    p = float(stats.t.sf(shifted / error, len(seeds) - 1)) if error > 0 else float(shifted <= 0)
+    p = float(scipy.stats.t.sf(shifted / error, len(seeds) - 1)) if error > 0 else float(shifted <= 0)
     return replace(found, p_value=p, in_favour=found.low > -margin, against=found.high < 0, seeds_needed=None)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scipy import stats
+import scipy
 
 from reproduce.papers.resets.measures import CATEGORIES
 from theory.inference import minimum_detectable_effect
@@ -35,7 +35,7 @@ def planned_effects(config: ResetsConfig) -> tuple[tuple[str, str, str], ...]:
         f"{SPREAD_BETWEEN_SEEDS:g} points between seeds"
     )
     freedom = config.seeds - 1
-    margin = (stats.t.ppf(0.95, freedom) + stats.t.ppf(0.9, freedom)) * deviation / config.seeds**0.5
+    margin = (scipy.stats.t.ppf(0.95, freedom) + scipy.stats.t.ppf(0.9, freedom)) * deviation / config.seeds**0.5
     gains = ("srpo-vs-rrpo", "srpo-vs-grpo", "position-control")
     return (
         *((f"resets.{name}", f"{effect:.1f} points", design) for name in gains),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import all_must_hold, equivalence, superiority
@@ -154,7 +154,9 @@ def localization_dose(records: MethodRecords) -> Evidence:
         for (arm, level), score in zip(levels.items(), scores.mean(axis=0), strict=True)
     ]
     details.append(("srpo_oracle minus rrpo", shown(oracle)))
-    details.append(("Page's trend over these levels", probability(float(stats.page_trend_test(scores).pvalue), "p")))
+    details.append(
+        ("Page's trend over these levels", probability(float(scipy.stats.page_trend_test(scores).pvalue), "p"))
+    )
     for arm in ("srpo_early", "srpo_late"):
         if records.has("reasoning", arm):
             missed = miss_offset(records, arm)
@@ -198,14 +200,14 @@ def split_mixture(records: MethodRecords) -> Evidence:
     scores = seed_scores(records, *SPLITS)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Seeds that all agree have no spread to compare: p is NaN and shown as a dash.
-        spread = stats.levene(*scores.T, center="median")
+        spread = scipy.stats.levene(*scores.T, center="median")
     details = [
         (f"{arm}: success, standard deviation over seeds", f"{own.mean():.1f}, {own.std(ddof=1):.1f}")
         for arm, own in zip(SPLITS, scores.T, strict=True)
     ]
     details.append(("1x4 minus 2x4", shown(superiority(gain(records, SPLITS[0], SPLITS[1]), 0.0))))
     details.append(("equal spread over seeds (Brown-Forsythe)", probability(float(spread.pvalue), "p")))
-    trend = float(stats.page_trend_test(scores[:, ::-1]).pvalue)
+    trend = float(scipy.stats.page_trend_test(scores[:, ::-1]).pvalue)
     return replace(found, p_value=trend, details=tuple(details))
 
 
@@ -292,7 +294,7 @@ def clean_prefix(records: MethodRecords) -> Evidence:
         ("explained by earliness", "yes" if earliness else "no"),
         (
             "Fisher's exact test of all resets together",
-            probability(float(stats.fisher_exact(table, "greater").pvalue), "p"),
+            probability(float(scipy.stats.fisher_exact(table, "greater").pvalue), "p"),
         ),
     )
     found = as_ratio(raw, "odds ratio")
@@ -351,7 +353,9 @@ def token_signal(records: MethodRecords) -> Evidence:
     found = as_ratio(of_seeds(_seed_means(ratios), 0.0, tasks=training_tasks(records)), "times")
     steps = np.exp(np.nanmedian(ratios, axis=0)) if np.isfinite(ratios).any() else np.array([np.nan])
     known = steps[np.isfinite(steps)]
-    sign = stats.binomtest(int((known > 1).sum()), len(known), alternative="greater").pvalue if len(known) else 1.0
+    sign = (
+        scipy.stats.binomtest(int((known > 1).sum()), len(known), alternative="greater").pvalue if len(known) else 1.0
+    )
     details = [
         (
             "steps with a median ratio above 1",

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import Evidence
@@ -73,7 +73,7 @@ def partial_rank_correlation(x: FloatArray, y: FloatArray, given: FloatArray) ->
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
     if known.sum() < 4:
         return float("nan")
-    ranks = [rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
+    ranks = [scipy.stats.rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
     return _partial_correlation(*ranks)
 
 
@@ -86,7 +86,7 @@ def partial_correlation_within(x: FloatArray, y: FloatArray, given: FloatArray) 
     ranks = []
     for values in (x, y, given):
         # What is not known ranks last, where it leaves the ranks of the others as they are.
-        rank = np.where(known, rankdata(np.where(known, values, np.inf), axis=0), 0.0)
+        rank = np.where(known, scipy.stats.rankdata(np.where(known, values, np.inf), axis=0), 0.0)
         ranks.append((rank - rank.sum(axis=0) / np.maximum(known.sum(axis=0), 1))[known])
     return _partial_correlation(*ranks)
 

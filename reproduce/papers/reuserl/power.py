@@ -7,7 +7,7 @@ effects larger.
 
 from __future__ import annotations
 
-from scipy import stats
+import scipy
 
 from reproduce.claims.published import published_number
 from reproduce.papers.reuserl.experiment import EASY_ENVIRONMENT, IRREVERSIBLE_ENVIRONMENT, KEY, ReuseConfig
@@ -66,7 +66,7 @@ def planned_effects(config: ReuseConfig) -> tuple[tuple[str, str, str], ...]:
     if config.arms(EASY_ENVIRONMENT):
         names = ("success.SegCost-buf.ALFWorld-IID", "success.length.ALFWorld-IID")
         spread = deviation(EASY_ENVIRONMENT, *(_rate(name) for name in names))
-        margin = (stats.t.ppf(0.95, seeds - 1) + stats.t.ppf(0.9, seeds - 1)) * spread / seeds**0.5
+        margin = (scipy.stats.t.ppf(0.95, seeds - 1) + scipy.stats.t.ppf(0.9, seeds - 1)) * spread / seeds**0.5
         assumption = (
             f"{EASY_ENVIRONMENT}: {seeds} seeds, published rates, truly equal, spread {SEED_DEVIATION:g} points"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import PermutationMethod, binomtest, wilcoxon
+import scipy
 
 from reproduce.claims.published import load_published, load_settings
 from theory.inference import holm
@@ -192,7 +192,9 @@ def clip_counts() -> ClipCounts:
     """Cells won by each side of the clip ablation, both models, and the sign test over untied cells."""
     differences = np.concatenate([_differences(model, "no-clip", "clip") for model in MODELS])
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    return ClipCounts(wins, losses, int((differences == 0).sum()), float(binomtest(wins, wins + losses).pvalue))
+    return ClipCounts(
+        wins, losses, int((differences == 0).sum()), float(scipy.stats.binomtest(wins, wins + losses).pvalue)
+    )
 
 
 def solved_counts() -> tuple[SolvedCounts, ...]:
@@ -233,7 +235,11 @@ def _across(cases: list[tuple[str, str, str]]) -> tuple[Across, ...]:
         differences = _differences(model, arm, against)
         # Every sign assignment is enumerated: exact with tied ranks too; ties of 0 are dropped, as Wilcoxon did.
         untied = differences[differences != 0]
-        p = float(wilcoxon(untied, method=PermutationMethod(n_resamples=2 ** (untied.size + 1))).pvalue)
+        p = float(
+            scipy.stats.wilcoxon(
+                untied, method=scipy.stats.PermutationMethod(n_resamples=2 ** (untied.size + 1))
+            ).pvalue
+        )
         wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
         raw.append((model, arm, against, float(differences.mean()), wins, losses, p))
     adjusted = holm([p for *_, p in raw])

@@ -1,4 +1,4 @@
-"""Closed forms of what a model costs: parameters, memory, operations, seconds. No model is loaded.
+"""The one count of parameters and operations, and the memory and seconds they take, in closed form. No model is loaded.
 
 Operations of a forward pass are twice the weights in matrix products a token, and attention on top; a backward pass
 is twice a forward pass, half of it for the gradients of the weights, which a frozen weight does not need (Kaplan et al.
@@ -9,8 +9,11 @@ with few sequences at once it is bound by memory, not by operations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated
 
+from pydantic import Field
+
+from reproduce.core.config import Count, PolicyConfig
 from reproduce.cost.machines import Machine
 
 TRAINING_UTILISATION = 0.3
@@ -30,39 +33,32 @@ OVERHEAD_BYTES = 3e9
 BYTES_OF = {"float32": 4, "bfloat16": 2}
 
 
-class Architecture(Protocol):
-    """A decoder with grouped attention and a gated feed-forward block; `ModelEntry` is one."""
-
-    @property
-    def layers(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def key_value_heads(self) -> int: ...
-    @property
-    def head_width(self) -> int: ...
-    @property
-    def feed_forward(self) -> int: ...
-    @property
-    def vocabulary(self) -> int: ...
-    @property
-    def tied(self) -> bool: ...
-
-
 @dataclass(frozen=True)
-class Shape:
-    """An `Architecture` that no file of paper scale holds."""
+class Architecture:
+    """Shape of a decoder with grouped attention and a gated feed-forward block."""
 
-    layers: int
-    width: int
-    heads: int
-    key_value_heads: int
-    head_width: int
-    feed_forward: int
-    vocabulary: int
+    layers: Count
+    width: Count
+    heads: Count
+    key_value_heads: Count
+    head_width: Count
+    feed_forward: Count
+    vocabulary: Annotated[int, Field(ge=0)]
     tied: bool
+    """Embedding and output share weights."""
+
+
+def policy_architecture(policy: PolicyConfig, vocabulary: int = 0) -> Architecture:
+    """Shape of a policy made here. vocabulary: 0 leaves the embedding out of every count."""
+    heads, width = policy.heads, policy.width
+    return Architecture(policy.layers, width, heads, heads, width // heads, policy.feed_forward, vocabulary, True)
+
+
+def policy_parameters(policy: PolicyConfig, vocabulary: int) -> int:
+    """All weights of a policy made here: two norms per layer, one per head's width of queries and of keys, and the last
+    one included."""
+    norms = policy.layers * (2 * policy.width + 2 * (policy.width // policy.heads)) + policy.width
+    return parameters(policy_architecture(policy, vocabulary)) + norms
 
 
 def _attention(model: Architecture) -> int:
