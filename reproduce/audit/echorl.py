@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from reproduce.audit.echorl_clips import short_steps_table, toy_table
-from reproduce.audit.echorl_copies import copies_table
-from reproduce.audit.echorl_scores_tables import (
-    average_gains_table,
-    averages_table,
-    cell_gains_table,
-    count_fits_table,
-    signs_table,
-)
-from reproduce.audit.echorl_training import coverage_table, headline_table, loss_scale_table, seeds_table
+from reproduce.audit import echorl_scores as scores
+from reproduce.audit import echorl_training as training
 from reproduce.audit.tables import PaperAudit
 
-KEY = "echorl"
 PROVENANCE = (
     "The abstract pages and the authors' repository (configuration only: the file that would hold EchoClip is "
     "missing) were read. All accuracies come from one third-party digest that prints an excerpt of the main table. "
@@ -25,21 +16,18 @@ PROVENANCE = (
 
 def audit() -> PaperAudit:
     """Every re-analysis of the published numbers of EchoRL."""
-    return PaperAudit(
-        KEY,
-        PROVENANCE,
-        (
-            averages_table(),
-            count_fits_table(),
-            copies_table(),
-            cell_gains_table(),
-            average_gains_table(),
-            signs_table(),
-            headline_table(),
-            coverage_table(),
-            seeds_table(),
-            loss_scale_table(),
-            toy_table(),
-            short_steps_table(),
-        ),
+    analyses = (
+        scores.averages,
+        scores.counts,
+        scores.copies,
+        scores.gains,
+        scores.average_gains,
+        scores.signs,
+        training.headline,
+        training.coverage,
+        training.seeds,
+        training.loss_scale,
+        training.selection_toy,
+        training.short_steps,
     )
+    return PaperAudit(scores.KEY, PROVENANCE, tuple(analysis() for analysis in analyses))

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from reproduce.audit.pass_kt_counts_tables import (
-    boundary_counts_table,
-    boundary_sums_table,
-    category_table,
-    equality_table,
-    sizes_only_table,
-)
-from reproduce.audit.pass_kt_designs_tables import (
-    end_power_table,
-    equality_power_table,
-    panel_sizes_table,
-    widening_power_table,
-)
-from reproduce.audit.pass_kt_mechanism import effort_table, mechanism_table, novelty_table
-from reproduce.audit.pass_kt_noise_tables import (
-    curves_table,
-    no_success_table,
-    plug_in_table,
-    priors_table,
-    self_null_episodes_table,
-    self_null_table,
-)
+from reproduce.audit import pass_kt_counts as counts
+from reproduce.audit import pass_kt_designs as designs
+from reproduce.audit import pass_kt_mechanism as mechanism
+from reproduce.audit import pass_kt_noise as noise
 from reproduce.audit.tables import PaperAudit
 
-KEY = "pass_kt"
 PROVENANCE = (
     "Only the title page and the abstract of the paper were read. Every number comes from third-party digests of "
     "version 1 (three, independent of each other), so every row is marked as such; where two digests disagree the "
@@ -37,26 +18,26 @@ PROVENANCE = (
 def audit() -> PaperAudit:
     """Every re-analysis of the published numbers of PASS@(k,T)."""
     return PaperAudit(
-        KEY,
+        counts.KEY,
         PROVENANCE,
         (
-            boundary_counts_table(),
-            boundary_sums_table(),
-            category_table(),
-            equality_table(),
-            sizes_only_table(),
-            self_null_table(),
-            self_null_episodes_table(),
-            no_success_table(),
-            curves_table(),
-            priors_table(),
-            plug_in_table(),
-            end_power_table(),
-            widening_power_table(),
-            equality_power_table(),
-            panel_sizes_table(),
-            mechanism_table(),
-            novelty_table(),
-            effort_table(),
+            counts.boundary_counts(),
+            counts.boundary_sums(),
+            counts.task_specific(),
+            counts.static_inert(),
+            counts.sizes_only(),
+            noise.self_null(),
+            noise.self_null_episodes(),
+            noise.no_success(),
+            noise.curves(),
+            noise.priors(),
+            noise.plug_in(),
+            designs.design_power(),
+            designs.widening(),
+            designs.equality(),
+            designs.panel_sizes(),
+            mechanism.mechanism(),
+            mechanism.novelty_null(),
+            mechanism.effort(),
         ),
     )

@@ -2,174 +2,82 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import exp, log
 
+import pandas as pd
 from scipy.optimize import brentq
 
-from reproduce.audit.tables import DIGEST, AuditRow, AuditTable
-from reproduce.published import load_settings, published_number
+from reproduce.audit.pass_kt_counts import KEY, value
+from reproduce.audit.tables import Analysis, numbers
+from reproduce.published import setting_values, whole_setting
 from reproduce.report_text import NOTHING, count, listed, number
 
-KEY = "pass_kt"
 CATEGORIES_WITH_TOOL = 2
 
 
-@dataclass(frozen=True)
-class RoundedAgreement:
-    """A printed number beside its value recomputed from other printed numbers, with the range that rounding leaves."""
-
-    name: str
-    printed: float
-    decimals: int
-    recomputed: float
-    low: float
-    high: float
-
-    @property
-    def agrees(self) -> bool:
-        half = 0.5 * 10.0**-self.decimals
-        return self.low <= self.printed + half and self.high >= self.printed - half
+def _ratio(numerator: float, denominator: float, half: float) -> tuple[float, float, float]:
+    low, high = (numerator - half) / (denominator + half), (numerator + half) / (denominator - half)
+    return numerator / denominator, low, high
 
 
-@dataclass(frozen=True)
-class NoveltyNull:
-    """Novelty of one sample of a policy against another of the same policy, if it yields the printed unique count.
+def novelty_of_itself(arm: str, episodes: int = 64) -> tuple[float, float, float]:
+    """Novelty of a sample of `arm` against another of the same arm that yields the printed unique count, two laws.
 
-    `spread` takes all sequences of a question as equally likely; `one_mode` takes one sequence that recurs and all
-    others as never repeating. Shares of the distinct sequences of the second sample that the first does not hold.
+    Returns the unique count, and the share of the distinct sequences of the second sample that the first lacks if all
+    sequences are equally likely, and if one recurs and all others never repeat. S equally likely sequences yield
+    S (1 - (1 - 1/S)^n) distinct ones, of which (1 - 1/S)^n are new to another sample. A mode of probability m and
+    otherwise single sequences yield 1 - (1 - m)^n + n (1 - m), where all but the mode are new.
+    Source: own calculation from section 5.3 of the specification.
     """
-
-    arm: str
-    unique: float
-    spread: float
-    one_mode: float
-
-
-@dataclass(frozen=True)
-class Effort:
-    """Episodes of the published experiment."""
-
-    training: int
-    tuning: int
-    """Expert trajectories of SFT."""
-    arm: int
-    """Evaluation episodes of an arm that is evaluated on all three categories."""
-    three_arms: int
-    """Base and RL on all categories, SFT without the static one."""
-
-
-def perplexity_agreements() -> tuple[RoundedAgreement, ...]:
-    """Section 5.3: log-perplexities and their ratio from the printed perplexities."""
-    query, reasoning = _value("perplexity.query"), _value("perplexity.reasoning")
-    half = 0.005
-    logs = [
-        RoundedAgreement(
-            f"log-perplexity, {name}",
-            _value(f"log-perplexity.{name}"),
-            2,
-            log(value),
-            log(value - half),
-            log(value + half),
-        )
-        for name, value in (("query", query), ("reasoning", reasoning))
-    ]
-    ratio = RoundedAgreement(
-        "perplexity ratio, reasoning over query",
-        _value("perplexity-ratio.reasoning-query"),
-        2,
-        reasoning / query,
-        (reasoning - half) / (query + half),
-        (reasoning + half) / (query - half),
-    )
-    return *logs, ratio
-
-
-def collapse_agreement() -> RoundedAgreement:
-    """Section 5.3: unique query sequences of base over SFT."""
-    base, tuned, half = _value("unique-query-sequences.base"), _value("unique-query-sequences.SFT"), 0.05
-    return RoundedAgreement(
-        "unique sequences, base over SFT",
-        _value("diversity-collapse.SFT"),
-        1,
-        base / tuned,
-        (base - half) / (tuned + half),
-        (base + half) / (tuned - half),
-    )
-
-
-def novelty_null(arm: str, episodes: int = 64) -> NoveltyNull:
-    """What a sample of `arm` would look like beside a second sample of the same arm, under two laws.
-
-    S equally likely sequences yield S (1 - (1 - 1/S)^n) distinct ones, of which (1 - 1/S)^n are new to another sample.
-    A mode of probability m and otherwise single sequences yield 1 - (1 - m)^n + n (1 - m), where all but the mode are
-    new. Source: own calculation from section 5.3 of the specification.
-    """
-    unique = _value(f"unique-query-sequences.{arm}")
+    unique = value(f"unique-query-sequences.{arm}")
 
     def spread_excess(log_sequences: float) -> float:
         sequences = exp(log_sequences)
         return sequences * (1 - (1 - 1 / sequences) ** episodes) - unique
 
-    sequences = exp(brentq(spread_excess, log(unique), log(1e9)))
-
     def mode_excess(mode: float) -> float:
         return 1 - (1 - mode) ** episodes + episodes * (1 - mode) - unique
 
+    sequences = exp(brentq(spread_excess, log(unique), log(1e9)))
     mode = float(brentq(mode_excess, 1e-9, 1 - 1e-9))
-    return NoveltyNull(arm, unique, (1 - 1 / sequences) ** episodes, episodes * (1 - mode) / unique)
+    return unique, (1 - 1 / sequences) ** episodes, episodes * (1 - mode) / unique
 
 
-def effort() -> Effort:
-    """Sections 2.6 and 4.6: training rollouts, expert trajectories, evaluation episodes."""
-    settings = {setting.id: setting.value for setting in load_settings(KEY)}
-    questions, epochs, group, panel, episodes, tuning = (
-        int(str(settings[name]))
-        for name in (
-            "rl.questions",
-            "rl.epochs",
-            "rl.group-size",
-            "evaluation.questions",
-            "evaluation.episodes",
-            "sft.trajectories",
-        )
-    )
-    depths = settings["evaluation.T"]
-    rounds = len(depths) if isinstance(depths, tuple) else 1
-    static, with_tool = panel * episodes, CATEGORIES_WITH_TOOL * panel * episodes * rounds
-    arm = static + with_tool
-    return Effort(questions * epochs * group, tuning, arm, 3 * arm - static)
-
-
-def mechanism_table() -> AuditTable:
-    """Do the mechanism numbers agree with each other?"""
-    results = (*perplexity_agreements(), collapse_agreement())
-    rows = tuple(
-        AuditRow(
-            (
-                item.name,
-                number(item.printed, item.decimals),
-                number(item.recomputed, item.decimals + 2),
-                f"{number(item.low, item.decimals + 2)} to {number(item.high, item.decimals + 2)}",
-                "yes" if item.agrees else "no",
-            ),
-            DIGEST,
-        )
-        for item in results
-    )
-    wrong = [item.name for item in results if not item.agrees]
-    collapse = results[-1]
-    trained = _value("unique-query-sequences.RL") / _value("unique-query-sequences.base")
-    return AuditTable(
+def mechanism() -> Analysis:
+    """Section 5.3: printed numbers beside their value from other printed ones, with the range that rounding leaves."""
+    query, reasoning, half = value("perplexity.query"), value("perplexity.reasoning"), 0.005
+    base, tuned = value("unique-query-sequences.base"), value("unique-query-sequences.SFT")
+    rows = [
+        (f"log-perplexity, {name}", f"log-perplexity.{name}", 2, log(x), log(x - half), log(x + half))
+        for name, x in (("query", query), ("reasoning", reasoning))
+    ]
+    ratio, collapse = "perplexity-ratio.reasoning-query", "diversity-collapse.SFT"
+    rows += [
+        ("perplexity ratio, reasoning over query", ratio, 2, *_ratio(reasoning, query, half)),
+        ("unique sequences, base over SFT", collapse, 1, *_ratio(base, tuned, 0.05)),
+    ]
+    found = pd.DataFrame(rows, columns=["label", "id", "decimals", "recomputed", "low", "high"])
+    found["printed"] = found.id.map(value)
+    half_digit = 0.5 * 10.0**-found.decimals
+    found["agrees"] = (found.low <= found.printed + half_digit) & (found.high >= found.printed - half_digit)
+    wrong = list(found.label[~found.agrees])
+    trained = value("unique-query-sequences.RL") / value("unique-query-sequences.base")
+    return Analysis(
         "mechanism",
         "Perplexities and unique query sequences",
         "Logarithms and ratios recomputed from the printed numbers, with the range that their rounding leaves.",
-        ("number", "printed", "recomputed", "range", "agrees"),
-        rows,
+        found,
+        {
+            "number": found.label,
+            "printed": [number(row.printed, row.decimals) for row in found.itertuples()],
+            "recomputed": [number(row.recomputed, row.decimals + 2) for row in found.itertuples()],
+            "range": [" to ".join(numbers((row.low, row.high), row.decimals + 2)) for row in found.itertuples()],
+            "agrees": found.agrees.map({True: "yes", False: "no"}),
+        },
         "Perplexities and unique sequences: "
         f"{'not in agreement: ' + listed(wrong) if wrong else 'all numbers agree'}. The collapse of SFT is by a "
-        f"factor of {number(collapse.recomputed, 2)}, worded as 3 in the paper; RL has {number(trained, 2)} times the "
-        "unique sequences of base.",
+        f"factor of {number(found.recomputed.iloc[-1], 2)}, worded as 3 in the paper; RL has {number(trained, 2)} "
+        "times the unique sequences of base.",
         (
             "Only means over questions are published, without spread or test; nothing can be said about significance.",
             "The perplexities are those of successful RL episodes under base. Reasoning text may be more surprising "
@@ -178,38 +86,31 @@ def mechanism_table() -> AuditTable:
     )
 
 
-def novelty_table() -> AuditTable:
+def novelty_null() -> Analysis:
     """Section 5.3: is 83.9 % or 97.7 % novelty more than two samples of one policy show?"""
-    results = [novelty_null(arm) for arm in ("base", "RL", "SFT")]
-    printed = {
-        "base": NOTHING,
-        "RL": f"{_value('query-sequence-novelty-or-overlap.RL'):g} (novelty or overlap)",
-        "SFT": f"{_value('query-sequence-novelty.SFT'):g}",
-    }
-    rows = tuple(
-        AuditRow(
-            (
-                item.arm,
-                number(item.unique),
-                number(100 * item.spread),
-                number(100 * item.one_mode),
-                printed[item.arm],
-            ),
-            DIGEST,
-        )
-        for item in results
-    )
-    base = results[0]
-    return AuditTable(
+    arms = ("base", "RL", "SFT")
+    found = pd.DataFrame([novelty_of_itself(arm) for arm in arms], columns=["unique", "spread", "one_mode"])
+    unique, spread, one_mode = found.iloc[0]
+    return Analysis(
         "novelty-null",
         "Novelty of query sequences without any change of policy",
         "Two samples of 64 episodes of the same policy also differ. Novelty (percent of the distinct sequences of the "
         "second sample that the first lacks) for two laws that yield the printed unique counts.",
-        ("arm", "unique of 64", "all equally likely", "one mode, others single", "printed against base"),
-        rows,
-        f"With {number(base.unique)} unique sequences of 64, base would be "
-        f"{number(100 * base.spread, 0)}–{number(100 * base.one_mode, 0)} % novel to itself under these two laws, so "
-        "neither printed share can be read without the base-against-base value, which is not published.",
+        found,
+        {
+            "arm": arms,
+            "unique of 64": numbers(found["unique"]),
+            "all equally likely": numbers(100 * found.spread),
+            "one mode, others single": numbers(100 * found.one_mode),
+            "printed against base": (
+                NOTHING,
+                f"{value('query-sequence-novelty-or-overlap.RL'):g} (novelty or overlap)",
+                f"{value('query-sequence-novelty.SFT'):g}",
+            ),
+        },
+        f"With {number(unique)} unique sequences of 64, base would be "
+        f"{number(100 * spread, 0)}–{number(100 * one_mode, 0)} % novel to itself under these two laws, so neither "
+        "printed share can be read without the base-against-base value, which is not published.",
         (
             "The two laws are examples, not bounds; a typical question stands for the mean over questions.",
             "83.9 % is overlap in the prose of the digest and novelty in its ledger: opposite readings.",
@@ -217,26 +118,33 @@ def novelty_table() -> AuditTable:
     )
 
 
-def effort_table() -> AuditTable:
-    """Matched questions are not matched compute."""
-    value = effort()
-    rows = (
-        AuditRow(("RL training", "questions × epochs × group", count(value.training)), DIGEST),
-        AuditRow(("SFT training", "expert trajectories", count(value.tuning)), DIGEST),
-        AuditRow(("evaluation of one arm", "A at T = 0, B and C at each T", count(value.arm)), DIGEST),
-        AuditRow(("evaluation of base, RL, SFT", "SFT without A", count(value.three_arms)), DIGEST),
+def effort() -> Analysis:
+    """Sections 2.6 and 4.6: matched questions are not matched compute."""
+    training = (
+        whole_setting(KEY, "rl.questions") * whole_setting(KEY, "rl.epochs") * whole_setting(KEY, "rl.group-size")
     )
-    return AuditTable(
+    depths = setting_values(KEY)["evaluation.T"]
+    rounds = len(depths) if isinstance(depths, tuple) else 1
+    static = whole_setting(KEY, "evaluation.questions") * whole_setting(KEY, "evaluation.episodes")
+    arm = static + CATEGORIES_WITH_TOOL * static * rounds
+    tuning = whole_setting(KEY, "sft.trajectories")
+    found = pd.DataFrame({"episodes": [training, tuning, arm, 3 * arm - static]})
+    return Analysis(
         "effort",
         "Episodes behind the comparison",
         "Products of the published settings.",
-        ("part", "product", "episodes"),
-        rows,
-        f"RL and SFT share their questions, not their compute: {count(value.training)} rollouts against "
-        f"{count(value.tuning)} trajectories, {number(value.training / value.tuning, 0)} times as many.",
+        found,
+        {
+            "part": ("RL training", "SFT training", "evaluation of one arm", "evaluation of base, RL, SFT"),
+            "product": (
+                "questions × epochs × group",
+                "expert trajectories",
+                "A at T = 0, B and C at each T",
+                "SFT without A",
+            ),
+            "episodes": map(count, found.episodes),
+        },
+        f"RL and SFT share their questions, not their compute: {count(training)} rollouts against {count(tuning)} "
+        f"trajectories, {number(training / tuning, 0)} times as many.",
         ("That every arm was evaluated on the whole grid is inferred.",),
     )
-
-
-def _value(identifier: str) -> float:
-    return float(published_number(KEY, identifier).value)

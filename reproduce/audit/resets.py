@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from reproduce.audit.resets_buffer import base_group_table
-from reproduce.audit.resets_curves import cost_table, curves_table, speed_table
-from reproduce.audit.resets_localization_tables import (
-    agreement_table,
-    localization_tests_table,
-    positions_table,
-    signal_table,
-)
-from reproduce.audit.resets_power import power_table
-from reproduce.audit.resets_scores import KEY
-from reproduce.audit.resets_scores_tables import (
-    across_table,
-    cells_table,
-    clip_table,
-    item_counts_table,
-    means_table,
-    solved_counts_table,
-    splits_table,
-)
+from reproduce.audit import resets_curves as curves
+from reproduce.audit import resets_localization as localization
+from reproduce.audit import resets_scores as scores
 from reproduce.audit.tables import PaperAudit
 
 PROVENANCE = (
@@ -32,25 +16,22 @@ PROVENANCE = (
 
 def audit() -> PaperAudit:
     """Every re-analysis of the published numbers of credit assignment with resets."""
-    return PaperAudit(
-        KEY,
-        PROVENANCE,
-        (
-            solved_counts_table(),
-            item_counts_table(),
-            means_table(),
-            cells_table(),
-            across_table(),
-            splits_table(),
-            clip_table(),
-            curves_table(),
-            speed_table(),
-            cost_table(),
-            agreement_table(),
-            localization_tests_table(),
-            positions_table(),
-            signal_table(),
-            base_group_table(),
-            power_table(),
-        ),
+    analyses = (
+        scores.solved_counts,
+        scores.item_counts,
+        scores.score_means,
+        scores.score_cells,
+        scores.score_contrasts,
+        scores.score_splits,
+        scores.score_clip,
+        curves.curve_steps,
+        curves.curve_speed,
+        curves.cost_ratios,
+        localization.localization_agreement,
+        localization.localization_tests,
+        localization.reset_positions,
+        localization.signal,
+        curves.base_group,
+        curves.power,
     )
+    return PaperAudit(scores.KEY, PROVENANCE, tuple(analysis() for analysis in analyses))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reproduce.audit.resets_scores import MODELS, mean_scores
 from reproduce.claims import Claim, Evidence
 from reproduce.evidence import quote
 from reproduce.method_records import MethodRecords
 from reproduce.papers import resets_tests as tests
+from reproduce.papers.resets_published import MODELS, mean_scores
 from reproduce.papers.resets_tests import (
     AGREEMENT_MARGIN,
     FORMAT_MARGIN,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from reproduce.audit.resets_scores import settings
 from reproduce.claims import Check, Identity
 from reproduce.papers.resets_coverage import STUDIES, coverage_laws
+from reproduce.published import setting_values
 from theory.advantage_estimate_law import failure_probability, samples_for_failure, simulate_estimates
 from theory.base_group import base_group_law, independent_group_mixed
 from theory.decisive_chain import coverage_exponent
@@ -69,7 +69,7 @@ def proposition_ten() -> Check:
 
 
 def _stated_failure() -> float:
-    value = settings()["proposition-10.failure"]
+    value = setting_values("resets")["proposition-10.failure"]
     assert isinstance(value, float)
     return value
 

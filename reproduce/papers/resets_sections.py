@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reproduce.audit.resets_scores import published
 from reproduce.method_records import MethodRecords
 from reproduce.papers.resets_figures import MOST_DEVIATION, deviation_counts
 from reproduce.papers.resets_measures import (
@@ -28,6 +27,7 @@ from reproduce.papers.resets_measures import (
     trained_arms,
     trained_chains,
 )
+from reproduce.papers.resets_published import value
 from reproduce.papers.resets_settings import ARMS, SETTINGS
 from reproduce.report_text import NOTHING, Section, count, interval, number, over_seeds, plain, table
 from theory.base_group import base_group_law
@@ -117,8 +117,8 @@ def reset_positions(records: MethodRecords) -> Section:
             )
         )
     for arm in ("SRPO", "RRPO"):
-        values = [published()[f"position-summary.{arm}.{name}"] for name in ("mean", "first-half", "last-quarter")]
-        rows.append((f"paper, {arm}", *(f"{value:g}" for value in values), NOTHING, NOTHING))
+        values = [value(f"position-summary.{arm}.{name}") for name in ("mean", "first-half", "last-quarter")]
+        rows.append((f"paper, {arm}", *(f"{stated:g}" for stated in values), NOTHING, NOTHING))
     body = [
         plain(
             "Position h*/H of the step that is sampled anew. Mean over seeds (least to most); prompts without a failed "
@@ -145,8 +145,8 @@ def localization(records: MethodRecords) -> Section:
                 number(float(found["deviation"].mean()), 2, signed=True),
             )
         )
-    exact, graded = published()["deviation.raw.localizations.0"], published()["localizations.graded"]
-    clean = published()["prefix.raw.clean.groups"]
+    exact, graded = value("deviation.raw.localizations.0"), value("localizations.graded")
+    clean = value("prefix.raw.clean.groups")
     rows.append(
         (
             "paper, SRPO",
@@ -168,7 +168,7 @@ def localization(records: MethodRecords) -> Section:
         if attempts:
             low, high = wilson_interval(corrected, attempts)
             rate = f"{number(100 * corrected / attempts)} {interval(100 * float(low), 100 * float(high))}"
-        theirs = published()[f"deviation.raw.corrected.{place}"] / published()[f"deviation.raw.attempts.{place}"]
+        theirs = value(f"deviation.raw.corrected.{place}") / value(f"deviation.raw.attempts.{place}")
         end = " and beyond" if abs(place) == MOST_DEVIATION else ""
         by_deviation.append(
             (

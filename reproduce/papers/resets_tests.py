@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from reproduce.audit.resets_scores import MODELS, mean_scores, published
 from reproduce.claims import Evidence
 from reproduce.evidence import all_must_hold, equivalence, superiority
 from reproduce.method_records import MethodRecords
@@ -38,6 +37,7 @@ from reproduce.papers.resets_measures import (
     training_tasks,
     valid_shares,
 )
+from reproduce.papers.resets_published import MODELS, mean_scores, value
 from reproduce.report_text import probability
 
 ODDS_MARGIN = 1.3
@@ -386,4 +386,4 @@ def localization_profile(records: MethodRecords) -> Evidence:
 
 def median_signal_ratio() -> float:
     """Median over the eleven printed steps."""
-    return float(np.median([published()[f"signal-ratio.shared-prefix.{step}"] for step in range(1, 12)]))
+    return float(np.median([value(f"signal-ratio.shared-prefix.{step}") for step in range(1, 12)]))

@@ -133,6 +133,26 @@ def published_number(paper: str, identifier: str) -> PublishedNumber:
     return numbers[identifier]
 
 
+@cache
+def published_values(paper: str) -> Mapping[str, int | float]:
+    """The value of every published number of a paper by id."""
+    return MappingProxyType({number.id: number.value for number in load_published(paper)})
+
+
+@cache
+def setting_values(paper: str) -> Mapping[str, SettingValue]:
+    """The value of every published setting of a paper by id."""
+    return MappingProxyType({setting.id: setting.value for setting in load_settings(paper)})
+
+
+def whole_setting(paper: str, identifier: str) -> int:
+    """A published setting that is a whole number; TypeError if it is not."""
+    value = setting_values(paper)[identifier]
+    if not isinstance(value, int):
+        raise TypeError(f"{paper}.toml: {identifier} is {value!r}, not a whole number")
+    return value
+
+
 def published_papers() -> tuple[str, ...]:
     """The papers that have a file of published numbers."""
     names = (resource.name for resource in files(__name__).iterdir())
