@@ -8,9 +8,8 @@ from scipy.stats import norm
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportions_ztest
 
-from reproduce.audit import echorl_scores as scores
-from reproduce.audit import echorl_training as training
-from reproduce.published import load_published, load_settings, published_values
+from reproduce.claims.published import load_published, load_settings, published_values
+from reproduce.papers.echorl.audit import scores, training
 
 
 def test_accuracies_are_not_read_directly_and_the_loss_scale_is():

@@ -7,11 +7,8 @@ import pytest
 from scipy.stats import beta, binomtest, multivariate_normal, norm
 from statsmodels.stats.contingency_tables import mcnemar
 
-from reproduce.audit import pass_kt_counts as counts
-from reproduce.audit import pass_kt_designs as designs
-from reproduce.audit import pass_kt_mechanism as mechanism
-from reproduce.audit import pass_kt_noise as noise
-from reproduce.audit.pass_kt_designs import Design
+from reproduce.papers.pass_kt.audit import counts, designs, mechanism, noise
+from reproduce.papers.pass_kt.audit.designs import Design
 
 TESTS = counts.boundary_counts().data.set_index("label")
 SELF_NULL = noise.self_null().data.set_index(["arm", "against"])

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from reproduce.audit.report import all_audits, markdown_of
-from reproduce.audit.tables import Analysis
-from reproduce.command_line import main
-from reproduce.published import load_published, published_papers
+from reproduce.claims.published import load_published, published_papers
+from reproduce.cli.audit import all_audits, markdown_of
+from reproduce.cli.command_line import main
+from reproduce.report.audit_tables import Analysis
 
 ROOT = Path(__file__).resolve().parents[2]
 

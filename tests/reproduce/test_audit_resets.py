@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata, ttest_ind_from_stats
 
-from reproduce.audit import resets_curves as curves
-from reproduce.audit import resets_localization as localization
-from reproduce.audit import resets_scores as scores
-from reproduce.audit.resets_curves import CURVE_ARMS, curve, final_step, sample_deviation
-from reproduce.audit.resets_localization import CLEAN_TREND, COUNTINGS, EARLIER, LATER, SOLVED, TREND
-from reproduce.papers.resets_published import ARMS, BENCHMARKS, CONTRASTS, MODELS, mean_scores, value
-from reproduce.published import load_published
+from reproduce.claims.published import load_published
+from reproduce.papers.resets.audit import curves, localization, scores
+from reproduce.papers.resets.audit.curves import CURVE_ARMS, curve, final_step, sample_deviation
+from reproduce.papers.resets.audit.localization import CLEAN_TREND, COUNTINGS, EARLIER, LATER, SOLVED, TREND
+from reproduce.papers.resets.published import ARMS, BENCHMARKS, CONTRASTS, MODELS, mean_scores, value
 from theory.inference import holm
 from theory.published import welch_detectable_difference, welch_units
 

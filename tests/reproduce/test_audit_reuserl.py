@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportions_ztest
 
-from reproduce.audit import reuserl
-from reproduce.audit.reuserl import ARMS, BENCHMARKS, episodes, instances, rate, round_sizes, value
-from reproduce.published import load_published, load_settings
+from reproduce.claims.published import load_published, load_settings
+from reproduce.papers.reuserl.audit import audit as reuserl
+from reproduce.papers.reuserl.audit.audit import ARMS, BENCHMARKS, episodes, instances, rate, round_sizes, value
 from theory.inference import holm
 
 TESTS, POWER = (
