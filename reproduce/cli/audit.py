@@ -11,10 +11,10 @@ from rich.text import Text
 
 from reproduce.claims.published import load_published, published_paper
 from reproduce.core.files import UserError, write_text
-from reproduce.papers.echorl.audit import audit as echorl
-from reproduce.papers.pass_kt.audit import audit as pass_kt
-from reproduce.papers.resets.audit import audit as resets
-from reproduce.papers.reuserl.audit import audit as reuserl
+from reproduce.papers.echorl import audit as echorl
+from reproduce.papers.pass_kt import audit as pass_kt
+from reproduce.papers.resets import audit as resets
+from reproduce.papers.reuserl import audit as reuserl
 from reproduce.report.audit_tables import DIGEST, OURS, PAPER, Analysis, PaperAudit
 from reproduce.report.document import DocumentError, markdown_to_pdf
 from reproduce.report.text import plain, table
@@ -68,8 +68,8 @@ def _first_page(audits: Sequence[PaperAudit]) -> str:
         (
             f"# {TITLE}",
             "Everything here is recomputed by `python -m reproduce audit` from the numbers the four papers printed "
-            "(`reproduce/published/*.toml`, each with its source). No model is trained or run: this says what the "
-            "published evidence can carry, not whether a claim is true. Intervals are 95 % and tests two-sided at "
+            "(`reproduce/papers/*/published.toml`, each with its source). No model is trained or run: this says what "
+            "the published evidence can carry, not whether a claim is true. Intervals are 95 % and tests two-sided at "
             "5 % unless a table says otherwise.",
             "## The numbers",
             table(headings, rows, numbers=(2, 3, 4)),

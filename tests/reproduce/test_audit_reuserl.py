@@ -6,8 +6,8 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportions_ztest
 
 from reproduce.claims.published import load_published, load_settings
-from reproduce.papers.reuserl.audit import audit as reuserl
-from reproduce.papers.reuserl.audit.audit import ARMS, BENCHMARKS, episodes, instances, rate, round_sizes, value
+from reproduce.papers.reuserl import audit as reuserl
+from reproduce.papers.reuserl.audit import ARMS, BENCHMARKS, episodes, instances, rate, round_sizes, value
 from theory.inference import holm
 
 TESTS, POWER = (

@@ -8,6 +8,7 @@ from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import quote
 from reproduce.claims.verdicts import Claim, Evidence
 from reproduce.papers.resets import tests
+from reproduce.papers.resets.published import MODELS, mean_scores
 from reproduce.papers.resets.tests import (
     AGREEMENT_MARGIN,
     FORMAT_MARGIN,
@@ -16,7 +17,6 @@ from reproduce.papers.resets.tests import (
     half,
     published_split,
 )
-from reproduce.papers.resets.published import MODELS, mean_scores
 
 KEY = "resets"
 OVER_SEEDS = "one-sided exact sign-flip over seeds"

@@ -27,8 +27,8 @@ from reproduce.papers.resets.measures import (
     trained_arms,
     trained_chains,
 )
-from reproduce.papers.resets.settings import ARMS, SETTINGS
 from reproduce.papers.resets.published import value
+from reproduce.papers.resets.settings import ARMS, SETTINGS
 from reproduce.report.text import NOTHING, Section, count, interval, number, over_seeds, plain, table
 from theory.base_group import base_group_law
 from theory.decisive_chain import coverage_exponent
