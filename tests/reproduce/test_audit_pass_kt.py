@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import beta, binomtest, multivariate_normal, norm
 from statsmodels.stats.contingency_tables import mcnemar
 
-from reproduce.papers.pass_kt.audit import counts, designs, mechanism, noise
+from reproduce.papers.pass_kt.audit import counts, designs, noise
 from reproduce.papers.pass_kt.audit.designs import Design
 
 TESTS = counts.boundary_counts().data.set_index("label")
@@ -200,7 +200,7 @@ def test_discordance_by_quadrature_equals_that_of_a_sampled_copula():
 
 
 def test_mechanism_numbers_agree():
-    found = mechanism.mechanism().data
+    found = counts.mechanism().data
     np.testing.assert_allclose(found.recomputed, [0.728, 1.125, 1.488, 2.73], atol=5e-3)
     assert (found.low < found.recomputed).all()
     assert (found.recomputed < found.high).all()
@@ -209,7 +209,7 @@ def test_mechanism_numbers_agree():
 
 def test_novelty_of_a_policy_against_itself_by_sampling():
     rng = np.random.default_rng(4)
-    expected_unique, spread, one_mode = mechanism.novelty_of_itself("base")
+    expected_unique, spread, one_mode = counts.novelty_of_itself("base")
     # Between 61 and 62 equally likely sequences yield 40.1 distinct ones of 64.
     for sequences in (61, 62):
         first, second = rng.integers(0, sequences, (2, 4000, 64))
@@ -221,6 +221,6 @@ def test_novelty_of_a_policy_against_itself_by_sampling():
 
 
 def test_effort():
-    *exact, three_arms = mechanism.effort().data.episodes
+    *exact, three_arms = counts.effort().data.episodes
     assert exact == [16_000, 200, 70_400]
     assert three_arms == pytest.approx(205_000, abs=500)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reproduce.papers.pass_kt.audit import counts, designs, mechanism, noise
+from reproduce.papers.pass_kt.audit import counts, designs, noise
 from reproduce.report.audit_tables import PaperAudit
 
 PROVENANCE = (
@@ -33,8 +33,8 @@ def audit() -> PaperAudit:
             designs.widening(),
             designs.equality(),
             designs.panel_sizes(),
-            mechanism.mechanism(),
-            mechanism.novelty_null(),
-            mechanism.effort(),
+            counts.mechanism(),
+            counts.novelty_null(),
+            counts.effort(),
         ),
     )
