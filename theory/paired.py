@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom, t, ttest_ind
+from scipy.stats import binom, t
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_paired
@@ -98,22 +98,6 @@ def t_interval(
     return MeanInterval(
         mean, mean - half, mean + half, standard_error, p_value, confidence, degrees_of_freedom, unit, method
     )
-
-
-def welch_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.95, unit: str = "unit") -> MeanInterval:
-    """Difference of two independent means (first - second) with Welch's interval and two-sided test.
-
-    first, second: shapes (units_1,), (units_2,), at least two each. Used for contrasts between task categories, whose
-    questions are not paired. Raises ValueError as `mean_interval`. Source: Welch 1947, through scipy.
-    """
-    check_confidence(confidence)
-    a, b = finite_vector(first, "first", at_least=2), finite_vector(second, "second", at_least=2)
-    error = float(np.sqrt(a.var(ddof=1) / a.size + b.var(ddof=1) / b.size))
-    difference = float(a.mean() - b.mean())
-    if error == 0:
-        return t_interval(difference, 0.0, float(a.size + b.size - 2), confidence, unit, "Welch t")
-    freedom = float(ttest_ind(a, b, equal_var=False).df)
-    return t_interval(difference, error, freedom, confidence, unit, "Welch t")
 
 
 def mcnemar_exact(b: ArrayLike, c: ArrayLike, alternative: str = "two-sided") -> FloatArray:
