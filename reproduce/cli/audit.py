@@ -11,10 +11,7 @@ from rich.text import Text
 
 from reproduce.claims.published import load_published, published_paper
 from reproduce.core.files import UserError, write_text
-from reproduce.papers.echorl import audit as echorl
-from reproduce.papers.pass_kt import audit as pass_kt
-from reproduce.papers.resets import audit as resets
-from reproduce.papers.reuserl import audit as reuserl
+from reproduce.core.paper import load_paper, paper_keys
 from reproduce.report.audit_tables import DIGEST, OURS, PAPER, Analysis, PaperAudit
 from reproduce.report.document import DocumentError, markdown_to_pdf
 from reproduce.report.text import plain, table
@@ -29,8 +26,9 @@ _NUMBER = re.compile(r"[<≤≥>~≈]?\s*[+−-]?[\d.,]+(?:\s*%)?(?:\s*[±(\[].*
 
 
 def all_audits() -> tuple[PaperAudit, ...]:
-    """The audit of every paper."""
-    return pass_kt.audit(), reuserl.audit(), echorl.audit(), resets.audit()
+    """The audit of every paper that has one."""
+    loaders = (load_paper(key).load_audit for key in paper_keys())
+    return tuple(load() for load in loaders if load is not None)
 
 
 def write_audit(destination: Path, console: Console) -> Path:

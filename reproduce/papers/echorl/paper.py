@@ -7,6 +7,7 @@ could explain a gain, and with the other remedies for groups whose rewards are a
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -65,6 +66,13 @@ def read_records(folder: Path) -> MethodRecords:
     return read_method_records(folder, KEY)
 
 
+def load_audit() -> Any:
+    """The `PaperAudit` of the published numbers."""
+    from reproduce.papers.echorl.audit import audit
+
+    return audit()
+
+
 def load_reporting() -> Reporting:
     """Loads matplotlib."""
     from reproduce.papers.echorl.reporting import REPORTING
@@ -98,6 +106,7 @@ PAPER = Paper(
     read_records=read_records,
     collect=collect_method_runs,
     load_reporting=load_reporting,
+    load_audit=load_audit,
     identities=IDENTITIES,
     settings=ArmSettings,
     load_training=load_training,
