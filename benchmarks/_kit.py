@@ -144,6 +144,20 @@ def take_turns(tasks: Mapping[str, Callable[[int], float | None]], repeats: int,
     return seconds
 
 
+def note_seconds(owner: Any, method: str) -> list[float]:
+    """Seconds of every later call of a method of an object or class."""
+    seconds: list[float] = []
+    own = getattr(owner, method)
+
+    def timed(*positional: Any, **named: Any) -> Any:
+        elapsed, found = clock(lambda: own(*positional, **named))
+        seconds.append(elapsed)
+        return found
+
+    setattr(owner, method, timed)
+    return seconds
+
+
 def looped(task: Callable[[], Any], least_seconds: float = 0.02) -> Callable[[int], float]:
     """A quick task as one of `take_turns`: as many calls as fill `least_seconds`, of which the mean counts."""
     calls = max(1, int(least_seconds / max(clock(task)[0], 1e-7)))

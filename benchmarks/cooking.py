@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,28 +85,15 @@ def episodes_of(tasks: Sequence[CookingTask]) -> dict[str, Episodes]:
     return found
 
 
-def play_ours(environment: CookingEnvironment, episodes: Episodes) -> float:
-    """Seconds of all steps."""
+def play(start: Callable[[CookingTask], Callable[..., Any]], episodes: Episodes) -> float:
+    """Seconds of all steps. start: begins an episode and returns what takes its next action."""
     seconds = 0.0
     for task, actions in episodes:
-        environment.reset(task)
-        start = time.perf_counter()
+        step = start(task)
+        begun = time.perf_counter()
         for place, action in enumerate(actions):
-            environment.step(task, actions[:place], action)
-        seconds += time.perf_counter() - start
-    return seconds
-
-
-def play_stock(stock: dict[str, Any], episodes: Episodes) -> float:
-    """Seconds of all steps in TextWorld's environment."""
-    seconds = 0.0
-    for task, actions in episodes:
-        game = stock[task.identifier]
-        game.reset()
-        start = time.perf_counter()
-        for action in actions:
-            game.step(action)
-        seconds += time.perf_counter() - start
+            step(actions[:place], action)
+        seconds += time.perf_counter() - begun
     return seconds
 
 
@@ -115,24 +103,29 @@ def measure_steps(tasks: Sequence[CookingTask], repeats: int) -> dict[str, Any]:
 
     stock = {task.identifier: textworld.start(str(obtain_game(request_of(task)) / STORY)) for task in tasks}
 
-    def fresh(mode: str) -> CookingEnvironment:
+    def start_stock(task: CookingTask) -> Callable[..., Any]:
+        game = stock[task.identifier]
+        game.reset()
+        return lambda history, action: game.step(action)
+
+    def ours(mode: str, episodes: Episodes, times: int = 1) -> float:
         environment = CookingEnvironment(mode, Engine())
+
+        def start(task: CookingTask) -> Callable[..., Any]:
+            environment.reset(task)
+            return partial(environment.step, task)
+
         for task in tasks:
             environment.reset(task)
-        return environment
-
-    def known(episodes: Episodes) -> float:
-        environment = fresh("terse")
-        play_ours(environment, episodes)
-        return play_ours(environment, episodes)
+        return [play(start, episodes) for _ in range(times)][-1]
 
     found = {}
     for source, episodes in episodes_of(tasks).items():
         players = {
-            TERSE: lambda _, episodes=episodes: play_ours(fresh("terse"), episodes),
-            FULL: lambda _, episodes=episodes: play_ours(fresh("full"), episodes),
-            KNOWN: lambda _, episodes=episodes: known(episodes),
-            STOCK: lambda _, episodes=episodes: play_stock(stock, episodes),
+            TERSE: lambda _, episodes=episodes: ours("terse", episodes),
+            FULL: lambda _, episodes=episodes: ours("full", episodes),
+            KNOWN: lambda _, episodes=episodes: ours("terse", episodes, times=2),
+            STOCK: lambda _, episodes=episodes: play(start_stock, episodes),
         }
         steps = sum(len(actions) for _, actions in episodes)
         found[source] = {"steps": steps, "seconds": _kit.take_turns(players, repeats, dropped=0)}

@@ -14,7 +14,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,26 +55,11 @@ def two_in_three(completions: list[Any], **columns: Any) -> list[float]:
     return [float(place % 3 > 0) for place in range(len(completions))]
 
 
-def timed(kind: type[trl.GRPOTrainer]) -> Any:
-    """`kind`, keeping the seconds of each rollout alone."""
-
-    class Timed(kind):  # type: ignore[misc, valid-type]
-        rollout_seconds: list[float]
-
-        def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            found = super()._generate_single_turn(*args, **kwargs)
-            self.rollout_seconds.append(time.perf_counter() - start)
-            return found
-
-    return Timed
-
-
 def train(arm: str, options: Options) -> tuple[float, float]:
     """Seconds of the fastest counted step, and of the fastest without its rollout."""
     echo = ARMS[arm]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = timed(trl.GRPOTrainer if echo is None else EchoTrainer)(
+        trainer = (trl.GRPOTrainer if echo is None else EchoTrainer)(
             model=build_model(PolicyConfig(layers=2, width=128, longest=256), TOKENIZER, seed=0),
             reward_funcs=two_in_three,
             args=GRPOConfig(
@@ -92,10 +76,10 @@ def train(arm: str, options: Options) -> tuple[float, float]:
             **({} if echo is None else {"echo": echo}),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.rollout_seconds = []
+        rollouts = _kit.note_seconds(trainer, "_generate_single_turn")
         trainer.train()
     steps = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
-    updates = [step - rollout for step, rollout in zip(steps, trainer.rollout_seconds, strict=True)]
+    updates = [step - rollout for step, rollout in zip(steps, rollouts, strict=True)]
     return min(steps[1:]), min(updates[1:])
 
 

@@ -160,19 +160,6 @@ def measure_gap(alphabet_size: int, cap: int, corpora: int) -> dict[str, Any]:
     }
 
 
-class TimedReward(SkillReuseReward):
-    """Notes the seconds of each call."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.seconds: list[float] = []
-
-    def __call__(self, *args: Any, **kwargs: Any) -> list[float]:
-        seconds, found = _kit.clock(lambda: super(TimedReward, self).__call__(*args, **kwargs))
-        self.seconds.append(seconds)
-        return found
-
-
 def measure_step(options: Options) -> dict[str, Any]:
     """Seconds of an RL step and of the reward in it, medians over steps."""
     config, sampling = TrainingConfig(), SamplingConfig()
@@ -190,7 +177,8 @@ def measure_step(options: Options) -> dict[str, Any]:
         skills = [batch.trajectories[found].skills for found in batch.trajectory_of_episode]
         return rollout_columns(batch) | {"skills": skills}
 
-    reward = TimedReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(min_corpus=1))
+    reward = SkillReuseReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(min_corpus=1))
+    reward_seconds = _kit.note_seconds(SkillReuseReward, "__call__")
     episodes = config.questions_per_step * config.group_size
     with tempfile.TemporaryDirectory() as folder:
         arguments = GRPOConfig(
@@ -216,7 +204,7 @@ def measure_step(options: Options) -> dict[str, Any]:
     seconds = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
     step = statistics.median(seconds[1:])
     long = reward_on_long_strings(episodes, options.repeats)
-    own = statistics.median(reward.seconds[1:])
+    own = statistics.median(reward_seconds[1:])
     return {
         "episodes": episodes,
         "symbols": reward.horizon,
