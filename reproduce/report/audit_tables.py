@@ -26,7 +26,7 @@ class Analysis:
     question: str
     """One or two sentences: what is recomputed, by which test, and over which family p-values are adjusted."""
     data: pd.DataFrame
-    """The numbers themselves, one row per row of the printed table."""
+    """The numbers behind the table, as a rule one row per row of it."""
     columns: Mapping[str, Iterable[str]]
     """The cells under each heading, as they are printed."""
     reading: str
@@ -73,3 +73,8 @@ def probabilities(values: Iterable[float]) -> list[str]:
 def texts(values: Iterable[object]) -> list[str]:
     """A column of names or whole numbers without thousands apart."""
     return [str(value) for value in values]
+
+
+def filled(template: str, *columns: Iterable[object]) -> list[str]:
+    """A column of texts made of several columns, such as `{} of {}`."""
+    return [template.format(*cells) for cells in zip(*columns, strict=True)]

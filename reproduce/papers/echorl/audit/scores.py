@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 
 from reproduce.claims.published import load_published, setting_values, whole_setting
-from reproduce.report.audit_tables import Analysis, numbers, probabilities, texts
+from reproduce.report.audit_tables import Analysis, filled, numbers, probabilities, texts
 from reproduce.report.text import NOTHING, count, listed, number
 from theory.inference import holm
 from theory.published import chance_of_fit, consistent_trials
@@ -212,10 +212,10 @@ def counts() -> Analysis:
             "problems": map(count, found.problems),
             "samples": texts(found.samples),
             "chance of a fit": numbers(found.chance, 2),
-            "misfits": [f"{len(row.misfits)} of {row.misfits_of}" for row in found.itertuples()],
-            "misfits in LUFFY's table": [
-                f"{len(row.reference_misfits)} of {row.reference_misfits_of}" for row in found.itertuples()
-            ],
+            "misfits": filled("{} of {}", found.misfits.map(len), found.misfits_of),
+            "misfits in LUFFY's table": filled(
+                "{} of {}", found.reference_misfits.map(len), found.reference_misfits_of
+            ),
             "which": [
                 *(listed([f"{m}, {number(v)}" for m, v in row.misfits.items()]) or NOTHING for row in usual),
                 *[NOTHING] * len(single),
@@ -288,13 +288,12 @@ def copies() -> Analysis:
 
 
 def _gain_columns(found: pd.DataFrame, measure: str, digits: int) -> dict[str, list[str]]:
-    gains = zip(numbers(found.gain, signed=True), numbers(found.error), strict=True)
     return {
         "base": list(found.base),
         measure: list(found.measure),
         "before": numbers(found.before, digits),
         "error before": numbers(found.before_error, 2),
-        "gain ± error": [f"{gain} ± {error}" for gain, error in gains],
+        "gain ± error": filled("{} ± {}", numbers(found.gain, signed=True), numbers(found.error)),
         "p": probabilities(found.p),
         "Holm": probabilities(found.adjusted),
     }
@@ -379,7 +378,7 @@ def signs() -> Analysis:
         found,
         {
             "base": found.base,
-            "improved": [f"{row.improved} of {row.benchmarks}" for row in found.itertuples()],
+            "improved": filled("{} of {}", found.improved, found.benchmarks),
             "fell": [listed(fallen) or NOTHING for fallen in found.fallen],
             "p": probabilities(found.p),
             "Holm": probabilities(found.adjusted),

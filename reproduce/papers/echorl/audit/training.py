@@ -12,7 +12,7 @@ from scipy.stats import geom
 
 from reproduce.claims.published import load_published, published_values, setting_values, whole_setting
 from reproduce.papers.echorl.audit.scores import BASES, DOMAINS, KEY, OUT_OF_DOMAIN, accuracies, tested_averages
-from reproduce.report.audit_tables import OURS, PAPER, Analysis, numbers, texts
+from reproduce.report.audit_tables import OURS, PAPER, Analysis, filled, numbers, texts
 from reproduce.report.text import count, listed, number
 from theory.inference import minimum_detectable_effect
 from theory.resampling import FloatArray
@@ -66,7 +66,7 @@ def headline() -> Analysis:
             "statement": found.statement,
             "stated, points": found.stated,
             "in the excerpt": [", ".join(numbers(cells, signed=True)) for cells in found.cells],
-            "inside": [f"{row.inside} of {len(row.cells)}" for row in found.itertuples()],
+            "inside": filled("{} of {}", found.inside, found.cells.map(len)),
         },
         f"{(found.inside[: len(maxima)] > 0).sum() or 'None'} of the {len(maxima)} maxima can be found in the excerpt. "
         f"Out-of-domain gains are called more pronounced, yet their maximum of {number(maxima['out-of-domain'], 2)} is "

@@ -14,27 +14,24 @@ PROVENANCE = (
 
 def audit() -> PaperAudit:
     """Every re-analysis of the published numbers of PASS@(k,T)."""
-    return PaperAudit(
-        counts.KEY,
-        PROVENANCE,
-        (
-            counts.boundary_counts(),
-            counts.boundary_sums(),
-            counts.task_specific(),
-            counts.static_inert(),
-            counts.sizes_only(),
-            noise.self_null(),
-            noise.self_null_episodes(),
-            noise.no_success(),
-            noise.curves(),
-            noise.priors(),
-            noise.plug_in(),
-            designs.design_power(),
-            designs.widening(),
-            designs.equality(),
-            designs.panel_sizes(),
-            counts.mechanism(),
-            counts.novelty_null(),
-            counts.effort(),
-        ),
+    analyses = (
+        counts.boundary_counts,
+        counts.boundary_sums,
+        counts.task_specific,
+        counts.static_inert,
+        counts.sizes_only,
+        noise.self_null,
+        noise.self_null_episodes,
+        noise.no_success,
+        noise.curves,
+        noise.priors,
+        noise.plug_in,
+        designs.design_power,
+        designs.widening,
+        designs.equality,
+        designs.panel_sizes,
+        counts.mechanism,
+        counts.novelty_null,
+        counts.effort,
     )
+    return PaperAudit(counts.KEY, PROVENANCE, tuple(analysis() for analysis in analyses))

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.stats import fisher_exact, norm
 
 from reproduce.claims.published import load_published, published_values, setting_values, whole_setting
-from reproduce.report.audit_tables import Analysis, numbers, probabilities, texts
+from reproduce.report.audit_tables import Analysis, filled, numbers, probabilities, texts
 from reproduce.report.text import NOTHING, count, listed, number, probability
 from theory.inference import holm, mcnemar_exact, mcnemar_mid_p, paired_tost
 
@@ -95,14 +95,6 @@ def _smallest_p(before: int, after: int) -> float:
     return float(mcnemar_exact(lost + net, lost).min())
 
 
-def with_half_width(differences: pd.Series, half_widths: pd.Series) -> list[str]:
-    """A column of signed differences and the half-width of their intervals."""
-    return [
-        f"{difference} ± {half_width}"
-        for difference, half_width in zip(numbers(differences, signed=True), numbers(half_widths), strict=True)
-    ]
-
-
 def boundary_counts() -> Analysis:
     """Section 5.4: exact McNemar, mid-p, one-sided exact p (more gained), Holm over all pairs and within C.
 
@@ -129,7 +121,9 @@ def boundary_counts() -> Analysis:
         {
             "comparison": tests.label,
             "gained : lost": tests.counts,
-            "difference": with_half_width(100 * tests.net / evaluation_questions(), tests.half_width),
+            "difference": filled(
+                "{} ± {}", numbers(100 * tests.net / evaluation_questions(), signed=True), numbers(tests.half_width)
+            ),
             "exact p": probabilities(tests.exact),
             "mid-p": probabilities(tests.mid_p),
             "one-sided": probabilities(tests.one_sided),
@@ -174,7 +168,7 @@ def boundary_sums() -> Analysis:
         {
             "comparison": labels,
             "sum": [
-                *(f"{pair.before} + {pair.gained} − {pair.lost}" for pair in pairs.itertuples()),
+                *filled("{} + {} − {}", pairs.before, pairs.gained, pairs.lost),
                 f"{base} + {bonus}",
             ],
             "recomputed": texts(recomputed),
@@ -211,7 +205,9 @@ def task_specific() -> Analysis:
         {
             "categories": contrasts.categories.map(" and ".join),
             "gained : lost": contrasts.counts.map(" and ".join),
-            "difference of net gains": with_half_width(contrasts.difference, contrasts.half_width),
+            "difference of net gains": filled(
+                "{} ± {}", numbers(contrasts.difference, signed=True), numbers(contrasts.half_width)
+            ),
             "Fisher p": probabilities(contrasts.p),
             "Holm": probabilities(contrasts.adjusted),
         },
@@ -231,7 +227,6 @@ def static_inert() -> Analysis:
     results["adjusted"] = holm(results.p)
     margins = [f"± {margin}" for margin in MARGINS]
     passed = [margin for margin, adjusted in zip(margins, results.adjusted, strict=True) if adjusted <= 0.05]
-    ends = zip(numbers(results.low, signed=True), numbers(results.high, signed=True), strict=True)
     return Analysis(
         "static-inert",
         "Does 84 against 84 show equality?",
@@ -240,7 +235,7 @@ def static_inert() -> Analysis:
         results,
         {
             "margin": [f"{margin} points" for margin in margins],
-            "90 % interval": [f"{low} to {high}" for low, high in ends],
+            "90 % interval": filled("{} to {}", *(numbers(end, signed=True) for end in (results.low, results.high))),
             "TOST p": probabilities(results.p),
             "Holm": probabilities(results.adjusted),
         },
@@ -281,7 +276,7 @@ def sizes_only() -> Analysis:
         changes,
         {
             "comparison": changes.label,
-            "boundary size": [f"{row.before} to {row.after}" for row in changes.itertuples()],
+            "boundary size": filled("{} to {}", changes.before, changes.after),
             "net": numbers(changes.after - changes.before, 0, signed=True),
             "smallest possible p": probabilities(changes.smallest_p),
             "Holm": probabilities(changes.adjusted),

@@ -18,7 +18,7 @@ from scipy import stats
 
 from reproduce.papers.pass_kt.audit.counts import MARGINS, boundary_pairs, evaluation_questions, value
 from reproduce.papers.pass_kt.audit.noise import evaluation_episodes, rate_law
-from reproduce.report.audit_tables import Analysis, numbers, texts
+from reproduce.report.audit_tables import Analysis, filled, numbers, texts
 from reproduce.report.text import listed, number
 from theory.inference import mcnemar_questions, power_mcnemar
 from theory.pass_kt import pass_at_k
@@ -148,11 +148,19 @@ def _sign_flip_power(gain: FloatArray, generator: np.random.Generator) -> float:
     return float(((1 + hits) / (1 + SIGN_FLIPS) <= ALPHA).mean())
 
 
+def _sizes(found: pd.DataFrame) -> dict[str, list[str]]:
+    return {
+        "questions": texts(found.questions),
+        "episodes": texts(found.episodes),
+        "correlation": numbers(found.correlation, 2),
+    }
+
+
 def design_power() -> Analysis:
     """Power of the published design for its own headline."""
     found = by_design(end_power, PUBLISHED, (PUBLISHED[0], 128), (300, 64), (300, 128), (1000, 64))
     powers = found[["paired_t", "sign_flip", "mcnemar", "mid_p"]]
-    labels = [f"M = {design.questions}, n = {design.episodes}" for design in found.itertuples()]
+    labels = filled("M = {}, n = {}", found.questions, found.episodes)
     enough = [label for label, power in zip(labels, powers.max(axis=1), strict=True) if power >= 0.8]
     least, most = numbers(100 * np.array([powers.iloc[0].min(), powers.iloc[0].max()]), 0)
     return Analysis(
@@ -191,9 +199,7 @@ def widening() -> Analysis:
         "one-sided.",
         found,
         {
-            "questions": texts(found.questions),
-            "episodes": texts(found.episodes),
-            "correlation": numbers(found.correlation, 2),
+            **_sizes(found),
             "k = 64": numbers(found.two_sided_64, 2),
             "k = 32": numbers(found.two_sided_32, 2),
             "k = 64, one-sided": numbers(found.one_sided_64, 2),
@@ -221,9 +227,7 @@ def equality() -> Analysis:
         "If two policies both follow the law of the base, how often does TOST at k = 64 show equality within a margin?",
         found,
         {
-            "questions": texts(found.questions),
-            "episodes": texts(found.episodes),
-            "correlation": numbers(found.correlation, 2),
+            **_sizes(found),
             **{f"± {margin} points": numbers(found[f"within_{margin}"], 2) for margin in MARGINS},
         },
         f"The published design shows equality within {MARGINS[1]} points with a power of {middle}, within "

@@ -13,7 +13,7 @@ from scipy.stats import binomtest, fisher_exact, pearsonr
 from reproduce.claims.published import whole_setting
 from reproduce.papers.resets.audit.curves import final_step
 from reproduce.papers.resets.published import KEY, value
-from reproduce.report.audit_tables import PAPER, Analysis, numbers, probabilities, texts
+from reproduce.report.audit_tables import PAPER, Analysis, filled, numbers, probabilities, texts
 from reproduce.report.text import NOTHING, listed, number, probability
 from theory.inference import holm
 from theory.published import trend_in_proportions, two_proportion_samples
@@ -202,7 +202,6 @@ def reset_positions() -> Analysis:
         f"first half and {number(row.last_quarter)} % in its last quarter"
         for row in found.itertuples()
     ]
-    limits = [" and ".join(numbers(ends, 3)) for ends in zip(found.low, found.high, strict=True)]
     return Analysis(
         "reset-positions",
         "Where the resets fall",
@@ -212,16 +211,12 @@ def reset_positions() -> Analysis:
         {
             "arm": POSITION_ARMS,
             "resets": texts(found.resets),
-            "mean position": [
-                f"{mean} (between {ends})" for mean, ends in zip(numbers(found["mean"], 3), limits, strict=True)
-            ],
+            "mean position": filled(
+                "{} (between {} and {})", *(numbers(found[name], 3) for name in ("mean", "low", "high"))
+            ),
             "stated mean": numbers(found.stated_mean, 2),
-            "first half, % (stated)": [
-                f"{number(row.first_half)} ({row.stated_first_half:g})" for row in found.itertuples()
-            ],
-            "last quarter, % (stated)": [
-                f"{number(row.last_quarter)} ({row.stated_last_quarter:g})" for row in found.itertuples()
-            ],
+            "first half, % (stated)": filled("{} ({:g})", numbers(found.first_half), found.stated_first_half),
+            "last quarter, % (stated)": filled("{} ({:g})", numbers(found.last_quarter), found.stated_last_quarter),
         },
         f"{'; '.join(said)}. The two arms differ in position as well as in choice, and no arm of the paper separates "
         "the two.",

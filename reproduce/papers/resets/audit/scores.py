@@ -24,7 +24,7 @@ from reproduce.papers.resets.published import (
     seeds,
     value,
 )
-from reproduce.report.audit_tables import DIGEST, PAPER, Analysis, numbers, probabilities, texts
+from reproduce.report.audit_tables import DIGEST, PAPER, Analysis, filled, numbers, probabilities, texts
 from reproduce.report.text import listed, number, probability
 from theory.inference import holm
 from theory.published import chance_of_fit, consistent_trials, solved_count_multisets, welch_from_summary
@@ -111,7 +111,7 @@ def solved_counts() -> Analysis:
         {
             "model": found.model,
             "arm": found.arm,
-            "printed, %": [f"{number(row.mean)} ± {number(row.deviation)}" for row in found.itertuples()],
+            "printed, %": filled("{} ± {}", numbers(found["mean"]), numbers(found.deviation)),
             "counts, population SD": map(_multisets, found.population),
             "counts, sample SD": map(_multisets, found["sample"]),
         },
