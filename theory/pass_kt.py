@@ -1,7 +1,7 @@
 """PASS@(k,T): the names to import.
 
 The parts live in `theory.estimators` (per-question estimators), `theory.boundary` (boundary sets and their self-null),
-`theory.curves` (crossing, saturation), `theory.pass_surface`, `theory.bands` and `theory.beta_binomial`.
+`theory.pass_surface` (surfaces, crossing, saturation), `theory.bands` and `theory.beta_binomial`.
 """
 
 from theory.bands import Bands, question_bands
@@ -22,9 +22,8 @@ from theory.boundary import (
     expected_self_null_discordants,
     self_null_from_counts,
 )
-from theory.curves import crossing_k, saturation_depth
 from theory.estimators import all_at_k, cover_at, pass_at_k, pass_at_k_variance
-from theory.pass_surface import Crossing, PassSurface, Saturation
+from theory.pass_surface import Crossing, PassSurface, Saturation, crossing_k, saturation_depth
 
 __all__ = [
     "Bands",
