@@ -80,26 +80,15 @@ class Machine:
         return max(self.model_flops, self.square_flops)
 
 
-@dataclass(frozen=True)
-class Bound:
-    """Seconds that the work takes at best."""
-
-    compute_seconds: float
-    key_value_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """Compute time plus key-value time, as if neither hid behind the other."""
-        return self.compute_seconds + self.key_value_seconds
-
-
-def lower_bound(architecture: Architecture, work: Work, machine: Machine, whole_history: bool = False) -> Bound:
-    """The formula at the top of this file."""
+def lower_bound(
+    architecture: Architecture, work: Work, machine: Machine, whole_history: bool = False
+) -> tuple[float, float]:
+    """Seconds of the products and of reading keys and values at best, as if neither hid behind the other."""
     body = architecture.body_parameters * work.forward_tokens
     head = architecture.head_parameters * work.decoded_tokens
     positions = work.history_positions if whole_history else work.attended_positions
     key_value_bytes = 2 * positions * architecture.key_value_width * BYTES_PER_VALUE
-    return Bound(2 * (body + head) / machine.flops, key_value_bytes / machine.copy_bytes)
+    return 2 * (body + head) / machine.flops, key_value_bytes / machine.copy_bytes
 
 
 def weight_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
@@ -151,15 +140,6 @@ def measure_machine(matrices: Sequence[torch.Tensor], rows: int) -> Machine:
             square_flops=2 * LARGE_SIDE**3 / best_seconds(lambda: torch.mm(left, right, out=product)),
             copy_bytes=2 * LARGE_COPY_BYTES / best_seconds(lambda: target.copy_(source)),
         )
-
-
-def fastest(machines: Sequence[Machine]) -> Machine:
-    """The best of several measurements: what other programs took away is no property of the machine."""
-    return Machine(
-        max(machine.model_flops for machine in machines),
-        max(machine.square_flops for machine in machines),
-        max(machine.copy_bytes for machine in machines),
-    )
 
 
 class CountWork(AbstractContextManager["CountWork"]):

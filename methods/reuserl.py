@@ -170,8 +170,8 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         self.successes = successes
         if self.model.training and self.penalty.score_with == "current":
             self.learner.observe(successes)
-        dictionary, segmenter = self.learner.dictionary, self.learner.settings.extraction.segmenter
-        counts = phrase_counts(everyone.strings, dictionary, segmenter)
+        dictionary = self.learner.dictionary
+        counts = phrase_counts(everyone.strings, dictionary)
         if log_metric:
             metrics = dictionary_metrics(dictionary, self.learner.corpus_size)
             metrics |= {"reuse/success": float(everyone.success.mean()), "reuse/invalid_share": invalid_share}

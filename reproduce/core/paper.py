@@ -90,6 +90,8 @@ class Paper:
     settings: type | None = None
     """Dataclass of `RunConfig.method`; None where no arm has a method of its own."""
     load_training: Callable[[], Training] | None = None
+    load_audit: Callable[[], Any] | None = None
+    """The re-analysis of its published numbers, a `reproduce.report.audit_tables.PaperAudit`."""
     training_columns: tuple[str, ...] = ()
     """Columns of the training log that records keep."""
     measure_tasks: Callable[[Any, Any], Any] = lambda config, episodes: None

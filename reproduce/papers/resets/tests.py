@@ -14,7 +14,6 @@ import scipy
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import all_must_hold, equivalence, superiority
 from reproduce.claims.verdicts import Evidence
-from reproduce.papers.resets.audit.scores import MODELS, mean_scores, published
 from reproduce.papers.resets.evidence import as_ratio, different, equal_over_seeds, not_worse, of_seeds, shown
 from reproduce.papers.resets.measures import (
     MATCHED,
@@ -38,6 +37,7 @@ from reproduce.papers.resets.measures import (
     training_tasks,
     valid_shares,
 )
+from reproduce.papers.resets.published import MODELS, mean_scores, value
 from reproduce.report.text import probability
 
 ODDS_MARGIN = 1.3
@@ -390,4 +390,4 @@ def localization_profile(records: MethodRecords) -> Evidence:
 
 def median_signal_ratio() -> float:
     """Median over the eleven printed steps."""
-    return float(np.median([published()[f"signal-ratio.shared-prefix.{step}"] for step in range(1, 12)]))
+    return float(np.median([value(f"signal-ratio.shared-prefix.{step}") for step in range(1, 12)]))
