@@ -124,7 +124,7 @@ class Run:
     """local: --workers processes of this machine. ray: the nodes of a Ray cluster; the folder of the runs must lie on
     storage that they share, and this package be installed on each."""
     address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto"
-    """ray: the cluster. auto: the one this machine is part of; local: one of this machine alone, started here."""
+    """ray: the cluster. auto: the one this machine is part of."""
     cores_per_run: int | None = None
     """ray: cores reserved for a run; --threads when left out."""
     gpus_per_run: float = 0.0
@@ -164,7 +164,7 @@ class Run:
 
     def _executor(self, console: Console, experiment: Experiment) -> Executor:
         from reproduce.runs.executors import local_executor, ray_executor
-        from reproduce.runs.ray_cluster import RayOptions
+        from reproduce.runs.ray_executor import RayOptions
 
         hardware = experiment.plan[0].hardware
         if self.executor == "local":

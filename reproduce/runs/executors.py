@@ -18,7 +18,7 @@ from reproduce.runs.schedule import Job, carry_out
 
 if TYPE_CHECKING:
     from reproduce.core.config import HardwareConfig
-    from reproduce.runs.ray_cluster import RayOptions
+    from reproduce.runs.ray_executor import RayOptions
 
 LOCAL, RAY = "local", "ray"
 
@@ -88,7 +88,7 @@ def ray_executor(
     folder: of the runs, an absolute path that all nodes share. environment: variables that workers get. Raises
     UserError where Ray is missing or the resources cannot be meant for runs with this hardware.
     """
-    from reproduce.runs.ray_cluster import check_ray
+    from reproduce.runs.ray_executor import check_ray, open_ray
 
     check_ray(options)
     if threads > options.cores_per_run:
@@ -106,8 +106,6 @@ def ray_executor(
         )
 
     def opened() -> AbstractContextManager[CarryOut]:
-        from reproduce.runs.ray_executor import open_ray
-
         return open_ray(options, threads, folder, environment, console)
 
     return Executor(opened, here=False)
