@@ -8,7 +8,6 @@ increments in T).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from reproduce.core.config import INDEPENDENT, PREFIX_FORK, EvaluationConfig, HorizonEvaluation, RunConfig
-from reproduce.core.files import read_parquet, write_parquet
+from reproduce.core.files import read_parquet, remove, write_parquet
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.environments.protocol import Panel
 from reproduce.rollouts import EpisodeBatch, Sampler, Trajectory, UniformStreams
@@ -199,7 +198,7 @@ def evaluate(
     }
     whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).unify_dictionaries()
     write_parquet(whole.replace_schema_metadata(total), destination)
-    shutil.rmtree(parts_folder)
+    remove(parts_folder)
     return evaluation_cost(destination)
 
 

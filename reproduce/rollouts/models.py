@@ -60,6 +60,9 @@ def find_model(name: str) -> Path:
         how = "copy it whole"
     else:
         folder, how = _find_in_cache(name), f"get it with: hf download {name}"
+    for file in folder.iterdir():
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise UserError(f"{file}: not a file; copy the model whole")
     missing = missing_weights(folder)
     if missing:
         raise UserError(f"{folder}: {missing}; {how}")
