@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from reproduce.core.files import UserError, digest, read_json
+from reproduce.core.files import UserError, digest, read_json, write_text
 
 SEAL = "sha256"
 """Key of a JSON object whose value is the digest of all its other keys."""
@@ -61,6 +61,19 @@ def check_files(
         if path.stat().st_size != size or ((thorough or size < LARGE) and sha256(path) != digest_wanted):
             raise UserError(f"{path}: damaged (changed since it was written, sha256 differs); {remedy}")
     return len(names)
+
+
+def mark(path: Path) -> None:
+    """Write the sha256 of a file beside it, for `is_marked`."""
+    write_text(path.with_name(f"{path.name}.sha256"), sha256(path) + "\n")
+
+
+def is_marked(path: Path) -> bool:
+    """True for a file that is as it was when it was marked; False also for one that is not there."""
+    try:
+        return path.is_file() and path.with_name(f"{path.name}.sha256").read_text() == sha256(path) + "\n"
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

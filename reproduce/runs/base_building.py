@@ -13,7 +13,7 @@ from rich.table import Table
 
 from reproduce.core.config import INDEPENDENT, EvaluationConfig, HorizonEvaluation, RunConfig
 from reproduce.core.files import UserError, read_json, remove, write_json
-from reproduce.core.hashes import flush_folder
+from reproduce.core.hashes import flush_folder, sealed
 from reproduce.environments.bases import DESCRIPTION, base_digest, committed_folder
 from reproduce.environments.beds import load_bed
 from reproduce.rollouts import EpisodeSampler
@@ -82,7 +82,7 @@ def build_base(base: RunConfig, folder: Path, report: StageReport) -> None:
     for file in partial_folder.iterdir():
         file.chmod(0o644)  # safetensors writes for the owner alone; these files are made to be shared.
     description = describe_base(base.policy, base.warm_start, base.seed, measured, partial_folder, base.environment)
-    write_json(partial_folder / DESCRIPTION, description)
+    write_json(partial_folder / DESCRIPTION, sealed(description))
     flush_folder(partial_folder)
     remove(folder)
     partial_folder.rename(folder)

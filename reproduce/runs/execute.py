@@ -108,7 +108,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
     if folder.manifest.exists():
         earlier |= read_sealed(folder.manifest)
         if folder.checkpoint.exists():
-            folder.check_products("checkpoint/")
+            folder.check_products()
     manifest: dict[str, Any] = {
         "run": config.name,
         "profile": config.profile,

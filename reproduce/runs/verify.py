@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reproduce.claims.verdicts import tested_claims
-from reproduce.core.files import UserError, read_json, read_jsonl, write_json
+from reproduce.core.files import UserError, read_jsonl, write_json
 from reproduce.core.hashes import check_files, check_seal, describe_files, read_sealed, sealed
 from reproduce.core.paper import PAPERS, load_paper
 from reproduce.environments.bases import DESCRIPTION
@@ -89,7 +89,7 @@ def verify(folder: Path) -> Iterator[Finding]:
 
 
 def _check_base(path: Path) -> Finding | None:
-    if "files" not in (description := _object(path)):
+    if "files" not in (description := read_sealed(path)):
         return Finding(path.parent, "base", UNVERIFIED, "no sha256 of its files")
     return Finding(path.parent, "base", INTACT, f"{check_files(path.parent, description['files'])} files")
 
@@ -115,13 +115,6 @@ _CHECKS = {
     "manifest.json": ("run", _check_run),
     "experiment.json": ("records", _check_records),
 }
-
-
-def _object(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: damaged (no JSON object)")
-    return content
 
 
 def _check_report(records: Path, report: Path) -> Finding:

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from reproduce.core.config import PolicyConfig
-from reproduce.core.files import read_json
-from reproduce.core.hashes import check_files, describe_files
+from reproduce.core.hashes import check_files, describe_files, read_sealed
 from reproduce.environments.bases import (
     DESCRIPTION,
     StartConfig,
@@ -84,5 +83,5 @@ def check_committed(folder: Path) -> int:
 
     Raises UserError where one has changed.
     """
-    described = read_json(folder / DESCRIPTION)["files"]
+    described = read_sealed(folder / DESCRIPTION)["files"]
     return check_files(folder, described, remedy="install the package again")
