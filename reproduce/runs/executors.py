@@ -1,4 +1,4 @@
-"""Where the runs of a plan are carried out: by processes of this machine, or on a Ray cluster."""
+"""Executors of the runs of a plan: processes of this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Executor:
 
     open: Callable[[], AbstractContextManager[CarryOut]]
     here: bool = True
-    """Whether the runs have the devices of this machine."""
+    """True where the runs have the devices of this machine."""
     at_once: int = 0
     """Most runs that go at one time; 0: not known here."""
 
@@ -57,7 +57,7 @@ def local_executor(workers: int | None, hardware: HardwareConfig, threads: int, 
 
 
 def shares_no_gpu(hardware: HardwareConfig) -> bool:
-    """Whether a run needs its GPUs for itself, because vLLM is on them."""
+    """True where a run needs its GPUs for itself, because vLLM is on them."""
     return hardware.device == "cuda" and (hardware.engine == VLLM or hardware.training_engine == COLOCATE)
 
 

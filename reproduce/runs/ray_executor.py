@@ -41,8 +41,8 @@ SECONDS_TO_END = 10.0
 SECONDS_BEFORE_RETRY = 1.0
 """A lost worker's locks go with its process, which may take a moment longer to end than its connection."""
 LOCK_SECONDS_OF_RETRY = 120.0
-"""How long a job that was taken up again waits for the lock of a run. Those of a lost machine go when the server of the
-files notices: with NFS 4 after a lease of 90 s as a rule."""
+"""Time that a job which was taken up again waits for the lock of a run. Those of a lost machine go when the server of
+the files notices: with NFS 4 after a lease of 90 s as a rule."""
 CARRIED_OVER = (ENDS, "HF_HOME", "HF_HUB_CACHE")
 """Environment variables that workers take over where this process has them."""
 COMPARED = ("rl-claims", "torch", "transformers", "trl", "numpy")
@@ -66,7 +66,7 @@ class RayOptions:
     gpus_per_run: float = 0.0
     """GPUs reserved for a run; parts of one let several runs share it."""
     retries: int = 3
-    """How often the runs of a seed are taken up again when their worker is lost."""
+    """Times that the runs of a seed are taken up again when their worker is lost."""
 
 
 def check_ray(options: RayOptions) -> None:
@@ -140,7 +140,7 @@ class _Task:
 
     job: Job
     retries: int
-    """How often it may be taken up again."""
+    """Times that it may still be taken up again."""
     threads: int
     working_folder: str
     token: Path
@@ -148,7 +148,7 @@ class _Task:
     versions: Mapping[str, str]
     """Of the packages there."""
     again: bool = False
-    """Whether an earlier worker of it was lost."""
+    """True where an earlier worker of it was lost."""
 
     @property
     def left(self) -> Job:

@@ -157,7 +157,7 @@ _has_begun = False
 
 
 def carry_out_job(job: Job, send: Callable[[Message], None]) -> int:
-    """What a worker does. Returns how many steps have been carried out: fewer than there are when the slice is over.
+    """Carry out the steps of a job. Returns how many were: fewer than there are when the slice is over.
 
     Raises UserError for what the user can put right, and any other exception with a note that names the step.
     """
