@@ -344,8 +344,10 @@ def foreign_words(whole: Path, times: int, draw: random.Random) -> Iterator[Tall
     """Chat templates, values of `--set`, and logs of episodes."""
     from reproduce.core.files import UserError
     from reproduce.rollouts.chat_template import read_template
-    from tests.reproduce.general_models import general_tokenizer
+    from tests.reproduce.general_models import LLAMA, QWEN, general_tokenizer
 
+    whole_ones = st.lists(st.sampled_from((QWEN, LLAMA, *PIECES[:3])), max_size=2)
+    pieces = st.lists(st.sampled_from(PIECES), max_size=6) | whole_ones
     tokenizer = general_tokenizer()
 
     def template(pieces: list[str]) -> tuple[str, str]:
@@ -358,7 +360,7 @@ def foreign_words(whole: Path, times: int, draw: random.Random) -> Iterator[Tall
             return TRACE, f"{pieces} {error!r}"
         return (SAME if time.process_time() - begun < HANG_SECONDS else HANG), repr(pieces)
 
-    yield fuzzed("chat template", st.lists(st.sampled_from(PIECES), max_size=6), max(5, times // 4), draw, template)
+    yield fuzzed("chat template", pieces, max(5, times // 4), draw, template)
     with tempfile.TemporaryDirectory() as scratch:
         folder, usual = Path(scratch), call(Path(scratch), "plan", *PLAN).seconds
 
