@@ -11,7 +11,7 @@ from typing import Any
 from reproduce.claims.verdicts import tested_claims
 from reproduce.core.files import UserError, read_jsonl, write_json
 from reproduce.core.hashes import check_files, check_seal, describe_files, read_sealed, sealed
-from reproduce.core.paper import PAPERS, load_paper
+from reproduce.core.paper import load_paper, paper_keys
 from reproduce.environments.bases import DESCRIPTION
 
 FILES = "files"
@@ -134,7 +134,7 @@ def _check_report(records: Path, report: Path) -> Finding:
 def _paper_of(records: Path) -> str:
     runs = read_jsonl(records / "runs.jsonl")
     key = str(runs[0].get("paper")) if runs else ""
-    if key not in PAPERS:
+    if key not in paper_keys():
         raise UserError(f"{records / 'runs.jsonl'}: of no known paper; run again with --redo")
     return key
 
@@ -143,7 +143,7 @@ def sources(records: Path) -> Iterator[Source]:
     """The files that the evidence of each claim reads. Raises UserError for records that cannot be read."""
     paper = load_paper(_paper_of(records))
     content = paper.read_records(records)
-    for claim in tested_claims(paper.CLAIMS, content.experiment["profile"]):
+    for claim in tested_claims(paper.claims, content.experiment["profile"]):
         traced, seen = _traced(content)
         try:
             effect = claim.examine(traced).effect

@@ -46,7 +46,7 @@ def test_one_flipped_bit_of_a_complete_run_is_refused(reproduce_in_process, smok
 
 def test_a_base_that_has_changed_is_not_trained_from(smoke_copy, monkeypatch) -> None:
     from reproduce.environments.bases import committed_folder
-    from reproduce.papers.pass_kt.paper import PROFILES, plan
+    from reproduce.papers.pass_kt.experiment import PROFILES, plan
     from reproduce.runs.execute import execute
     from reproduce.training import bases
 
