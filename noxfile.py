@@ -118,6 +118,16 @@ def distributed(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill runs, fill disks, flip bits, bring foreign models: a thousand faults, as a table in docs/reliability.md."""
+    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
+    table = ("--write", "docs/reliability.md")
+    session.run(
+        "python", "-m", "tests.reproduce.faults", *table, *session.posargs, env=OFFLINE | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+@nox.session(default=False)
 def replicate(session: nox.Session) -> None:
     """Train, evaluate, test and report the claims of the papers named, or of all; what was stopped continues."""
     install(session, "-e", ".[environments]")

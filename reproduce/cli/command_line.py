@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from reproduce.cli.parsing import SETTINGS, check_names, parse, parse_with_tyro
-from reproduce.core.files import UNUSABLE_PATH, UserError, unusable
+from reproduce.core.files import UserError, refusal
 from reproduce.core.machine import available_cores
 from reproduce.core.names import escaped
 from reproduce.core.slices import parse_duration, slice_of
@@ -124,7 +125,7 @@ class Run:
     """local: --workers processes of this machine. ray: the nodes of a Ray cluster; the folder of the runs must lie on
     storage that they share, and this package be installed on each."""
     address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto"
-    """ray: the cluster. auto: the one this machine is part of; local: one of this machine alone, started here."""
+    """ray: the cluster. auto: the one this machine is part of."""
     cores_per_run: int | None = None
     """ray: cores reserved for a run; --threads when left out."""
     gpus_per_run: float = 0.0
@@ -164,7 +165,7 @@ class Run:
 
     def _executor(self, console: Console, experiment: Experiment) -> Executor:
         from reproduce.runs.executors import local_executor, ray_executor
-        from reproduce.runs.ray_cluster import RayOptions
+        from reproduce.runs.ray_executor import RayOptions
 
         hardware = experiment.plan[0].hardware
         if self.executor == "local":
@@ -213,6 +214,20 @@ class Audit:
         from reproduce.cli.audit import write_audit
 
         write_audit(self.out, console)
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check the sha256 of every base, run and set of records, write reports anew and compare them byte for byte, and
+    show the files that each number rests on."""
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = Path("reports")
+    """Folder of runs or of reports."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.verify import show_verification
+
+        show_verification(console, self.folder)
 
 
 @dataclass(frozen=True)
@@ -388,6 +403,7 @@ COMMANDS: dict[str, Any] = {
     "run": Run,
     "report": Report,
     "audit": Audit,
+    "verify": Verify,
     "show": Show,
     "play": Play,
     "env": Environment,
@@ -403,18 +419,15 @@ def main(arguments: Sequence[str]) -> int:
         os.environ.setdefault(name, value)
     console = Console()
     try:
+        for word in arguments:
+            if not word.isascii() and any("\ud800" <= sign <= "\udfff" for sign in word):
+                raise UserError(f"{word[:100]!r}: not written in UTF-8")
         if set(arguments) & {"--help", "-h"} or not arguments:
             _show_help(console, list(arguments))
         else:
             parse(COMMANDS, arguments).carry_out(console)
     except UserError as error:
         _print_error(str(error))
-        return 2
-    except UNUSABLE_PATH as error:
-        if error.filename is None:
-            traceback.print_exc()
-            return 1
-        _print_error(str(unusable(error)))
         return 2
     except KeyboardInterrupt:
         again = "the same command without --redo" if "--redo" in arguments else "the same command"
@@ -423,10 +436,31 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough; nothing may be left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if (known := refusal(error)) is not None:
+            _print_error(str(known))
+            return 2
+        _print_error(f"{_in_short(error)}; the full trace is in {_keep_trace()}; please report it with that file")
         return 1
     return 0
+
+
+def _in_short(error: Exception) -> str:
+    """The error in a line, with the step of a plan that it came from."""
+    lines = str(error).splitlines() or [""]
+    return ": ".join(filter(None, (type(error).__name__, lines[0][:300], *getattr(error, "__notes__", ())[:1])))
+
+
+def _keep_trace() -> str:
+    """Write the trace of the current exception to a file of its own; returns its path, in words where there is none."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="rl-claims-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exc(file=file)
+            return file.name
+    except OSError:
+        return "no file, since none can be written"
 
 
 def _with_model(settings: tuple[str, ...], model: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from reproduce.core.files import UserError
+from reproduce.core.files import UserError, check_readable
 from reproduce.environments.household import tables
 from reproduce.environments.household.tasks import HouseholdTask
 from reproduce.environments.protocol import Panel
@@ -120,6 +120,7 @@ def _digest(text: str) -> str:
 
 
 def _json(file: Path) -> dict[str, Any]:
+    check_readable(file)
     try:
         if file.stat().st_size > LARGEST:
             raise UserError(f"{file}: larger than {LARGEST} bytes; refused")
