@@ -37,9 +37,8 @@ class EchoConfig:
     newlines, or an episode is one step. newline_token_ids: as published by id; None means every token whose text holds
     a newline. minimum_step_tokens: shorter steps are not chosen. entropy_policy: the policy that sampled, or the one
     being updated (the same without a second pass when every batch is used once). reduction: the mean over groups with
-    a clip, over all groups, or over clip tokens. start_step: optimiser steps before the echo begins. success_reward:
-    the total reward from which an episode is a success, where no column `success` tells it. include_demonstrations: may
-    rows whose column `demonstration` is true be echoed? seed: of the random selections.
+    a clip, over all groups, or over clip tokens. start_step: optimiser steps before the echo begins.
+    include_demonstrations: may rows whose column `demonstration` is true be echoed? seed: of the random selections.
 
     Raises ValueError for a value outside its range.
     """
@@ -55,7 +54,6 @@ class EchoConfig:
     entropy_policy: EntropyPolicy = "rollout"
     reduction: Reduction = "groups_with_clip"
     start_step: int = 0
-    success_reward: float = 1.0
     include_demonstrations: bool = False
     seed: int = 0
 
@@ -96,34 +94,39 @@ class Steps:
         return self.last - self.first
 
 
-def step_starts(newline: torch.Tensor, policy: torch.Tensor) -> torch.Tensor:
+def step_starts(newline: torch.Tensor, policy: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
     """Where steps begin: after a run of newlines, and where the policy speaks again after the environment.
 
-    newline, policy: (rows, tokens) booleans. A newline belongs to the step that it ends; newlines in a row end one
-    step; newlines before any other token of a turn belong to the step that follows, so that no step is blank.
+    newline, policy, end: (rows, tokens) booleans; end: end-of-sequence tokens. A newline belongs to the step that it
+    ends; newlines in a row end one step; newlines before any other token of a turn belong to the step that follows, and
+    the end of a sequence to the step before it, so that no step is blank.
     """
     newline = newline & policy
     before = torch.zeros_like(policy)
     before[:, 1:] = policy[:, :-1]
     turn = policy & ~before
-    content = (policy & ~newline).long().cumsum(dim=1)
+    word = policy & ~newline & ~end
+    content = word.long().cumsum(dim=1)
     # Content tokens seen before the turn began; the count never falls, so the running maximum carries it along.
-    at_turn = torch.where(turn, content - (policy & ~newline).long(), 0).cummax(dim=1).values
+    at_turn = torch.where(turn, content - word.long(), 0).cummax(dim=1).values
     after_newline = torch.zeros_like(policy)
     after_newline[:, 1:] = newline[:, :-1]
     has_content = content - 1 > at_turn
-    return turn | (policy & ~newline & after_newline & has_content)
+    return turn | (word & after_newline & has_content)
 
 
-def find_steps(newline: torch.Tensor, policy: torch.Tensor, entropies: torch.Tensor, split: Split = "newline") -> Steps:
+def find_steps(
+    newline: torch.Tensor, policy: torch.Tensor, end: torch.Tensor, entropies: torch.Tensor, split: Split = "newline"
+) -> Steps:
     """The steps of every row with their mean token entropy (section 2.2).
 
-    newline, policy: (rows, tokens) booleans; entropies: (rows, tokens) in nats, read at policy tokens only.
+    newline, policy, end: (rows, tokens) booleans, see `step_starts`; entropies: (rows, tokens) in nats, read at policy
+    tokens only.
     """
     if split == "rollout":
         starts = policy & (policy.long().cumsum(dim=1) == 1)
     else:
-        starts = step_starts(newline, policy)
+        starts = step_starts(newline, policy, end)
     slot = (starts.long().cumsum(dim=1) - 1).clamp(min=0)
     lengths = torch.zeros_like(slot).scatter_add_(1, slot, policy.long())
     # Double precision, so that equal means are equal whatever stands around them.

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from trl.models import unwrap_model_for_generation
 
-from methods.grpo import GRPOWithGroupMetrics, has_advantage
+from methods.grpo import GRPOWithGroupMetrics
 from methods.reset_buffer import (
     ONE_BY_EIGHT,
     ONE_BY_FOUR,
@@ -248,20 +248,14 @@ class GRPOWithResets(GRPOWithGroupMetrics):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        first = self.accelerator.process_index * len(inputs)
-        output["advantages"] = self._within_groups[first : first + len(inputs)]
-        # What the parent logged spoke of the advantages that were replaced.
-        self._log_trained_tokens(output, has_advantage(output["advantages"]))
+        output["advantages"] = self._within_groups[self._local_slice(len(inputs))]
         return output
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.reset_loss.clip:
             # Without them TRL takes the current log-probabilities, detached: ratio 1, gradient A grad log pi.
             inputs = {name: value for name, value in inputs.items() if name != "old_per_token_logps"}
-        if self.accelerator.num_processes > 1:
-            # TRL gathers per-row metrics here, so every process must score as many rows: none may be left out.
-            return super(GRPOWithGroupMetrics, self)._compute_loss(model, inputs)
-        return super()._compute_loss(model, inputs)
+        return super()._policy_loss(model, inputs)
 
 
 _TOLD = {

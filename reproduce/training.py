@@ -37,6 +37,7 @@ from reproduce.rollouts import EpisodeSampler, Sampler, UniformStreams, rollout_
 from reproduce.rollouts.room import check_room
 from reproduce.rollouts.streams import stream_length
 from reproduce.rollouts.vllm_sampler import VllmSampler
+from reproduce.row_dropping import without_idle_rows
 from reproduce.sampling import open_episodes
 from reproduce.slices import SliceOver, time_is_up
 from reproduce.throughput import MeteredSampler, ThroughputMeter
@@ -274,7 +275,8 @@ def train(
     # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
     generator = np.random.default_rng(config.seed)
     order = np.concatenate([generator.permutation(len(tasks)) for _ in range(training.epochs)])
-    trainer = arm.trainer(
+    kind = without_idle_rows(arm.trainer) if issubclass(arm.trainer, GRPOWithGroupMetrics) else arm.trainer
+    trainer = kind(
         model=model,
         reward_funcs=arm.reward,
         args=arguments,

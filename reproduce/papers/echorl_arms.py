@@ -11,16 +11,10 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType, reduce
 from trl import GRPOTrainer
 
-from methods.degenerate_groups import (
-    DynamicSamplingTrainer,
-    SignAdvantageTrainer,
-    ZeroVarianceTrainer,
-    dapo_settings,
-    dr_grpo_settings,
-)
-from methods.echo_dynamic_sampling import EchoWithDynamicSampling
 from methods.echorl import EchoConfig, EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
+from methods.rivals.degenerate_groups import SignAdvantageTrainer, ZeroVarianceTrainer, dr_grpo_settings
+from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, EchoWithDynamicSampling, dapo_settings
 from reproduce.environments.reasoning import NEWLINE, MathTask, ReasoningTask, solve, split_steps
 from reproduce.papers.echorl_design import ArmSettings
 from reproduce.papers.echorl_probes import write_tables

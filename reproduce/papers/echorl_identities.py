@@ -245,7 +245,7 @@ def _direction(branches: np.ndarray, selection: Any, extent: Any) -> float:
     second = torch.where(branch, math.log(8), 0.1).double()
     entropies = torch.stack([torch.full_like(second, math.log(2)), torch.zeros_like(second), second], dim=1)
     policy = torch.tensor([[True, False, True]]).expand(len(second), 3)
-    steps = find_steps(torch.zeros_like(policy), policy, entropies)
+    steps = find_steps(torch.zeros_like(policy), policy, torch.zeros_like(policy), entropies)
     # A random choice takes the highest key: each of the pool's steps has it in one of the copies of a group.
     keys = torch.zeros(len(branches), picks, ROLLOUTS, 3, dtype=torch.float64)
     for pick in range(picks):

@@ -110,7 +110,8 @@ def _weights(setting: Setting, batch: _Batch, chunk: int) -> dict[str, torch.Ten
     rows = torch.arange(len(batch.ids))
     groups, size = rows // setting.training.group_size, setting.training.group_size
     newline = int(setting.tokenizer.convert_tokens_to_ids(NEWLINE))
-    steps = find_steps(batch.ids == newline, batch.policy, batch.entropies)
+    end = batch.ids == int(setting.tokenizer.eos_token_id)
+    steps = find_steps(batch.ids == newline, batch.policy, end, batch.entropies)
     everybody, count = torch.ones(len(rows), dtype=torch.bool), len(rows) // size
     found = {}
     for place, (name, config) in enumerate(CHOICES.items()):

@@ -40,7 +40,7 @@ from methods.resets import (
     chain_reward,
     uniform_step,
 )
-from methods.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
+from methods.rivals.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
 from reproduce.divided_chains import DividedChains
 from reproduce.environments.reasoning import ReasoningTask, first_wrong_step
 from reproduce.papers.resets_chains import RESETS, UNKNOWN, ChainLog, Located, line_break_of, read_tables, step_row

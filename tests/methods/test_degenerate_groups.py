@@ -13,18 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trl import GRPOConfig
 
-from methods.degenerate_groups import (
-    DynamicSamplingTrainer,
+from methods.echorl import EchoTrainer
+from methods.grpo import GRPOWithGroupMetrics
+from methods.rivals.degenerate_groups import (
     SignAdvantageTrainer,
     ZeroVarianceTrainer,
-    dapo_settings,
     dr_grpo_settings,
     lowest_entropy_success_echo,
     positive_example_echo,
     zero_variance_advantages,
 )
-from methods.echorl import EchoTrainer
-from methods.grpo import GRPOWithGroupMetrics
+from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, dapo_settings
 from reproduce.configuration import PolicyConfig
 from reproduce.policies import build_model, build_tokenizer
 

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from methods.degenerate_groups import DynamicSamplingTrainer, dapo_settings
-from methods.echo_dynamic_sampling import EchoWithDynamicSampling
+from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, EchoWithDynamicSampling, dapo_settings
 from methods.echorl import EchoConfig
-from methods.grpo import select_rows
+from methods.grpo import take_rows
 from tests.methods.test_degenerate_groups import (
     GROUP,
     RIGHT,
@@ -156,7 +155,7 @@ def test_rows_of_dropped_clips_are_read_by_the_echo_alone(tmp_path: Path) -> Non
     trainer = toy(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=4)
     trainer.train()
     batch, rows = trainer.batch, 4 * GROUP
-    kept = select_rows(batch, torch.arange(rows))
+    kept = take_rows(batch, torch.arange(rows))
     assert "a" in trainer.sampled and all(group != expected_toy_group("a") for group in groups_of(kept))
     extra = len(batch["advantages"]) - rows
     assert extra > 0 and extra % 4 == 0

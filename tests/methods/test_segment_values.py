@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from methods.reset_buffer import BufferSettings, Chain, Request
-from methods.segment_values import (
+from methods.rivals.segment_values import (
     GRPOWithSegmentValues,
     SegmentValueRollouts,
     step_advantages,

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from methods.grpo import has_advantage, policy_tokens
+from methods.grpo import policy_tokens
 from methods.localizers import prefix_values
 from methods.reset_buffer import Block, BufferSettings, Chain, Sampler, Seed
 from methods.resets import GRPOWithResets, ResetRollouts
@@ -103,5 +103,4 @@ class GRPOWithSegmentValues(GRPOWithResets):
         for row, told in zip(advantages, inputs, strict=True):
             row[: len(told["token_advantages"])] = torch.tensor(told["token_advantages"])
         output["advantages"] = torch.where(policy_tokens(output), advantages, 0.0)
-        self._log_trained_tokens(output, has_advantage(output["advantages"]))
         return output
