@@ -166,8 +166,12 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         return inputs
 
     def _log_trained_tokens(self, batches: list[dict[str, Any]]) -> None:
-        tokens = torch.stack([(policy_tokens(one) * self._trained_rows(one)[:, None]).sum() for one in batches]).sum()
+        tokens = torch.stack([(self._written(one) * self._trained_rows(one)[:, None]).sum() for one in batches]).sum()
         self._log("tokens/trained", float(self.accelerator.gather(tokens).sum()))
+
+    def _written(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """(rows, tokens) booleans: what the policy wrote, as far as the loss may read it."""
+        return policy_tokens(inputs)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         return self._policy_loss(model, inputs)

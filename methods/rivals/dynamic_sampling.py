@@ -212,8 +212,12 @@ class EchoWithDynamicSampling(DynamicSamplingTrainer, EchoTrainer):
         output["echo_weights"] = torch.where(echo_reads[:, None], output["echo_weights"], 0.0)
         self._rows_fed = len(place) / len(kept)
         written = output.get("tool_mask", torch.ones_like(output["completion_mask"]))
+        output["written"] = policy_tokens(output)
         output["tool_mask"] = torch.where(policy_reads[:, None], written, 0)
         return output
+
+    def _written(self, inputs: dict[str, Any]) -> torch.Tensor:
+        return inputs.get("written", policy_tokens(inputs))
 
     def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         # A mean over rows is brought back to the rows that it would have been taken over.

@@ -34,6 +34,7 @@ from methods.echorl import EchoConfig, EchoTrainer, newline_tokens
 from methods.grpo import GRPOWithGroupMetrics
 from reproduce.configuration import PolicyConfig
 from reproduce.policies import build_model, build_tokenizer
+from reproduce.row_dropping import without_idle_rows
 
 WORDS = tuple("abcdefghij")
 TOKENIZER = build_tokenizer(("\n", *WORDS))
@@ -46,30 +47,34 @@ ALL_RIGHT, MIXED = ("1111", "1111", "1111", "1111"), ("1111", "0101", "0000", "1
 # Clips against enumeration -----------------------------------------------------------------------------------------
 
 
-def steps_by_hand(newline: list[bool], policy: list[bool], entropies: list[float]) -> list[tuple[int, int, float]]:
+def steps_by_hand(
+    newline: list[bool], policy: list[bool], entropies: list[float], end: list[bool]
+) -> list[tuple[int, int, float]]:
     """(first, last, mean entropy) of each step, in policy tokens, read token by token."""
     steps: list[list[float]] = []
     content, closed, before = False, False, False
-    for breaks, own, entropy in zip(newline, policy, entropies, strict=True):
+    for breaks, own, entropy, ends in zip(newline, policy, entropies, end, strict=True):
         if own:
-            if not before or (closed and not breaks):
+            if not before or (closed and not breaks and not ends):
                 steps.append([])
                 content = closed = False
             steps[-1].append(entropy)
-            content = content or not breaks
+            content = content or not (breaks or ends)
             closed = content and breaks
         before = own
     ends = np.cumsum([len(step) for step in steps]).tolist()
     return [(end - len(step), end, sum(step) / len(step)) for end, step in zip(ends, steps, strict=True)]
 
 
-token_rows = st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0, 3, width=32)), min_size=9, max_size=9)
+kinds = st.sampled_from([(False, False), (True, False), (False, True)])
+token_rows = st.lists(st.tuples(kinds, st.booleans(), st.floats(0, 3, width=32)), min_size=9, max_size=9)
 
 
 @given(st.lists(token_rows, min_size=1, max_size=3))
-def test_steps_equal_those_read_token_by_token(rows: list[list[tuple[bool, bool, float]]]) -> None:
-    newline, policy, entropies = (torch.tensor([[token[part] for token in row] for row in rows]) for part in range(3))
-    found = find_steps(newline, policy, entropies)
+def test_steps_equal_those_read_token_by_token(drawn: list[list[tuple[tuple[bool, bool], bool, float]]]) -> None:
+    rows = [[(newline, own, entropy, end) for (newline, end), own, entropy in row] for row in drawn]
+    newline, policy, entropies, end = (torch.tensor([[token[part] for token in row] for row in rows]) for part in range(4))
+    found = find_steps(newline, policy, end, entropies)
     for row, tokens in enumerate(rows):
         expected = steps_by_hand(*(list(part) for part in zip(*tokens, strict=True)))
         used = found.lengths[row] > 0
@@ -83,11 +88,13 @@ def test_newlines_end_their_step_and_blank_steps_do_not_exist() -> None:
     text = "\n a \n \n b c <environment> \n d \n <end>".split(" ")
     newline = torch.tensor([[word == "\n" for word in text]])
     policy = torch.tensor([[word != "<environment>" for word in text]])
-    steps = find_steps(newline, policy, torch.arange(len(text)).float()[None])
+    end = torch.tensor([[word == "<end>" for word in text]])
+    steps = find_steps(newline, policy, end, torch.arange(len(text)).float()[None])
     used = steps.lengths[0] > 0
-    assert steps.lengths[0][used].tolist() == [4, 2, 3, 1]
-    assert steps.mean_entropy[0][used].tolist() == [1.5, 4.5, 8.0, 10.0]
-    whole = find_steps(newline, policy, torch.zeros(1, len(text)), split="rollout")
+    # The end of the sequence after a newline is no step of its own, whatever its entropy.
+    assert steps.lengths[0][used].tolist() == [4, 2, 4]
+    assert steps.mean_entropy[0][used].tolist() == [1.5, 4.5, 8.5]
+    whole = find_steps(newline, policy, end, torch.zeros(1, len(text)), split="rollout")
     assert whole.lengths[0][whole.lengths[0] > 0].tolist() == [len(text) - 1]
 
 
@@ -97,7 +104,7 @@ def clips_of(
     """The clips of groups of GROUP rows in which the policy wrote every token."""
     rows = torch.arange(len(success))
     policy = torch.ones_like(newline)
-    steps = find_steps(newline, policy, entropies, config.split)
+    steps = find_steps(newline, policy, torch.zeros_like(newline), entropies, config.split)
     found = best_steps(steps, uniform_keys(words, rows, newline.shape[1]), config)
     found = RowCandidates.from_table(found.as_table())
     groups = rows // GROUP
@@ -127,7 +134,9 @@ def test_clips_equal_those_found_by_enumeration(seed: int, selection: Any, minim
             (mean if selection == "highest_entropy" else -mean, -row, -last)
             for row in members
             if success[row]
-            for first, last, mean in steps_by_hand(newline[row].tolist(), [True] * 7, entropies[row].tolist())
+            for first, last, mean in steps_by_hand(
+                newline[row].tolist(), [True] * 7, entropies[row].tolist(), [False] * 7
+            )
             if last - first >= minimum
         ]
         if pool:
@@ -212,7 +221,8 @@ def test_the_two_branch_toy() -> None:
     second = torch.where(uncertain, math.log(8), 0.1)
     entropies = torch.stack([torch.full_like(second, math.log(2)), torch.full_like(second, 9.0), second], dim=1)
     policy = torch.tensor([[True, False, True]]).expand(len(second), 3)
-    steps = find_steps(torch.zeros_like(policy), policy, entropies)
+    nowhere = torch.zeros_like(policy)
+    steps = find_steps(nowhere, policy, nowhere, entropies)
     rows = torch.arange(len(uncertain))
     score = torch.where(uncertain, 0.5, -0.5).double()
 
@@ -365,7 +375,8 @@ def echo_by_hand(model: Any, success: tuple[str, ...]) -> torch.Tensor:
             log_probabilities, entropies = token_log_probabilities(model, row)
             breaks = [token == NEWLINE for token in row["completion_ids"]]
             own = [bool(value) for value in row["env_mask"]]
-            for _, last, mean in steps_by_hand(breaks, own, entropies.tolist()):
+            end = [token == TOKENIZER.eos_token_id for token in row["completion_ids"]]
+            for _, last, mean in steps_by_hand(breaks, own, entropies.tolist(), end):
                 pool.append((mean, -member, -last, log_probabilities[torch.tensor(own)][:last]))
         if pool:
             clips.append(-max(pool, key=lambda item: item[:3])[3].mean())
@@ -525,8 +536,11 @@ def test_echoed_rows_without_advantage_stay_and_others_are_left_out(tmp_path: Pa
                 seen.append(len(found[0]))
             return found
 
-    trainer = train(trainer_of(tmp_path, kind=Watching))
-    assert seen == [9]  # Eight rows of the two mixed groups and one clip of the group that is all right.
+    trainer = train(trainer_of(tmp_path, kind=without_idle_rows(Watching)))
+    assert seen == [12]  # Eight rows of the two mixed groups and those of the group that is all right.
+    sampled = trainer_of(tmp_path, kind=without_idle_rows(Watching), entropies=lambda row: [0.0] * len(row["env_mask"]))
+    train(sampled)
+    assert seen[1:] == [9]  # Eight rows of the two mixed groups and one clip, known before the update.
     entry = trainer.state.log_history[0]
     assert entry["tokens/sampled"] > entry["tokens/trained"] > 0
     assert entry["echo/groups_with_clip"] == 0.75
@@ -545,7 +559,7 @@ def test_scope_start_step_and_demonstrations(tmp_path: Path) -> None:
 
 
 def test_the_echo_does_not_depend_on_the_scale_of_the_rewards(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, ALL_RIGHT, echo=EchoConfig(weight=0.3, success_reward=2.0), reward_weights=[7.0])
+    trainer = trainer_of(tmp_path, ALL_RIGHT, reward_weights=[7.0])
     assert_close(train(trainer).kept.steps[0], gradient_by_hand(ALL_RIGHT), 0.3)
 
 

@@ -236,23 +236,16 @@ def test_the_gradient_is_the_one_of_the_equation(tmp_path: Path, mask: bool) -> 
 
 def test_the_prefix_gets_exactly_no_gradient(trained: Any) -> None:
     mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"]).bool()
-    heard = trained.scored["advantages"].ne(0)[:, None]
-    # TRL's loss has seen the rows with an advantage alone; the widths of both are the longest chain.
+    heard = trained.scored["advantages"].ne(0)
     gradient = trained.log_probabilities.grad
-    kept = mask[heard[:, 0]][:, : gradient.shape[1]]
-    assert (gradient[~kept] == 0).all() and (gradient[kept] != 0).all()
-    prefix = (trained.scored["completion_mask"].bool() & ~mask)[heard[:, 0]]
-    assert prefix.any()
+    assert (gradient[~mask] == 0).all() and (gradient[heard][mask[heard]] != 0).all()
+    assert (trained.scored["completion_mask"].bool() & ~mask)[heard].any()
 
 
 def test_per_token_gradient_is_the_advantage_over_the_length(trained: Any) -> None:
-    rows = trained.scored["advantages"].ne(0)
-    mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"])[rows].double()
-    weight = -trained.scored["advantages"][rows].double() / mask.sum(dim=1) / len(rows)
-    expected = mask * weight[:, None]
-    np.testing.assert_allclose(
-        trained.log_probabilities.grad.numpy(), expected[:, : trained.log_probabilities.shape[1]], rtol=1e-4
-    )
+    mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"]).double()
+    weight = -trained.scored["advantages"].double() / mask.sum(dim=1) / len(mask)
+    np.testing.assert_allclose(trained.log_probabilities.grad.numpy(), mask * weight[:, None], rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [4, 8])
@@ -309,10 +302,9 @@ def test_without_the_clip_no_ratio_enters_later_updates(tmp_path: Path) -> None:
         )
         trainer.train()
         advantages, log_probabilities = trainer.scored["advantages"], trainer.log_probabilities
-        rows = advantages.ne(0)
-        mask = (trainer.scored["completion_mask"] * trainer.scored["tool_mask"])[rows]
-        plain = -(mask * (advantages[rows] / mask.sum(dim=1) / len(rows))[:, None])
-        found[clip] = float((log_probabilities.grad - plain[:, : log_probabilities.shape[1]]).abs().max())
+        mask = trainer.scored["completion_mask"] * trainer.scored["tool_mask"]
+        plain = -(mask * (advantages / mask.sum(dim=1) / len(mask))[:, None])
+        found[clip] = float((log_probabilities.grad - plain).abs().max())
     assert found[False] < 1e-7
     assert found[True] > 1e-4
 
