@@ -8,8 +8,8 @@ or degraded to a chosen rate of exact hits and offset), `highest_entropy_step`, 
 where the policy's own continuations stop succeeding. `PositionsByLength` is the control for earliness: it knows where
 SRPO resets in chains of each length, and nothing else of the chain.
 
-The prompt was written anew from the elements that the specification lists. Deviations: the parser looks for "Step N" in
-any letter case; a chain whose steps are all right (cut off, say) has its last step as first error.
+The prompt was written anew from the elements that the specification lists. Deviation: a chain whose steps are all right
+(cut off, say) has its last step as first error.
 """
 
 from __future__ import annotations
@@ -25,23 +25,42 @@ from methods.reset_buffer import Chain, Request, ResetChoice, Sampler, Seed
 
 # ---- the policy itself
 
-_BOX = re.compile(r"\\boxed\{\s*(\d{1,9})\s*\}")
-_PROSE = re.compile(r"\bstep\s+(\d{1,9})", re.IGNORECASE)
+_BOX = "\\boxed{"
+_PROSE = re.compile(r"[Ss]tep\s+(\d+)")
+_DIGITS = 9
+"""Longest number that is read: Python refuses to convert very long ones."""
 _DELIMITER = "</thought>"
 
 
-def parse_step(reply: str, steps: int, on_failure: str = "first") -> int:
-    """The step that a reply names, 1 .. steps: the last box, else the last "Step N", else 1.
+def parse_step(reply: str, steps: int) -> int:
+    """The step that a reply names, 1 .. steps, as the released parser reads it (section 2.3 of the specification).
 
-    A box beyond `steps` is ignored in favour of the prose; 0 counts as 1, and a step in prose is clamped.
-    on_failure: "first" or "middle", the step where nothing is named (the older default was the middle).
-    Source: section 4.2 and the released parser.
+    The last box counts alone: 0 in it is step 1, a step of the chain is that step. Where it holds anything else, is not
+    closed or is not there, the last "Step N" or "step N" counts, and that is 1 where the chain has no such step.
     """
-    if (boxes := _BOX.findall(reply)) and int(boxes[-1]) <= steps:
-        return max(1, int(boxes[-1]))
-    if named := _PROSE.findall(reply):
-        return min(max(1, int(named[-1])), steps)
-    return (steps + 1) // 2 if on_failure == "middle" else 1
+    boxed = _number(_last_box(reply))
+    if boxed is not None and 0 <= boxed <= steps:
+        return max(1, boxed)
+    named = _PROSE.findall(reply)
+    found = _number(named[-1]) if named else None
+    return found if found is not None and 1 <= found <= steps else 1
+
+
+def _last_box(reply: str) -> str:
+    """What stands in the last box; nothing without one, or where its braces do not close."""
+    start, depth = reply.rfind(_BOX) + len(_BOX), 1
+    if start < len(_BOX):
+        return ""
+    for place in range(start, len(reply)):
+        depth += {"{": 1, "}": -1}.get(reply[place], 0)
+        if depth == 0:
+            return reply[start:place]
+    return ""
+
+
+def _number(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text.lstrip("0")) <= _DIGITS else None
 
 
 def localization_prompt(problem: str, steps: Sequence[str]) -> str:
@@ -72,12 +91,11 @@ class AskedPolicy:
     """The problem and the steps of a seed, as text."""
     reply: Callable[[Sequence[str]], Sequence[tuple[str, int]]]
     """Replies of the current policy to prompts, each with its number of tokens (the paper samples at 0.3)."""
-    on_failure: str = "first"
 
     def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
         replies = self.reply([localization_prompt(*self.text_of(seed)) for seed in seeds])
         return [
-            ResetChoice(parse_step(text, seed.chain.steps, self.on_failure), tokens)
+            ResetChoice(parse_step(text, seed.chain.steps), tokens)
             for seed, (text, tokens) in zip(seeds, replies, strict=True)
         ]
 

@@ -93,6 +93,7 @@ def rollout_columns(blocks: Sequence[Block], mask_prefix: bool = True) -> dict[s
         "logprobs": logprobs and [list(values) for values in logprobs],
         "env_mask": [row.chain.policy_mask(row.prefix_length if mask_prefix else 0) for row in rows],
         "chain_reward": [row.chain.reward for row in rows],
+        "success": [row.chain.correct for row in rows],
         "reset_group": [row.group for row in rows],
         "reset_position": [row.position for row in rows],
         "reset_deviation": [row.deviation for row in rows],
@@ -138,6 +139,11 @@ class ResetRollouts:
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
         training = trainer.model.training
+        if not self.settings.mask_prefix and trainer.use_vllm and trainer.vllm_importance_sampling_correction:
+            raise ValueError(
+                "without the prefix mask, prefix tokens would enter vLLM's importance ratio, and nobody sampled them: "
+                "set vllm_importance_sampling_correction=False"
+            )
         with torch.no_grad(), unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             model.eval()
             try:
@@ -225,6 +231,9 @@ class GRPOWithResets(GRPOWithGroupMetrics):
         self.reset_loss = loss
         if self.loss_type != loss.loss_type:
             raise ValueError(f"{loss} needs loss_type={loss.loss_type!r}, got {self.loss_type!r}")
+        if not loss.clip:
+            # TRL's correction for vLLM would put a ratio, that of trainer and sampler, into a loss that has none.
+            self.vllm_importance_sampling_correction = False
         if self.scale_rewards != "group" or self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError("resets need scale_rewards='group' and multi_objective_aggregation='sum_then_normalize'")
         rows = self.args.per_device_train_batch_size * self.args.steps_per_generation

@@ -110,7 +110,8 @@ class SkillReuseReward(TrainerCallback, ExportableState):
     column `skills`. penalty, dictionary: see `PenaltySettings` and `DictionarySettings`.
 
     The buffer and dictionary are the same on every process and are saved in the trainer's state with each checkpoint;
-    in evaluation episodes are scored and change nothing. Errors (ValueError): a symbol outside the alphabet, an
+    in evaluation episodes are scored and change nothing. Successes are told to the trainer apart from the reward, by
+    `log_extra("success", ...)`. Errors (ValueError): a symbol outside the alphabet, an
     episode over the horizon, an outcome other than 0 and 1.
 
     >>> from methods.reuserl import SkillReuseReward
@@ -185,6 +186,8 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         costs = counts[everyone.own] / self.horizon
         if log_extra:
             log_extra("skill_cost", costs.tolist())
+            # The reward of a success is below 1: the trainers of this package are told of it apart.
+            log_extra("success", success)
         return self.penalty.rewards(success, costs).tolist()
 
     def _outcomes(self, prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> list[bool]:
