@@ -104,7 +104,7 @@ def train(method: str, options: Options, seed: int) -> list[dict[str, float]]:
     places = {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256}
     model = Qwen3ForCausalLM(Qwen3Config(vocab_size=VOCABULARY, **shape, **places, pad_token_id=0, eos_token_id=1))
     rule = uniform_step if method == "rrpo" else None
-    rollouts = ResetRollouts(Generation(model, options), rule, encode, BufferSettings(longest=options.steps), seed)
+    rollouts = ResetRollouts(rule, Generation(model, options), encode, BufferSettings(longest=options.steps), seed)
     with tempfile.TemporaryDirectory() as folder:
         arguments = GRPOConfig(
             output_dir=folder,

@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from methods.steps import step_starts
+
 Selection = Literal["highest_entropy", "lowest_entropy", "random", "last_step", "length_matched_random"]
 Extent = Literal["prefix", "step", "rollout"]
 Scope = Literal["any_success", "all_success"]
@@ -92,27 +94,6 @@ class Steps:
     @property
     def lengths(self) -> torch.Tensor:
         return self.last - self.first
-
-
-def step_starts(newline: torch.Tensor, policy: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-    """Where steps begin: after a run of newlines, and where the policy speaks again after the environment.
-
-    newline, policy, end: (rows, tokens) booleans; end: end-of-sequence tokens. A newline belongs to the step that it
-    ends; newlines in a row end one step; newlines before any other token of a turn belong to the step that follows, and
-    the end of a sequence to the step before it, so that no step is blank.
-    """
-    newline = newline & policy
-    before = torch.zeros_like(policy)
-    before[:, 1:] = policy[:, :-1]
-    turn = policy & ~before
-    word = policy & ~newline & ~end
-    content = word.long().cumsum(dim=1)
-    # Content tokens seen before the turn began; the count never falls, so the running maximum carries it along.
-    at_turn = torch.where(turn, content - word.long(), 0).cummax(dim=1).values
-    after_newline = torch.zeros_like(policy)
-    after_newline[:, 1:] = newline[:, :-1]
-    has_content = content - 1 > at_turn
-    return turn | (word & after_newline & has_content)
 
 
 def find_steps(

@@ -38,25 +38,9 @@ from methods.echo_clips import (
 )
 from methods.entropies import GRPOWithEntropies
 from methods.grpo import has_advantage, policy_tokens
+from methods.steps import newline_tokens
 
-__all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer", "newline_tokens"]
-
-
-def newline_tokens(tokenizer: Any, vocabulary_size: int, token_ids: tuple[int, ...] | None) -> torch.Tensor:
-    """(vocabulary_size,) booleans: the given token ids, or every token whose text holds a newline.
-
-    Raises ValueError for an id outside the vocabulary.
-    """
-    found = torch.zeros(max(vocabulary_size, len(tokenizer)), dtype=torch.bool)
-    if token_ids is None:
-        texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-        found[: len(texts)] = torch.tensor(["\n" in text for text in texts])
-        return found
-    outside = [token for token in token_ids if not 0 <= token < len(found)]
-    if outside:
-        raise ValueError(f"newline_token_ids {outside} are not in the vocabulary of {len(found)} tokens")
-    found[list(token_ids)] = True
-    return found
+__all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer"]
 
 
 PAPER = {

@@ -109,7 +109,7 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         if self.loss_type in TOKEN_MEANS and updates > 1:
             warnings.warn(
                 f"loss_type={self.loss_type!r} divides each of the {updates:g} updates of a batch by their mean number "
-                "of tokens, so that updates with more tokens weigh more; with one update per batch it is the token mean",
+                "of tokens, so that updates with more tokens weigh more; with one update it is the token mean",
                 stacklevel=2,
             )
 
@@ -128,24 +128,30 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         self._total_rewards[rewards.isnan().all(dim=1)] = torch.nan
         # Every process gathers, told or not, so that none waits for another.
         outcome = self.accelerator.gather(torch.tensor(self._told(inputs), device=rewards.device))
-        by_reward = self._total_rewards >= self.success_reward - ROUNDING
-        self._successes = torch.where(outcome.isnan(), by_reward, outcome >= 1.0)
+        self._successes = torch.where(outcome.isnan(), self.is_success(self._total_rewards), outcome >= 1.0)
         known = ~self._total_rewards.isnan()
         self._warn_of_rewards_without_success(self._total_rewards[known], bool(outcome.isnan().all()))
         for name, share in group_shares(self._successes, self._group_size, known).items():
             self._log(f"groups/{name}", share)
         return rewards
 
+    def is_success(self, total_reward: Any) -> Any:
+        """Whether weighted total rewards, tensor or number, are those of successes, where nothing else tells it."""
+        return total_reward >= self.success_reward - ROUNDING
+
     def _told(self, inputs: list[dict[str, Any]]) -> list[float]:
         """Success of each of this process's episodes as the rollout or a reward function tells it, else NaN."""
         logged = self._pending_extra_logs.get("success", [])[: len(inputs)] or [None] * len(inputs)
-        told = [by_reward if row.get("success") is None else row["success"] for row, by_reward in zip(inputs, logged)]
+        told = [
+            by_reward if row.get("success") is None else row["success"]
+            for row, by_reward in zip(inputs, logged, strict=True)
+        ]
         return [torch.nan if value is None else float(value) for value in told]
 
     def _warn_of_rewards_without_success(self, rewards: torch.Tensor, by_reward: bool) -> None:
         if self._has_warned or not by_reward or not len(rewards) or rewards.max() == rewards.min():
             return
-        if rewards.max() < self.success_reward - ROUNDING:
+        if not self.is_success(rewards.max()):
             self._has_warned = True
             warnings.warn(
                 f"rewards differ, but none reaches {self.success_reward:g}, from where an episode counts as a success: "

@@ -4,7 +4,7 @@
 
 Each rule is a `methods.reset_buffer.ResetRule`. SRPO's own is `AskedPolicy`: the policy under training is told that its
 answer is wrong and names the step. The others make the quality of localization a controlled variable: `Oracle` (exact,
-or degraded to a chosen rate of exact hits and offset), `highest_entropy_step`, and `LearnedFromResampling`, fitted to
+or degraded to a chosen rate of exact hits and offset), `LeastConfidentStep`, and `LearnedFromResampling`, fitted to
 where the policy's own continuations stop succeeding. `PositionsByLength` is the control for earliness: it knows where
 SRPO resets in chains of each length, and nothing else of the chain.
 
@@ -85,14 +85,20 @@ def localization_prompt(problem: str, steps: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class AskedPolicy:
-    """SRPO: one call for each seed, no vote, the reply not trained on."""
+    """SRPO: one call for each seed, no vote, the reply not trained on. `ResetRollouts` fills in what is left out."""
 
-    text_of: Callable[[Seed], tuple[str, Sequence[str]]]
+    text_of: Callable[[Seed], tuple[str, Sequence[str]]] | None = None
     """The problem and the steps of a seed, as text."""
-    reply: Callable[[Sequence[str]], Sequence[tuple[str, int]]]
+    reply: Callable[[Sequence[str]], Sequence[tuple[str, int]]] | None = None
     """Replies of the current policy to prompts, each with its number of tokens (the paper samples at 0.3)."""
 
+    def with_policy(self, policy: Any) -> AskedPolicy:
+        """The rule for the policy that samples, a `methods.continuation.TrainerChains`."""
+        return AskedPolicy(self.text_of or policy.problem_and_steps, self.reply or policy.replies)
+
     def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+        if self.text_of is None or self.reply is None:
+            raise ValueError("nobody to ask: give `text_of` and `reply`")
         replies = self.reply([localization_prompt(*self.text_of(seed)) for seed in seeds])
         return [
             ResetChoice(parse_step(text, seed.chain.steps), tokens)
@@ -175,9 +181,27 @@ def step_means(values: Sequence[float], chain: Chain) -> np.ndarray:
     return totals / np.maximum(np.add.reduceat(own, starts), 1)
 
 
-def highest_entropy_step(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-    """The step whose tokens were drawn from the highest mean entropy, the first of equals."""
-    return [ResetChoice(int(np.argmax(step_means(_told(seed.chain), seed.chain))) + 1) for seed in seeds]
+@dataclass(frozen=True)
+class LeastConfidentStep:
+    """The step whose tokens were drawn from the highest mean entropy, the first of equals.
+
+    Raises ValueError where neither the chains nor `entropies` tell entropies.
+    """
+
+    entropies: Callable[[Sequence[Seed]], Sequence[Sequence[float]]] | None = None
+    """Entropy of the policy at each token of each chain; asked where the sampler told none."""
+
+    def with_policy(self, policy: Any) -> LeastConfidentStep:
+        """The rule for the policy that samples, a `methods.continuation.TrainerChains`."""
+        return LeastConfidentStep(self.entropies or policy.entropies)
+
+    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+        if self.entropies is None:
+            told: Sequence[Sequence[float]] = [_told(seed.chain) for seed in seeds]
+        else:
+            told = self.entropies(seeds)
+        found = [step_means(values, seed.chain) for values, seed in zip(told, seeds, strict=True)]
+        return [ResetChoice(int(np.argmax(means)) + 1) for means in found]
 
 
 def _told(chain: Chain) -> Sequence[float]:

@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from trl.models import unwrap_model_for_generation
 
+from methods.continuation import TrainerChains
 from methods.grpo import GRPOWithGroupMetrics
 from methods.reset_buffer import (
     ONE_BY_EIGHT,
@@ -77,6 +79,9 @@ __all__ = [
 
 # ---- the rollouts
 
+UNLIMITED = 1_000_000
+"""Most steps of a chain where its tokens are what is limited."""
+
 
 def rollout_columns(blocks: Sequence[Block], mask_prefix: bool = True) -> dict[str, list[Any]]:
     """The blocks as TRL's `rollout_func` returns them; `env_mask` is 0 on what is not trained.
@@ -115,49 +120,94 @@ def chain_reward(completions: list[Any], chain_reward: list[float], **columns: A
 class ResetRollouts:
     """TRL's `rollout_func` for RRPO and SRPO: blocks with resets in training, plain rollouts in evaluation.
 
-    sample: gives chains of the model that is trained; it runs in eval mode and without gradients. rule: None for plain
-    rollouts in training too, the control without resets.
-    encode: prompt, as it stands in the data set, to token ids. seed: of the reset steps; those of a step of training do
-    not depend on the steps before it, so that a run continued from a checkpoint draws the same.
+    rule: where failed chains are reset: `uniform_step` (RRPO), `AskedPolicy()` (SRPO), `LeastConfidentStep()`, any
+    callable of that form; None for plain rollouts in training too, the control without resets.
+    sample: gives chains of the model that is trained; it runs in eval mode and without gradients. Without one the
+    trainer itself generates, by Hugging Face or vLLM, a step being a line (`methods.continuation`); `GRPOWithResets` is
+    then needed, and its reward functions tell which chains failed.
+    encode: prompt, as it stands in the data set, to token ids; needed with `sample`.
+    settings: None for the paper's, without a limit of lines where the trainer generates.
+    seed: of the reset steps; those of a step of training do not depend on the steps before it, so that a run continued
+    from a checkpoint draws the same. first_error: the true first error of a chain, only logged.
     whole_batch: it is called with the prompts of all processes, each of which makes all blocks alike; `sample` divides
     the work.
+
+    >>> trainer = GRPOWithResets(
+    ...     "Qwen/Qwen3-0.6B", reward_funcs=solved, train_dataset=dataset, rollout_func=ResetRollouts(AskedPolicy()),
+    ...     args=GRPOConfig("srpo", loss_type="grpo", num_generations=8, per_device_train_batch_size=16),
+    ... )
     """
 
     def __init__(
         self,
-        sample: Sampler,
-        rule: ResetRule | None,
-        encode: Callable[[Any], Sequence[int]],
+        rule: ResetRule | None = uniform_step,
+        sample: Sampler | None = None,
+        encode: Callable[[Any], Sequence[int]] | None = None,
         settings: BufferSettings | None = None,
         seed: int = 0,
         first_error: Callable[[Seed], int] | None = None,
         whole_batch: bool = False,
     ) -> None:
-        self.sample, self.rule, self.encode, self.settings = sample, rule, encode, settings or BufferSettings()
+        if (sample is None) != (encode is None):
+            raise ValueError("`sample` and `encode` go together")
+        self.settings = settings or (BufferSettings() if sample else BufferSettings(longest=UNLIMITED))
+        self.rule, self.sample, self.encode = rule, sample, encode
         self.seed, self.first_error, self.whole_batch = seed, first_error, whole_batch
         self._address: tuple[int, int] = (-1, 0)
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
-        training = trainer.model.training
         if not self.settings.mask_prefix and trainer.use_vllm and trainer.vllm_importance_sampling_correction:
             raise ValueError(
                 "without the prefix mask, prefix tokens would enter vLLM's importance ratio, and nobody sampled them: "
                 "set vllm_importance_sampling_correction=False"
             )
+        if self.sample is None or self.encode is None:
+            return self._generated(prompts, trainer)
+        training = trainer.model.training
         with torch.no_grad(), unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             model.eval()
             try:
-                blocks = self._training_blocks(prompts, trainer) if training else self._plain_blocks(prompts)
+                ids = [self.encode(prompt) for prompt in prompts]
+                blocks = self._blocks(prompts, ids, self.sample, self.rule, trainer, training)
             finally:
                 model.train(training)
         return rollout_columns(blocks, self.settings.mask_prefix)
 
-    def _plain_blocks(self, prompts: list[Any]) -> list[Block]:
-        return plain_blocks([self.encode(prompt) for prompt in prompts], self.sample, self.settings)
+    def _generated(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
+        """The columns of this process's prompts, sampled by the trainer: all processes plan the same blocks."""
+        several, training = trainer.accelerator.num_processes > 1, trainer.model.training
+        rows = getattr(trainer, "rollout_rows", None)
+        if rows is None:
+            raise ValueError("without `sample` the rollouts need a GRPOWithResets trainer")
+        everyone, rows = (gather_object(list(part)) if several else part for part in (prompts, rows))
+        chains = TrainerChains(trainer, rows[:: self._rows_of_place(training)])
+        bind = getattr(self.rule, "with_policy", None)
+        rule = bind(chains) if bind else self.rule
+        trainer.model.eval()
+        try:
+            with torch.no_grad():
+                blocks = self._blocks(everyone, chains.encode(everyone), chains, rule, trainer, training)
+        finally:
+            trainer.model.train(training)
+        columns = rollout_columns(blocks, self.settings.mask_prefix)
+        first = trainer.accelerator.process_index * len(prompts)
+        return {name: values and values[first : first + len(prompts)] for name, values in columns.items()}
 
-    def _training_blocks(self, prompts: list[Any], trainer: Any) -> list[Block]:
-        if self.rule is None:
-            return self._plain_blocks(prompts)
+    def _rows_of_place(self, training: bool) -> int:
+        """Rows of the data set that one place of a `Request` stands for."""
+        return self.settings.split.size if training and self.rule is not None else 1
+
+    def _blocks(
+        self,
+        prompts: list[Any],
+        ids: Sequence[Sequence[int]],
+        sample: Sampler,
+        rule: ResetRule | None,
+        trainer: Any,
+        training: bool,
+    ) -> list[Block]:
+        if not training or rule is None:
+            return plain_blocks(ids, sample, self.settings)
         size = self.settings.split.size
         if trainer.num_generations != size:
             raise ValueError(f"num_generations is {trainer.num_generations}, but {self.settings.split} makes {size}")
@@ -165,11 +215,10 @@ class ResetRollouts:
             raise ValueError(f"{len(prompts)} prompts are not whole groups of {size} equal ones")
         step = int(trainer.state.global_step)
         self._address = (step, self._address[1] + 1 if self._address[0] == step else 0)
-        process = 0 if self.whole_batch else trainer.accelerator.process_index
-        entropy = (self.seed, process, *self._address)
+        alike = self.whole_batch or self.sample is None
+        entropy = (self.seed, 0 if alike else trainer.accelerator.process_index, *self._address)
         generator = np.random.default_rng(entropy)
-        ids = [self.encode(prompt) for prompt in prompts[::size]]
-        return build_blocks(ids, self.sample, self.rule, self.settings, generator, self.first_error)
+        return build_blocks(ids[::size], sample, rule, self.settings, generator, self.first_error)
 
 
 # ---- the loss
@@ -219,12 +268,24 @@ def standardised_in_groups(
     return torch.where(deviation < 1e-8, 0.0, centred / (deviation + epsilon)).to(rewards.dtype)
 
 
+PAPER = {
+    "title": "Credit Assignment with Resets in Language Model Reasoning",
+    "id": "2605.25507",
+    "citation": "@article{samanta2026resets, title = {Credit Assignment with Resets in Language Model Reasoning}, "
+    "year = 2026, eprint = {arXiv:2605.25507}}",
+}
+
+
 class GRPOWithResets(GRPOWithGroupMetrics):
     """GRPO whose advantages are taken within `reset_group`, and whose loss has no ratio unless asked.
 
     Without a column `reset_group` every block is one group. Logged besides: `resets/{share,position}`,
     `{base,suffix}/{success,zero_std}`, `localization/{exact,clean,deviation}` and `{tokens,chains}/generated`.
     """
+
+    _name = "RRPO and SRPO"
+    _tag_names = ("trl", "grpo", "resets")
+    _paper = PAPER
 
     def __init__(self, *args: Any, loss: ResetLoss = ResetLoss(), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -256,6 +317,7 @@ class GRPOWithResets(GRPOWithGroupMetrics):
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.rollout_rows = inputs  # What `ResetRollouts` knows of the prompts beside their text.
         output = super()._generate_and_score_completions(inputs)
         output["advantages"] = self._within_groups[self._local_slice(len(inputs))]
         return output

@@ -10,8 +10,9 @@
                                                                     `lowest_entropy_success_echo`
 
 The last two are EchoRL's loss with another choice of what is echoed, so they run through `methods.echorl.EchoTrainer`.
-The only change with respect to GRPO is, in each, the formula on its line. What was read are summaries and public code
-of these works (specification of EchoRL, section 10). Deviations: of VAPO and ExGRPO only the imitation term is here, without value model or replay across steps.
+The only change with respect to GRPO is, in each, the formula on its line. DAPO is in `methods.rivals.dynamic_sampling`.
+What was read are summaries and public code of these works (specification of EchoRL, section 10). Deviations: of VAPO
+and ExGRPO only the imitation term is here, without value model or replay across steps.
 """
 
 from __future__ import annotations

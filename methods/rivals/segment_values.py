@@ -24,7 +24,7 @@ import torch
 
 from methods.grpo import policy_tokens
 from methods.localizers import prefix_values
-from methods.reset_buffer import Block, BufferSettings, Chain, Sampler, Seed
+from methods.reset_buffer import Block, BufferSettings, Chain, ResetRule, Sampler, Seed, plain_blocks
 from methods.resets import GRPOWithResets, ResetRollouts
 
 
@@ -62,17 +62,27 @@ class SegmentValueRollouts(ResetRollouts):
     ) -> None:
         if continuations < 1:
             raise ValueError(f"continuations must be at least 1, got {continuations}")
-        super().__init__(sample, None, encode, settings)
+        super().__init__(None, sample, encode, settings)
         self.continuations = continuations
 
-    def _training_blocks(self, prompts: list[Any], trainer: Any) -> list[Block]:
-        blocks, size = self._plain_blocks(prompts), trainer.num_generations
+    def _blocks(
+        self,
+        prompts: list[Any],
+        ids: Sequence[Sequence[int]],
+        sample: Sampler,
+        rule: ResetRule | None,
+        trainer: Any,
+        training: bool,
+    ) -> list[Block]:
+        blocks, size = plain_blocks(ids, sample, self.settings), trainer.num_generations
+        if not training:
+            return blocks
         if len(prompts) % size or any(prompt != prompts[row - row % size] for row, prompt in enumerate(prompts)):
             raise ValueError(f"{len(prompts)} prompts of this process are not whole groups of {size} equal ones")
         rows = [block.rows[0] for block in blocks]
         seeds = [Seed(row.prompt_ids, row.chain) for row in rows]
         values, chains, tokens = prefix_values(
-            seeds, self.sample, self.continuations, self.settings.longest, lambda chain: chain.reward, first_draw=1
+            seeds, sample, self.continuations, self.settings.longest, lambda chain: chain.reward, first_draw=1
         )
         shared = [
             value for start in range(0, len(rows), size) for value in with_shared_start(values[start : start + size])

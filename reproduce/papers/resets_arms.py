@@ -15,9 +15,9 @@ from accelerate.utils import gather_object
 from methods.localizers import (
     AskedPolicy,
     LearnedFromResampling,
+    LeastConfidentStep,
     Oracle,
     fit_to_resampling,
-    highest_entropy_step,
     positions_by_length,
     resample_first_errors,
     step_features,
@@ -120,7 +120,7 @@ class RecordedRollouts:
             rule, seed = self._rule(), setting.config.seed
             recorded = self._recorded(rule) if rule else None
             truth = self.oracle.truth if self.has_oracle else None
-            self.rollouts = ResetRollouts(self._sample, recorded, encode, buffer, seed, truth, whole_batch=True)
+            self.rollouts = ResetRollouts(recorded, self._sample, encode, buffer, seed, truth, whole_batch=True)
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         self.step = int(trainer.state.global_step) + 1
@@ -162,7 +162,7 @@ class RecordedRollouts:
             "first": lambda: first_step,
             "oracle": lambda: self.oracle,
             "asked": self._asked,
-            "entropy": lambda: highest_entropy_step,
+            "entropy": LeastConfidentStep,
             "learned": self._learning,
             "histogram": self._positions,
         }

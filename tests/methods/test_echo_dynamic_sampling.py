@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, EchoWithDynamicSampling, dapo_settings
 from methods.echorl import EchoConfig
 from methods.grpo import take_rows
+from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, EchoWithDynamicSampling, dapo_settings
 from tests.methods.test_degenerate_groups import (
     GROUP,
     RIGHT,

@@ -30,8 +30,9 @@ from methods.echo_clips import (
     token_weights,
     uniform_keys,
 )
-from methods.echorl import EchoConfig, EchoTrainer, newline_tokens
+from methods.echorl import EchoConfig, EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
+from methods.steps import newline_tokens
 from reproduce.configuration import PolicyConfig
 from reproduce.policies import build_model, build_tokenizer
 from reproduce.row_dropping import without_idle_rows
@@ -73,7 +74,9 @@ token_rows = st.lists(st.tuples(kinds, st.booleans(), st.floats(0, 3, width=32))
 @given(st.lists(token_rows, min_size=1, max_size=3))
 def test_steps_equal_those_read_token_by_token(drawn: list[list[tuple[tuple[bool, bool], bool, float]]]) -> None:
     rows = [[(newline, own, entropy, end) for (newline, end), own, entropy in row] for row in drawn]
-    newline, policy, entropies, end = (torch.tensor([[token[part] for token in row] for row in rows]) for part in range(4))
+    newline, policy, entropies, end = (
+        torch.tensor([[token[part] for token in row] for row in rows]) for part in range(4)
+    )
     found = find_steps(newline, policy, end, entropies)
     for row, tokens in enumerate(rows):
         expected = steps_by_hand(*(list(part) for part in zip(*tokens, strict=True)))

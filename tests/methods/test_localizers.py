@@ -13,12 +13,12 @@ from scipy.stats import chisquare
 from methods.localizers import (
     PUBLISHED_POSITIONS,
     AskedPolicy,
+    LeastConfidentStep,
     Oracle,
     PositionHistogram,
     PositionsByLength,
     agreement,
     fit_to_resampling,
-    highest_entropy_step,
     localization_prompt,
     parse_step,
     positions_by_length,
@@ -147,11 +147,11 @@ def test_step_means_leave_out_the_environment() -> None:
     assert step_means((7.0, 2.0), silent).tolist() == [0.0, 2.0]
 
 
-def test_highest_entropy_step() -> None:
+def test_least_confident_step() -> None:
     seed = seed_of(3, entropies=(0.1, 0.2, 0.9, 0.8, 1.0, 0.0))
-    assert highest_entropy_step([seed], fresh_generator())[0].step == 2
+    assert LeastConfidentStep()([seed], fresh_generator())[0].step == 2
     with pytest.raises(ValueError, match="gave no entropies"):
-        highest_entropy_step([seed_of(3)], fresh_generator())
+        LeastConfidentStep()([seed_of(3)], fresh_generator())
 
 
 def lost_at(step: int, generator: np.random.Generator, before: float = 0.8, after: float = 0.1) -> object:

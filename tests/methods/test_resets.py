@@ -138,7 +138,7 @@ def trainer_of(
     **config: Any,
 ) -> Any:
     model, words = tiny_model(), tokenizer()
-    rollouts = rollout or ResetRollouts(deterministic_policy, third_step, lambda text: words(text).input_ids, settings)
+    rollouts = rollout or ResetRollouts(third_step, deterministic_policy, lambda text: words(text).input_ids, settings)
     usual = {"per_device_train_batch_size": 16, "loss_type": "grpo", "max_steps": 1, "num_generations": 8}
     chosen = usual | {"learning_rate": 1e-2, "save_strategy": "no"} | config
     arguments = GRPOConfig(
@@ -331,7 +331,7 @@ def test_without_resets_and_with_trls_deviation_it_is_grpo(tmp_path: Path) -> No
 
 def test_without_a_rule_every_block_is_one_group_of_fresh_chains(tmp_path: Path) -> None:
     words = tokenizer()
-    control = ResetRollouts(deterministic_policy, None, lambda text: words(text).input_ids)
+    control = ResetRollouts(None, deterministic_policy, lambda text: words(text).input_ids)
     trainer = trained_by(tmp_path, rollout=control)
     entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
     assert entry["resets/share"] == 0.0 and entry["chains/generated"] == 16.0
@@ -342,7 +342,7 @@ def test_without_a_rule_every_block_is_one_group_of_fresh_chains(tmp_path: Path)
 def test_localization_is_logged_against_the_truth(tmp_path: Path, truth: int, exact: float, clean: float) -> None:
     words = tokenizer()
     rollouts = ResetRollouts(
-        deterministic_policy, third_step, lambda text: words(text).input_ids, first_error=lambda seed: truth
+        third_step, deterministic_policy, lambda text: words(text).input_ids, first_error=lambda seed: truth
     )
     trainer = trained_by(tmp_path, rollout=rollouts)
     entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
@@ -375,7 +375,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
     words = tokenizer()
 
     def rollouts() -> ResetRollouts:
-        return ResetRollouts(deterministic_policy, uniform_step, lambda text: words(text).input_ids)
+        return ResetRollouts(uniform_step, deterministic_policy, lambda text: words(text).input_ids)
 
     config = {"max_steps": 3, "save_strategy": "steps", "save_steps": 2}
     whole = trainer_of(tmp_path, rollout=rollouts(), **config)
@@ -428,7 +428,7 @@ def test_a_plain_script_with_generate_and_a_reward_on_text(tmp_path: Path) -> No
             chains.append(Chain(tokens, (2, 4, 6, 8), float(right), right))
         return chains
 
-    rollouts = ResetRollouts(sample, uniform_step, lambda text: words(text).input_ids)
+    rollouts = ResetRollouts(uniform_step, sample, lambda text: words(text).input_ids)
     trainer = trainer_of(tmp_path, rollout=rollouts, reward=share_of_first_word, learning_rate=2e-2, max_steps=12)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()

@@ -297,7 +297,7 @@ def train_one_step(folder: Path, seed: int = 0) -> tuple[Any, Recorder, dict[str
 
     chains.sampler.sample_from = counted
     prompt_ids = {task.identifier: chains.sampler.prompt_ids(task) for task in CHAINS}
-    rollouts = ResetRollouts(chains, uniform_step, prompt_ids.__getitem__, BufferSettings(longest=8), seed)
+    rollouts = ResetRollouts(uniform_step, chains, prompt_ids.__getitem__, BufferSettings(longest=8), seed)
 
     def rollout(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         chains.begin(f"run {seed} step {trainer.state.global_step}")

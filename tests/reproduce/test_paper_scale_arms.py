@@ -19,8 +19,8 @@ import torch
 from accelerate import Accelerator
 from trl import GRPOTrainer
 
-from methods.echorl import newline_tokens
 from methods.localizers import localization_prompt
+from methods.steps import newline_tokens
 from reproduce.configuration import RunConfig, SamplingConfig
 from reproduce.environments.reasoning import MathTask
 from reproduce.experiment import with_settings
