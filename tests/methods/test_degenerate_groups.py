@@ -24,8 +24,8 @@ from methods.rivals.degenerate_groups import (
     zero_variance_advantages,
 )
 from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, dapo_settings
-from reproduce.configuration import PolicyConfig
-from reproduce.policies import build_model, build_tokenizer
+from reproduce.core.config import PolicyConfig
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 WORDS = tuple("abcdefghij")
 TOKENIZER = build_tokenizer(("\n", *WORDS))

@@ -33,9 +33,9 @@ from methods.echo_clips import (
 from methods.echorl import EchoConfig, EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
 from methods.steps import newline_tokens
-from reproduce.configuration import PolicyConfig
-from reproduce.policies import build_model, build_tokenizer
-from reproduce.row_dropping import without_idle_rows
+from reproduce.core.config import PolicyConfig
+from reproduce.rollouts.policies import build_model, build_tokenizer
+from reproduce.training.row_dropping import without_idle_rows
 
 WORDS = tuple("abcdefghij")
 TOKENIZER = build_tokenizer(("\n", *WORDS))
