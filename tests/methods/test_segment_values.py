@@ -53,7 +53,7 @@ class InTraining:
 def rows_of(policy: TwoSteps, prompts: int, continuations: int) -> list[Any]:
     rollouts = SegmentValueRollouts(policy, lambda prompt: [prompt], continuations)
     repeated = [prompt for prompt in range(prompts) for _ in range(GROUP)]
-    blocks = rollouts._training_blocks(repeated, InTraining())
+    blocks = rollouts._blocks(repeated, [[prompt] for prompt in repeated], policy, None, InTraining(), True)
     assert (
         sum(block.generated_chains for block in blocks)
         == len(policy.requests)
@@ -172,4 +172,5 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="continuations must be at least 1"):
         rollouts(0)
     with pytest.raises(ValueError, match="not whole groups of 4"):
-        SegmentValueRollouts(TwoSteps(), lambda prompt: [prompt])._training_blocks([1, 1, 1, 2], InTraining())
+        made = SegmentValueRollouts(TwoSteps(), lambda prompt: [prompt])
+        made._blocks([1, 1, 1, 2], [[1]] * 4, TwoSteps(), None, InTraining(), True)
