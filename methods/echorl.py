@@ -37,17 +37,10 @@ from methods.echo_clips import (
     uniform_keys,
 )
 from methods.entropies import GRPOWithEntropies
-from methods.grpo import has_advantage, policy_tokens
+from methods.grpo import has_advantage, paper_of, policy_tokens
 from methods.steps import newline_tokens
 
 __all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer"]
-
-
-PAPER = {
-    "title": "EchoRL: Reinforcement Learning via Rollout Echoing",
-    "id": "2605.31228",
-    "citation": "@article{bi2026echorl, title = {EchoRL}, year = 2026, eprint = {arXiv:2605.31228}}",
-}
 
 
 @dataclass(frozen=True)
@@ -73,7 +66,7 @@ class EchoTrainer(GRPOWithEntropies):
 
     _name = "EchoRL"
     _tag_names = ("trl", "grpo", "echorl")
-    _paper = PAPER
+    _paper = paper_of("EchoRL: Reinforcement Learning via Rollout Echoing", "2605.31228")
     _echo_batch: _EchoBatch  # Of the last generation batch, where clips are chosen at the update.
     _forward: tuple[torch.Tensor, torch.Tensor]  # Log-probabilities and entropies of the policy loss.
     _watching = _clips_are_due = False

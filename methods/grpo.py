@@ -58,6 +58,12 @@ def policy_tokens(inputs: dict[str, Any]) -> torch.Tensor:
     return (inputs["completion_mask"] * inputs.get("tool_mask", 1)).bool()
 
 
+def paper_of(title: str, identifier: str) -> dict[str, str]:
+    """A paper as TRL names it on a model's card. identifier: of arXiv."""
+    citation = f"@misc{{{identifier}, title = {{{title}}}, eprint = {{{identifier}}}, archivePrefix = {{arXiv}}}}"
+    return {"title": title, "id": identifier, "citation": citation}
+
+
 def has_images(inputs: dict[str, Any]) -> bool:
     """Whether a batch holds images, whose tensors count pixels, tiles or images and not rows."""
     return "pixel_values" in inputs or "num_images" in inputs

@@ -28,7 +28,7 @@ from accelerate.utils import gather_object
 from trl.models import unwrap_model_for_generation
 
 from methods.continuation import TrainerChains
-from methods.grpo import GRPOWithGroupMetrics
+from methods.grpo import GRPOWithGroupMetrics, paper_of
 from methods.reset_buffer import (
     ONE_BY_EIGHT,
     ONE_BY_FOUR,
@@ -268,14 +268,6 @@ def standardised_in_groups(
     return torch.where(deviation < 1e-8, 0.0, centred / (deviation + epsilon)).to(rewards.dtype)
 
 
-PAPER = {
-    "title": "Credit Assignment with Resets in Language Model Reasoning",
-    "id": "2605.25507",
-    "citation": "@article{samanta2026resets, title = {Credit Assignment with Resets in Language Model Reasoning}, "
-    "year = 2026, eprint = {arXiv:2605.25507}}",
-}
-
-
 class GRPOWithResets(GRPOWithGroupMetrics):
     """GRPO whose advantages are taken within `reset_group`, and whose loss has no ratio unless asked.
 
@@ -285,7 +277,7 @@ class GRPOWithResets(GRPOWithGroupMetrics):
 
     _name = "RRPO and SRPO"
     _tag_names = ("trl", "grpo", "resets")
-    _paper = PAPER
+    _paper = paper_of("Credit Assignment with Resets in Language Model Reasoning", "2605.25507")
 
     def __init__(self, *args: Any, loss: ResetLoss = ResetLoss(), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

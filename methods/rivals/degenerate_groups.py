@@ -23,7 +23,7 @@ import torch
 
 from methods.echorl import EchoConfig
 from methods.entropies import GRPOWithEntropies
-from methods.grpo import GRPOWithGroupMetrics, policy_tokens
+from methods.grpo import GRPOWithGroupMetrics, paper_of, policy_tokens
 
 
 def dr_grpo_settings() -> dict[str, Any]:
@@ -45,6 +45,8 @@ class SignAdvantageTrainer(GRPOWithGroupMetrics):
     """A = 2 r - 1 for every row: right answers are pushed up and wrong ones down whatever the rest of the group did."""
 
     _name = "sign advantage"
+    _tag_names = ("trl", "grpo", "sign-advantage")
+    _paper = paper_of("Sign advantage", "2605.07689")
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
@@ -62,6 +64,8 @@ class ZeroVarianceTrainer(GRPOWithEntropies):
     """
 
     _name = "RL-ZVP"
+    _tag_names = ("trl", "grpo", "rl-zvp")
+    _paper = paper_of("RL-ZVP", "2509.21880")
     _wants_entropies = True
 
     def __init__(self, *args: Any, alpha: float = 0.1, **kwargs: Any) -> None:

@@ -22,7 +22,7 @@ import torch
 
 from methods.echorl import EchoTrainer
 from methods.entropies import GRPOWithEntropies
-from methods.grpo import has_images, policy_tokens, take_rows
+from methods.grpo import has_images, paper_of, policy_tokens, take_rows
 
 ROW_MEANS = ("grpo", "sapo", "dr_grpo", "luspo")
 """TRL's loss types that divide by the number of rows."""
@@ -44,6 +44,8 @@ class DynamicSamplingTrainer(GRPOWithEntropies):
     """
 
     _name = "DAPO"
+    _tag_names = ("trl", "grpo", "dapo")
+    _paper = paper_of("DAPO: An Open-Source LLM Reinforcement Learning System at Scale", "2503.14476")
 
     def __init__(self, *args: Any, largest_rounds: int = 10, resampling_seed: int = 0, **kwargs: Any) -> None:
         if largest_rounds < 1 or resampling_seed < 0:
@@ -152,6 +154,8 @@ class EchoWithDynamicSampling(DynamicSamplingTrainer, EchoTrainer):
     """
 
     _name = "EchoRL on DAPO"
+    _tag_names = (*EchoTrainer._tag_names, "dapo")
+    _paper = EchoTrainer._paper
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

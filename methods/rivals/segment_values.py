@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from methods.grpo import policy_tokens
+from methods.grpo import paper_of, policy_tokens
 from methods.localizers import prefix_values
 from methods.reset_buffer import Block, BufferSettings, Chain, ResetRule, Sampler, Seed, plain_blocks
 from methods.resets import GRPOWithResets, ResetRollouts
@@ -104,6 +104,10 @@ class GRPOWithSegmentValues(GRPOWithResets):
 
     Rewards are logged and not trained on. In evaluation the rollouts are plain.
     """
+
+    _name = "GRPO with segment values"
+    _tag_names = ("trl", "grpo", "segment-values")
+    _paper = paper_of("Segment Policy Optimization", "2505.23564")
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)

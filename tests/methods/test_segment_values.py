@@ -171,6 +171,6 @@ def test_evaluation_is_plain(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="continuations must be at least 1"):
         rollouts(0)
+    made = SegmentValueRollouts(TwoSteps(), lambda prompt: [prompt])
     with pytest.raises(ValueError, match="not whole groups of 4"):
-        made = SegmentValueRollouts(TwoSteps(), lambda prompt: [prompt])
         made._blocks([1, 1, 1, 2], [[1]] * 4, TwoSteps(), None, InTraining(), True)
