@@ -150,7 +150,9 @@ class TrainerChains:
         if not isinstance(rows[0]["prompt"], str):
             completions = [[{"role": "assistant", "content": text}] for text in completions]
         extra: dict[str, list[Any]] = {}
-        columns = {name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "completion")}
+        columns: dict[str, Any] = {
+            name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "completion")
+        }
         columns |= {"trainer_state": trainer.state, "log_extra": lambda name, values: extra.update({name: values})}
         columns |= {"log_metric": lambda name, value: None, "prompts": [row["prompt"] for row in rows]}
         totals, known = torch.zeros(len(rows)), torch.zeros(len(rows), dtype=torch.bool)
@@ -158,7 +160,7 @@ class TrainerChains:
             if isinstance(function, torch.nn.Module):
                 raise ValueError("a reward model cannot be asked for single chains: give `sample`, or a function")
             rewards = function(completions=completions, completion_ids=ids, **columns)
-            rewards = asyncio.run(rewards) if inspect.isawaitable(rewards) else rewards
+            rewards = asyncio.run(rewards) if inspect.iscoroutine(rewards) else rewards
             for row, reward in enumerate(rewards):
                 if reward is not None:
                     totals[row], known[row] = totals[row] + weight * reward, True

@@ -65,7 +65,7 @@ class EchoTrainer(GRPOWithEntropies):
     """
 
     _name = "EchoRL"
-    _tag_names = ("trl", "grpo", "echorl")
+    _tag_names: tuple[str, ...] = ("trl", "grpo", "echorl")
     _paper = paper_of("EchoRL: Reinforcement Learning via Rollout Echoing", "2605.31228")
     _echo_batch: _EchoBatch  # Of the last generation batch, where clips are chosen at the update.
     _forward: tuple[torch.Tensor, torch.Tensor]  # Log-probabilities and entropies of the policy loss.

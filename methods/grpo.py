@@ -102,6 +102,7 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
     """
 
     _name = "GRPO with group metrics"
+    _tag_names: tuple[str, ...] = ("trl", "grpo")
     _successes: torch.Tensor
     """Of the last batch over all processes, (rows,) booleans."""
     _total_rewards: torch.Tensor

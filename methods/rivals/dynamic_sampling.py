@@ -44,7 +44,7 @@ class DynamicSamplingTrainer(GRPOWithEntropies):
     """
 
     _name = "DAPO"
-    _tag_names = ("trl", "grpo", "dapo")
+    _tag_names: tuple[str, ...] = ("trl", "grpo", "dapo")
     _paper = paper_of("DAPO: An Open-Source LLM Reinforcement Learning System at Scale", "2503.14476")
 
     def __init__(self, *args: Any, largest_rounds: int = 10, resampling_seed: int = 0, **kwargs: Any) -> None:

@@ -10,7 +10,6 @@ from the sampler's column `entropies` where the policy is still the one that sam
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from methods.grpo import GRPOWithGroupMetrics, has_images, policy_tokens, take_r
 CLIP_MEANS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
 
 
-@cache
 def without_idle_rows(kind: type[GRPOWithGroupMetrics]) -> type[GRPOWithGroupMetrics]:
     """The same trainer, which leaves idle rows out."""
 

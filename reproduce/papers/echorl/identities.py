@@ -104,6 +104,9 @@ def _train(kind: str, success: tuple[str, ...], weight: float = 0.0, bonus: floa
             dataloader_pin_memory=False,
             **({"entropy_coef": bonus} if bonus else {}),
         )
+        method: dict[str, Any] = {}
+        if kind == "echo":
+            method["echo"] = EchoConfig(weight=weight, newline_token_ids=(newline,))
         trainer = (GRPOWithGroupMetrics if kind == "grpo" else EchoTrainer)(
             model=model,
             reward_funcs=outcome,
@@ -112,7 +115,7 @@ def _train(kind: str, success: tuple[str, ...], weight: float = 0.0, bonus: floa
             processing_class=tokenizer,
             rollout_func=rollout,
             callbacks=[Keep()],
-            **({"echo": EchoConfig(weight=weight, newline_token_ids=(newline,))} if kind == "echo" else {}),
+            **method,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
