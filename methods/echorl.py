@@ -9,12 +9,13 @@
 The only change with respect to GRPO is the second term, which is there for groups whose advantages are all zero. It
 is read off the forward pass of the policy loss; |o_echo| and the sum count the tokens the policy loss reads.
 
-What was read: the abstracts, the configuration in the authors' scripts and one digest that carries the formulas. The
-body of the paper was not read, and the released code does not contain the method. So each choice that those sources
-leave open is a switch of `EchoConfig`, and its default follows the digest. Deviations and additions: an episode of
-several turns is also cut into steps between turns; without published newline ids a step ends at any token whose text
-holds a newline; where a generation batch is spread over several optimiser steps, the mean over groups with a clip is
-taken over the generation batch, so that the update does not depend on how it is split or shuffled.
+Read: the paper's full text, by way of its specification; the released code does not contain the method. Choices that
+the paper leaves open are fields of `EchoConfig`. Deviations and additions: the sign is that of figure 2, for equation
+10 as printed would make clips less likely; an episode of several turns is also cut into steps between turns; without
+published newline ids a step ends at any token whose text holds a newline, and the end of a sequence belongs to the
+last step; where a generation batch is spread over several optimiser steps, the mean over groups with a clip is taken
+over the generation batch, so that the update does not depend on how it is split or shuffled. Episodes whose column
+`demonstration` is true are not the model's own and never echoed.
 """
 
 from __future__ import annotations
@@ -29,12 +30,11 @@ from methods.echo_clips import (
     Clips,
     EchoConfig,
     RowCandidates,
+    Steps,
     best_steps,
     choose_clips,
-    echoable_rows,
     find_steps,
     token_weights,
-    uniform_keys,
 )
 from methods.entropies import GRPOWithEntropies
 from methods.grpo import has_advantage, paper_of, policy_tokens
@@ -47,7 +47,6 @@ __all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer"]
 class _EchoBatch:
     """What the choice of clips needs to know of a generation batch over all processes; echoable: (rows,)."""
 
-    words: tuple[int, ...]
     echoable: torch.Tensor
     local_rows: int
 
@@ -60,8 +59,8 @@ class EchoTrainer(GRPOWithEntropies):
     `echo/short_steps` (share of picked steps of 3 tokens or fewer), `echo/short_steps_of_pool` (the same for all steps
     that could have been picked) and `echo/first_steps` (share of clips whose step is the episode's first).
 
-    Where each batch is used once and its groups are whole, the entropies of the policy's forward pass choose the clips
-    and no pass is added. Raises ValueError where `entropy_policy="current"` meets batches that may split a group.
+    Where each batch is used once and its groups are whole, the policy being updated is the one that sampled: then the
+    entropies of its forward pass choose the clips and no pass is added.
     """
 
     _name = "EchoRL"
@@ -70,23 +69,13 @@ class EchoTrainer(GRPOWithEntropies):
     _echo_batch: _EchoBatch  # Of the last generation batch, where clips are chosen at the update.
     _forward: tuple[torch.Tensor, torch.Tensor]  # Log-probabilities and entropies of the policy loss.
     _watching = _clips_are_due = False
+    _wants_entropies = True
 
     def __init__(self, *args: Any, echo: EchoConfig | None = None, **kwargs: Any) -> None:
         self.echo = echo or EchoConfig()
         super().__init__(*args, **kwargs)
-        whole_groups = self.args.steps_per_generation == 1
-        whole_groups = whole_groups and self.args.per_device_train_batch_size % self.num_generations == 0
-        self._mines_at_update = self.echo.entropy_policy == "current" and self.echo.reads_entropies
-        # With one update a batch the policy being updated is the one that sampled.
-        once = whole_groups and self.args.steps_per_generation * self.num_iterations == 1
-        self._same_at_update = once and self.echo.reads_entropies
-        self._wants_entropies = self.echo.reads_entropies and not self._mines_at_update
-        if self._mines_at_update and not whole_groups:
-            raise ValueError(
-                "entropy_policy='current' chooses clips within a micro-batch, so it needs steps_per_generation=1 and a "
-                f"per-device batch of whole groups; got {self.args.steps_per_generation} and "
-                f"{self.args.per_device_train_batch_size} rows for groups of {self.num_generations}"
-            )
+        whole_groups = self.args.per_device_train_batch_size % self.num_generations == 0
+        self._mines_at_update = whole_groups and self.args.steps_per_generation * self.num_iterations == 1
         # The configuration knows the size whatever wraps or shards the embedding.
         vocabulary = int(self.model.config.get_text_config().vocab_size)
         device = self.accelerator.device
@@ -98,55 +87,56 @@ class EchoTrainer(GRPOWithEntropies):
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
-        batch = self._new_batch(inputs)
+        batch = _EchoBatch(self._echoable(inputs), len(inputs))
         rows = torch.arange(len(inputs), device=batch.echoable.device)
         no_pass = "old_per_token_logps" not in output and any(row.get("entropies") is None for row in inputs)
-        if self._mines_at_update or (self._same_at_update and no_pass):
+        if self._mines_at_update and no_pass:
             self._echo_batch, self._clips_are_due = batch, True
             output["echo_row"] = rows
             return output
-        if self._wants_entropies:
-            entropies = self._rollout_entropies(inputs, output, batch.echoable[self._local_slice(len(inputs))])
-        else:
-            entropies = torch.zeros_like(output["completion_mask"], dtype=torch.float32)
+        entropies = self._rollout_entropies(inputs, output, batch.echoable[self._local_slice(len(inputs))])
         clips = self._clips(batch, output, entropies, rows)
         output["echo_weights"] = token_weights(clips, policy_tokens(output)).float()
         return output
 
-    def _new_batch(self, inputs: list[dict[str, Any]]) -> _EchoBatch:
-        success = self._successes
-        groups = torch.arange(len(success), device=success.device) // self.num_generations
-        echoable = echoable_rows(success, groups, self.echo.scope)
-        if not self.echo.include_demonstrations:
-            shown = torch.tensor([bool(row.get("demonstration", False)) for row in inputs], device=success.device)
-            echoable = echoable & ~self.accelerator.gather(shown)
-        return _EchoBatch((self.echo.seed, *self._next_address()), echoable, len(inputs))
+    def _echoable(self, inputs: list[dict[str, Any]]) -> torch.Tensor:
+        """(rows,) booleans over all processes: the successes V that the model sampled itself."""
+        device = self._successes.device
+        shown = torch.tensor([bool(row.get("demonstration", False)) for row in inputs], device=device)
+        return self._successes & ~self.accelerator.gather(shown)
 
     @property
     def _echo_weight(self) -> float:
-        return self.echo.weight if self.state.global_step >= self.echo.start_step else 0.0
+        return self.echo.weight_at(self.state.global_step)
 
     def _clips(self, batch: _EchoBatch, inputs: dict[str, Any], entropies: torch.Tensor, places: torch.Tensor) -> Clips:
         """The clips of the rows of `inputs`, which are the rows `places` of this process's batch.
 
         Groups may be spread over processes: only one candidate a row is exchanged, and every process chooses alike.
         """
-        local = self._local_slice(batch.local_rows)
-        ids, policy = inputs["completion_ids"], policy_tokens(inputs)
-        steps = find_steps(self._newlines[ids], policy, self._ends[ids], entropies.detach(), self.echo.split)
-        keys = uniform_keys(batch.words, places + local.start, entropies.shape[1])
-        found = best_steps(steps, keys, self.echo).as_table()
+        mine = places + self._local_slice(batch.local_rows).start
+        found = self._candidates(self._steps(inputs, entropies.detach()), mine).as_table()
         table = found.new_zeros(batch.local_rows, found.shape[1])
         table[:, 0] = -torch.inf
         table[places] = found
         candidates = RowCandidates.from_table(self.accelerator.gather(table))
-        rows = torch.arange(len(batch.echoable), device=found.device)
-        groups = rows // self.num_generations
-        group_count = len(rows) // self.num_generations
-        clips = choose_clips(candidates, batch.echoable, rows, groups, self.echo, group_count)
+        groups = torch.arange(len(batch.echoable), device=found.device) // self.num_generations
+        clips = self._choose(candidates, batch.echoable, groups, len(groups) // self.num_generations)
         self._log_clips(candidates, clips, batch.echoable, groups)
-        mine = places + local.start
         return Clips(clips.first[mine], clips.last[mine], clips.token_weight[mine])
+
+    def _steps(self, inputs: dict[str, Any], entropies: torch.Tensor) -> Steps:
+        ids = inputs["completion_ids"]
+        return find_steps(self._newlines[ids], policy_tokens(inputs), self._ends[ids], entropies)
+
+    def _candidates(self, steps: Steps, rows: torch.Tensor) -> RowCandidates:
+        """The step each row would be cut at. rows: numbers of the rows over all processes."""
+        return best_steps(steps, steps.mean_entropy, self.echo.minimum_step_tokens)
+
+    def _choose(
+        self, candidates: RowCandidates, echoable: torch.Tensor, groups: torch.Tensor, group_count: int
+    ) -> Clips:
+        return choose_clips(candidates, echoable, groups, group_count, self.echo.reduction)
 
     def _log_clips(self, candidates: RowCandidates, clips: Clips, echoable: torch.Tensor, groups: torch.Tensor) -> None:
         chosen = clips.chosen
@@ -163,8 +153,7 @@ class EchoTrainer(GRPOWithEntropies):
             "echo/short_steps_of_pool", float(candidates.short[echoable].sum() / candidates.steps[echoable].sum())
         )
         self._log("echo/first_steps", float((candidates.first[chosen] == 0).double().mean()))
-        if self.echo.reads_entropies:
-            self._log("echo/step_entropy", float(candidates.entropy[chosen].mean()))
+        self._log("echo/step_entropy", float(candidates.entropy[chosen].mean()))
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)

@@ -4,15 +4,9 @@
     RL-ZVP (2509.21880)        in groups of equal rewards only: A_t = alpha H_t if all are right,
                                A_t = -alpha (max_k H_k - H_t) if all are wrong           `ZeroVarianceTrainer`
     sign advantage (2605.07689) A = 2 r - 1, without centring                             `SignAdvantageTrainer`
-    positive examples (VAPO, 2504.05118)  loss + mu * token mean of the NLL of all right episodes, mu = 0.1
-                                                                    `positive_example_echo`
-    ExGRPO-like (2510.02245)   loss + lambda * NLL of the right episode of lowest mean entropy
-                                                                    `lowest_entropy_success_echo`
 
-The last two are EchoRL's loss with another choice of what is echoed, so they run through `methods.echorl.EchoTrainer`.
 The only change with respect to GRPO is, in each, the formula on its line. DAPO is in `methods.rivals.dynamic_sampling`.
-What was read are summaries and public code of these works (specification of EchoRL, section 10). Deviations: of VAPO
-and ExGRPO only the imitation term is here, without value model or replay across steps.
+What was read are summaries and public code of these works (specification of EchoRL, section 11).
 """
 
 from __future__ import annotations
@@ -21,7 +15,6 @@ from typing import Any
 
 import torch
 
-from methods.echorl import EchoConfig
 from methods.entropies import GRPOWithEntropies
 from methods.grpo import GRPOWithGroupMetrics, paper_of, policy_tokens
 
@@ -29,16 +22,6 @@ from methods.grpo import GRPOWithGroupMetrics, paper_of, policy_tokens
 def dr_grpo_settings() -> dict[str, Any]:
     """Arguments of `trl.GRPOConfig` for Dr. GRPO; the constant is its `max_completion_length`."""
     return {"loss_type": "dr_grpo", "scale_rewards": "none"}
-
-
-def positive_example_echo(weight: float = 0.1) -> EchoConfig:
-    """Every token of every right episode is imitated with equal weight (VAPO's positive-example loss)."""
-    return EchoConfig(weight=weight, selection="last_step", extent="rollout", unit="rollout", reduction="tokens")
-
-
-def lowest_entropy_success_echo(weight: float = 1e-3) -> EchoConfig:
-    """The whole right episode of lowest mean token entropy in its group is imitated (ExGRPO's choice)."""
-    return EchoConfig(weight=weight, selection="lowest_entropy", extent="rollout", split="rollout")
 
 
 class SignAdvantageTrainer(GRPOWithGroupMetrics):

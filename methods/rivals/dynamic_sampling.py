@@ -148,9 +148,8 @@ class EchoWithDynamicSampling(DynamicSamplingTrainer, EchoTrainer):
 
     A batch grows by the rows with clips of dropped groups, up to a multiple of the number of micro-batches and to the
     same number in each process; `echo/extra_rows` counts them over all processes, and `tokens/trained` has their
-    tokens. The other metrics of the echo are means over rounds. Raises ValueError for `entropy_policy="current"`, which
-    chooses clips only after groups are dropped, and for an entropy bonus or a router loss beside a loss type that
-    averages over rows.
+    tokens. The other metrics of the echo are means over rounds. Raises ValueError for an entropy bonus or a
+    router loss beside a loss type that averages over rows.
     """
 
     _name = "EchoRL on DAPO"
@@ -159,11 +158,9 @@ class EchoWithDynamicSampling(DynamicSamplingTrainer, EchoTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self._mines_at_update:
-            raise ValueError("entropy_policy='current' would choose clips after dynamic sampling has dropped groups")
         if self.loss_type in ROW_MEANS and (self._entropy_bonus_enabled or self.aux_loss_enabled):
             raise ValueError(f"rows are added, so no other term may stand beside the row mean of {self.loss_type}")
-        self._same_at_update = False
+        self._mines_at_update = False  # At the update, groups have been dropped.
         self._rounds: list[dict[str, Any]] = []
         self._rows_fed = 1.0
         """Rows of a batch over those that the policy loss reads."""

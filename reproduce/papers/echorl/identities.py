@@ -240,7 +240,8 @@ def _direction(branches: np.ndarray, selection: Any, extent: Any) -> float:
     logit."""
     import torch
 
-    from methods.echo_clips import EchoConfig, best_steps, choose_clips, find_steps, token_weights
+    from methods.echo_clips import best_steps, find_steps, token_weights
+    from reproduce.papers.echorl.clips import ClipConfig, clips_of
 
     picks = 2 * ROLLOUTS if selection == "random" else 1
     groups = len(branches) * picks
@@ -254,9 +255,10 @@ def _direction(branches: np.ndarray, selection: Any, extent: Any) -> float:
     for pick in range(picks):
         keys[:, pick, pick // 2, pick % 2] = 0.5
     rows = torch.arange(len(second))
-    config = EchoConfig(selection=selection, extent=extent)
-    candidates = best_steps(steps, keys.reshape(len(second), 3), config)
-    clips = choose_clips(candidates, torch.ones(len(rows)).bool(), rows, rows // ROLLOUTS, config, groups)
+    scores = {"highest_entropy": steps.mean_entropy, "lowest_entropy": -steps.mean_entropy}
+    candidates = best_steps(steps, scores.get(selection, keys.reshape(len(second), 3)))
+    config = ClipConfig(selection=selection, extent=extent)
+    clips = clips_of(candidates, torch.ones(len(rows)).bool(), rows // ROLLOUTS, groups, config, (0,))
     score = torch.where(branch, 0.5, -0.5).double()
     return float((token_weights(clips, policy)[:, 0] * score).sum())
 
