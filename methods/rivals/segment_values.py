@@ -23,8 +23,7 @@ import numpy as np
 import torch
 
 from methods.grpo import paper_of, policy_tokens
-from methods.localizers import prefix_values
-from methods.reset_buffer import Block, BufferSettings, Chain, ResetRule, Sampler, Seed, plain_blocks
+from methods.reset_buffer import Block, BufferSettings, Chain, Request, ResetRule, Sampler, Seed, plain_blocks
 from methods.resets import GRPOWithResets, ResetRollouts
 
 
@@ -44,6 +43,33 @@ def with_shared_start(values: Sequence[np.ndarray]) -> list[np.ndarray]:
     """V(1) .. V(H) of the chains of one prompt with one V(1) for all, the mean of theirs."""
     starts = [value[0] for value in values if len(value)]
     return [np.append(np.mean(starts), value[1:]) if len(value) else value for value in values]
+
+
+def prefix_values(
+    seeds: Sequence[Seed],
+    sample: Sampler,
+    continuations: int,
+    longest: int,
+    score: Callable[[Chain], float],
+    first_draw: int = 0,
+) -> tuple[tuple[np.ndarray, ...], int, int]:
+    """V(1) .. V(H) of each chain: mean score of continuations from steps 1 .. h - 1; chains and tokens generated.
+
+    first_draw: number of the first continuation of each seed, above those of chains already drawn for it. Continuations
+    that failed to come score 0.
+    """
+    requests = [
+        Request(place, first_draw + step * continuations + draw, seed.prompt_ids, seed.chain.prefix(step + 1), left)
+        for place, seed in enumerate(seeds)
+        for step, left in enumerate(range(longest, longest - seed.chain.steps, -1))
+        for draw in range(continuations)
+    ]
+    found = [(one, chain) for one, chain in zip(requests, sample(requests) if requests else [], strict=True)]
+    tokens = sum(sum(chain.policy_mask(len(one.prefix_ids))) for one, chain in found if chain is not None)
+    scores = np.array([0.0 if chain is None else score(chain) for _, chain in found])
+    bounds = np.cumsum([seed.chain.steps * continuations for seed in seeds])[:-1]
+    values = [part.reshape(-1, continuations).mean(axis=1) for part in np.split(scores, bounds)]
+    return tuple(values) if seeds else (), sum(chain is not None for _, chain in found), tokens
 
 
 class SegmentValueRollouts(ResetRollouts):

@@ -12,16 +12,7 @@ from typing import Any, cast
 import numpy as np
 from accelerate.utils import gather_object
 
-from methods.localizers import (
-    AskedPolicy,
-    LearnedFromResampling,
-    LeastConfidentStep,
-    Oracle,
-    fit_to_resampling,
-    positions_by_length,
-    resample_first_errors,
-    step_features,
-)
+from methods.localizers import AskedPolicy, LeastConfidentStep
 from methods.resets import (
     ONE_BY_EIGHT,
     ONE_BY_FOUR,
@@ -47,6 +38,14 @@ from reproduce.papers.resets.arms import ResetSettings
 from reproduce.papers.resets.chains import RESETS, UNKNOWN, ChainLog, Located, line_break_of, read_tables, step_row
 from reproduce.papers.resets.coverage_probe import write_probe
 from reproduce.papers.resets.localizer import PolicyReplies, asking_sampler
+from reproduce.papers.resets.rules import (
+    LearnedFromResampling,
+    Oracle,
+    fit_to_resampling,
+    positions_by_length,
+    resample_first_errors,
+    step_features,
+)
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.rollouts.divided_chains import DividedChains
 from reproduce.training.arguments import named_arguments
