@@ -32,7 +32,6 @@ from methods.resets import (
     uniform_step,
 )
 from methods.reuserl import SkillReuseReward
-from methods.reuserl_dictionary import DictionarySettings
 from methods.rivals.degenerate_groups import SignAdvantageTrainer, ZeroVarianceTrainer
 from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, EchoWithDynamicSampling
 from methods.rivals.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
@@ -128,7 +127,7 @@ def encode(prompt: str) -> list[int]:
 
 
 def reuse() -> SkillReuseReward:
-    return SkillReuseReward(("a", "b"), horizon=40, dictionary=DictionarySettings(min_corpus=1))
+    return SkillReuseReward(("a", "b"), horizon=40)
 
 
 class Gradients(TrainerCallback):
@@ -427,7 +426,6 @@ def test_the_echo_hears_of_successes_that_cost(tmp_path: Path) -> None:
         horizon=40,
         outcome=lambda completions, **columns: [float("w0" in text) for text in completions],
         skills=lambda completion: ["a"] * len(completion.split()),
-        dictionary=DictionarySettings(min_corpus=1),
     )
     trainer = made(tmp_path, "echorl", reward=reward)
     columns = Sampled(MIXED).rollout
