@@ -131,14 +131,14 @@ def draw_once(setting: CheckSetting, generator: np.random.Generator) -> Draw:
     dictionary, batch_cost, bounds = min(
         (_bounded(setting, cap, corpus) for cap in setting.caps), key=lambda candidate: candidate[2]["A"]
     )
-    fresh = phrase_counts(setting.policy.draw(setting.fresh, generator), dictionary, setting.extraction.segmenter)
+    fresh = phrase_counts(setting.policy.draw(setting.fresh, generator), dictionary)
     return Draw(dictionary, batch_cost, float(fresh.mean()) / setting.policy.horizon, bounds)
 
 
 def _bounded(setting: CheckSetting, cap: int, corpus: list[bytes]) -> tuple[SkillDictionary, float, dict[str, float]]:
     extraction = replace(setting.extraction, max_phrase_length=cap)
     dictionary = extract_dictionary(corpus, setting.policy.alphabet_size, extraction)
-    cost = float(phrase_counts(corpus, dictionary, extraction.segmenter).mean()) / setting.policy.horizon
+    cost = float(phrase_counts(corpus, dictionary).mean()) / setting.policy.horizon
     paid = float(setting.pays_dictionary)
     nats = paid * (dictionary_bits(dictionary) * math.log(2) + KRAFT_NATS)
     values = {name: float(bound(cost, nats, len(corpus), setting.delta)) for name, bound in BOUNDS.items()}

@@ -93,12 +93,10 @@ def uniform_dictionary_nats(alphabet_size: int, max_phrase_length: int, most_phr
     return most_phrases * (max_phrase_length * math.log(alphabet_size) + math.log(max_phrase_length))
 
 
-def description_length(
-    strings: Iterable[SkillString], dictionary: SkillDictionary, segmenter: str = "dp"
-) -> DescriptionLength:
+def description_length(strings: Iterable[SkillString], dictionary: SkillDictionary) -> DescriptionLength:
     """L_BDL(T, C) = L_dict(C) + sum of seg(s, C) log2|C|, in bits.
 
     strings: sequences of symbols. Raises ValueError for a symbol outside the alphabet. Source: section 2.3.
     """
-    counts = phrase_counts(strings, dictionary, segmenter)
+    counts = phrase_counts(strings, dictionary)
     return DescriptionLength(dictionary_bits(dictionary), float(counts.sum()) * math.log2(dictionary.size), counts.size)

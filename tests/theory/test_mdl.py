@@ -182,7 +182,7 @@ def test_prefix_code_is_as_short_as_the_corrected_default():
 
 
 def literal_objective(strings, dictionary, options):
-    seg = sum(len(segment(s, dictionary, options.segmenter)) for s in strings)
+    seg = sum(len(segment(s, dictionary)) for s in strings)
     if options.code.startswith("units"):
         storage, data = sum(map(len, dictionary.phrases)), Fraction(seg)
     else:
@@ -198,7 +198,7 @@ def literal_extraction(strings, alphabet, options):
     while True:
         counts = Counter()
         for s in strings:
-            counts.update(itertools.pairwise(segment(s, dictionary, options.segmenter)))
+            counts.update(itertools.pairwise(segment(s, dictionary)))
         pairs = [
             (a, b) for a, b in counts if len(a + b) <= options.max_phrase_length and a + b not in dictionary.phrases
         ]
@@ -223,7 +223,6 @@ def test_extraction_equals_the_literal_procedure(code, data):
         # Powers of two keep the literal sums free of rounding.
         storage_weight=data.draw(st.sampled_from((0.0, 0.0625, 0.25, 1.0))),
         merge_search=data.draw(st.sampled_from(("first_accept", "top_only"))),
-        segmenter=data.draw(st.sampled_from(("dp", "greedy"))),
     )
     alphabet = data.draw(st.integers(2, 4))
     chunk = data.draw(st.lists(st.lists(st.integers(0, alphabet - 1), min_size=1, max_size=4), min_size=1, max_size=3))
@@ -236,11 +235,10 @@ def test_extraction_equals_the_literal_procedure(code, data):
     assert extract_dictionary(strings, alphabet, options) == literal_extraction(strings, alphabet, options)
 
 
-@pytest.mark.parametrize("segmenter", ["dp", "greedy"])
-def test_extraction_equals_the_literal_procedure_on_a_batch(segmenter):
+def test_extraction_equals_the_literal_procedure_on_a_batch():
     for seed, m in enumerate((16, 64, 128)):
         strings = TOY.draw(m, np.random.default_rng(seed))
-        options = ExtractionSettings(segmenter=segmenter)
+        options = ExtractionSettings()
         found = extract_dictionary(strings, 5, options)
         assert found == literal_extraction([tuple(s) for s in strings], 5, options)
         assert found.phrases
@@ -334,7 +332,7 @@ def test_order_and_hash_seed_do_not_matter():
 
 
 def test_unknown_switches():
-    for bad in ({"code": "nats"}, {"merge_search": "all"}, {"segmenter": "beam"}, {"storage_weight": -1.0}):
+    for bad in ({"code": "nats"}, {"merge_search": "all"}, {"storage_weight": -1.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             ExtractionSettings(**bad)
     with pytest.raises(ValueError, match="max_phrase_length"):
