@@ -92,6 +92,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *parallel, *kinds, env=OFFLINE | {"OMP_NUM_THREADS": "1"})
 
 
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the scripts of examples/ on tiny random models."""
+    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("pytest", "tests/test_examples.py", *session.posargs, env=OFFLINE)
+
+
 @nox.session(default=False)
 def vllm(session: nox.Session) -> None:
     """Run the tests of the vLLM engine on its build for CPUs; `-- gpu`: that for GPUs; `-- benchmark`: its speed."""

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from methods.grpo import has_advantage, policy_tokens
-from methods.localizers import prefix_values
-from methods.reset_buffer import Block, BufferSettings, Chain, Sampler, Seed
+from methods.grpo import paper_of, policy_tokens
+from methods.reset_buffer import Block, BufferSettings, Chain, Request, ResetRule, Sampler, Seed, plain_blocks
 from methods.resets import GRPOWithResets, ResetRollouts
 
 
@@ -46,6 +45,33 @@ def with_shared_start(values: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.append(np.mean(starts), value[1:]) if len(value) else value for value in values]
 
 
+def prefix_values(
+    seeds: Sequence[Seed],
+    sample: Sampler,
+    continuations: int,
+    longest: int,
+    score: Callable[[Chain], float],
+    first_draw: int = 0,
+) -> tuple[tuple[np.ndarray, ...], int, int]:
+    """V(1) .. V(H) of each chain: mean score of continuations from steps 1 .. h - 1; chains and tokens generated.
+
+    first_draw: number of the first continuation of each seed, above those of chains already drawn for it. Continuations
+    that failed to come score 0.
+    """
+    requests = [
+        Request(place, first_draw + step * continuations + draw, seed.prompt_ids, seed.chain.prefix(step + 1), left)
+        for place, seed in enumerate(seeds)
+        for step, left in enumerate(range(longest, longest - seed.chain.steps, -1))
+        for draw in range(continuations)
+    ]
+    found = [(one, chain) for one, chain in zip(requests, sample(requests) if requests else [], strict=True)]
+    tokens = sum(sum(chain.policy_mask(len(one.prefix_ids))) for one, chain in found if chain is not None)
+    scores = np.array([0.0 if chain is None else score(chain) for _, chain in found])
+    bounds = np.cumsum([seed.chain.steps * continuations for seed in seeds])[:-1]
+    values = [part.reshape(-1, continuations).mean(axis=1) for part in np.split(scores, bounds)]
+    return tuple(values) if seeds else (), sum(chain is not None for _, chain in found), tokens
+
+
 class SegmentValueRollouts(ResetRollouts):
     """TRL's `rollout_func`: fresh chains with `continuations` side rollouts from the start of each of their steps.
 
@@ -62,17 +88,27 @@ class SegmentValueRollouts(ResetRollouts):
     ) -> None:
         if continuations < 1:
             raise ValueError(f"continuations must be at least 1, got {continuations}")
-        super().__init__(sample, None, encode, settings)
+        super().__init__(None, sample, encode, settings)
         self.continuations = continuations
 
-    def _training_blocks(self, prompts: list[Any], trainer: Any) -> list[Block]:
-        blocks, size = self._plain_blocks(prompts), trainer.num_generations
+    def _blocks(
+        self,
+        prompts: list[Any],
+        ids: Sequence[Sequence[int]],
+        sample: Sampler,
+        rule: ResetRule | None,
+        trainer: Any,
+        training: bool,
+    ) -> list[Block]:
+        blocks, size = plain_blocks(ids, sample, self.settings), trainer.num_generations
+        if not training:
+            return blocks
         if len(prompts) % size or any(prompt != prompts[row - row % size] for row, prompt in enumerate(prompts)):
             raise ValueError(f"{len(prompts)} prompts of this process are not whole groups of {size} equal ones")
         rows = [block.rows[0] for block in blocks]
         seeds = [Seed(row.prompt_ids, row.chain) for row in rows]
         values, chains, tokens = prefix_values(
-            seeds, self.sample, self.continuations, self.settings.longest, lambda chain: chain.reward, first_draw=1
+            seeds, sample, self.continuations, self.settings.longest, lambda chain: chain.reward, first_draw=1
         )
         shared = [
             value for start in range(0, len(rows), size) for value in with_shared_start(values[start : start + size])
@@ -95,6 +131,10 @@ class GRPOWithSegmentValues(GRPOWithResets):
     Rewards are logged and not trained on. In evaluation the rollouts are plain.
     """
 
+    _name = "GRPO with segment values"
+    _tag_names = ("trl", "grpo", "segment-values")
+    _paper = paper_of("Segment Policy Optimization", "2505.23564")
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
@@ -103,5 +143,4 @@ class GRPOWithSegmentValues(GRPOWithResets):
         for row, told in zip(advantages, inputs, strict=True):
             row[: len(told["token_advantages"])] = torch.tensor(told["token_advantages"])
         output["advantages"] = torch.where(policy_tokens(output), advantages, 0.0)
-        self._log_trained_tokens(output, has_advantage(output["advantages"]))
         return output
