@@ -14,6 +14,7 @@ import numpy as np
 
 from reproduce.claims.evidence import Details, Evidence, Part, Rule, Sample, judge, sample_of
 from reproduce.claims.published import published_number
+from reproduce.claims.records import MethodRecords
 from theory.inference import SeedQuestionInterval, crossed_t_interval
 
 POWER = 0.8
@@ -82,6 +83,16 @@ def ratio(
     """The mean logarithm of a ratio, one a seed, lies above that of `null`; told as a ratio."""
     rule = Rule(null=float(np.log(null)), smallest_effect=float(np.log(smallest_ratio)), unit=unit, ratio=True)
     return judge(label, rule, Sample(np.asarray(logarithms, dtype=np.float64)))
+
+
+def episode_variance(records: MethodRecords, environment: str, arm: str, panel: str = "test") -> float:
+    """Variance, in square points, that the draw of its episodes gives an arm's success on one task, mean over seeds and
+    tasks; NaN for tasks of one episode."""
+    n, successes = (records.table(environment, arm, name, panel) for name in ("n", "successes"))
+    if n.min() < 2:
+        return UNKNOWN
+    share = successes / n
+    return float((1e4 * share * (1 - share) / (n - 1)).mean())
 
 
 def all_hold(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reproduce.claims.verdicts import Evidence
+from reproduce.claims.evidence import Evidence, Part
 from reproduce.report.document import markdown_text
 
 NOTHING = "–"

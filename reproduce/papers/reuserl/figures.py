@@ -12,10 +12,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
+from reproduce.claims.ratios import seed_ratios
 from reproduce.claims.records import FAILURE, MethodRecords
 from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES, base_draws
 from reproduce.papers.reuserl.compressibility import run_points
-from reproduce.papers.reuserl.evidence import seed_ratios
 from reproduce.papers.reuserl.measures import logged
 from reproduce.papers.reuserl.settings import ALL_ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl.statistics import gain, shares

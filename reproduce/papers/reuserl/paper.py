@@ -67,15 +67,15 @@ DEVIATIONS = (
     "The length penalty of matched length (8d) is chosen among the weights 0.1, 0.3, 0.5 and 0.9 by the length of "
     "training successes; profiles that run one weight can only choose that one.",
     "Superiority is tested by sign flips over seeds; claims with several parts need all of them, so that the largest p "
-    "is valid and Holm's correction over parts, which the specification asks for, is shown beside each part.",
+    "is valid, without Holm's correction over parts, which the specification asks for.",
     "Where the specification names no environment: in distribution against out of distribution and the length of "
     "successes are tested in every environment of the profile, actions in the household, structure in cooking.",
     "Compressibility is measured under a dictionary extracted from successes of each run, as many for every run of an "
     "environment, not under the run's own: arms without a dictionary take part, and the number of successes, which "
     "pays "
     "for phrases, has no influence.",
-    "Where SegCost's dictionary was empty in more than half of the steps, SegCost is the length penalty and is not "
-    "judged: that part of a claim is not measured, and the claim cannot be supported.",
+    "Where SegCost's dictionary was empty in more than half of the steps, SegCost is the length penalty, and a claim "
+    "about it is not testable.",
     "lambda is fixed at 0.3 in the laptop profile and swept in `full` only, so that control 8d can there choose only "
     "`length` itself. In cooking an action costs lambda / T, about 0.03, while careless play loses about half of the "
     "games: only groups of successes, where lambda cancels, push towards carelessness. Their share is shown beside "
@@ -86,8 +86,8 @@ DEVIATIONS = (
     "starts-as-length: the buffer grows while training goes on, and below `min_corpus` the correlation is 1 by "
     "construction, so that a fall may be the growth of the corpus. Environments with an empty dictionary are left out, "
     "and each end has three steps at least.",
-    "structure-matters is refuted where both 95 % intervals end below +3 points; the specification asks that they lie "
-    "inside +-3. A control that is clearly better refutes the claim too.",
+    "structure-matters is refuted where both differences are surely below +3 points; the specification asks that their "
+    "intervals lie inside +-3. A control that is clearly better refutes the claim too.",
     "The laptop profile has 8 seeds where some claims ask for 10, and no profile has the 1,000 test tasks that the "
     "specification asks for.",
     "A second look: two laptop runs were seen on the test tasks of panel seed 0 before the rules above on empty "
@@ -95,8 +95,10 @@ DEVIATIONS = (
     "minutes.",
     "easy-env-equivalence cannot be powered at a margin of 3 points by the 10 seeds of `full`; the plan shows the "
     "margin that they could show.",
-    "Refutation is judged for each part of a claim without correction over parts: a claim with many parts is refuted "
-    "by chance more often than one with a single part.",
+    "Refutation is a test of an effect of at least the smallest of interest, corrected over claims and their parts; "
+    "the specification refutes by an upper one-sided limit of at most 0, uncorrected.",
+    "bound-coverage is tried with the exact claims: its p would shrink with the number of simulated batches, and it "
+    "reads no training.",
     "Compressibility is ranked among the seeds of each arm, in estimate, interval and permutation alike, so that "
     "differences between arms have no part in it; the correlation across arms is shown beside it.",
 )
