@@ -118,8 +118,13 @@ def smoothed(values: np.ndarray, share: float = 0.1, fewest: int = 3) -> np.ndar
 
 def edges(log: np.ndarray, fewest: int = FEWEST_STEPS) -> tuple[np.ndarray, np.ndarray]:
     """First and last tenth of the steps of a (seeds, steps) log, each at least `fewest` steps."""
-    size = max(fewest, log.shape[1] // 10)
+    size = edge_of(log.shape[1], fewest)
     return log[:, :size], log[:, -size:]
+
+
+def edge_of(steps: int, fewest: int = FEWEST_STEPS) -> int:
+    """Steps that count as the start or the end of a training: a tenth, at least `fewest`."""
+    return max(fewest, steps // 10)
 
 
 def mean_of_known(table: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reproduce.claims.evidence import Evidence, Part
+from reproduce.claims.evidence import Evidence
 from reproduce.report.document import markdown_text
 
 NOTHING = "–"

@@ -71,13 +71,13 @@ DEVIATIONS = (
     "Where the plan has no placebo, GRPO stands for it: that they are equal bit for bit is an identity, tried anew for "
     "every report.",
     "Every test over seeds is an exact sign-flip of the seeds' means, where the specification has a paired t or a "
-    "bootstrap; Holm corrects all p-values of a profile as one family, not the primary claims alone. At the first step "
-    "of a family of more than six, eight seeds need all signs alike (p = 1/256), so that 80 % power takes an effect of "
-    "about 1.92 standard deviations of a seed's difference. `plan` shows it in points.",
+    "bootstrap; support and refutation are each corrected over two families, headline and secondary.",
     "`late-dose` needs a level with more than 60 % all-success groups at the start, and takes the categories of one "
     "training as its levels, so that dose, difficulty and the ceiling are confounded: the laptop does not test it.",
     "`vs-remedies` takes the largest p of its rivals (all must be beaten) in place of a Holm correction over six. The "
     "laptop trains three of the six (GRPO, RL-ZVP, NLL of successes) and does not test it; the report shows them.",
+    "`prefix-form` takes both steps of the order in the place of Page's trend, `overhead`, `robustness` and "
+    "`ood-transfer` are non-inferiority with a margin, `peak-selection` is not refuted for being half of a gain.",
     "`ood-transfer` is a difference of two gains that eight seeds cannot power; the laptop shows the gains only. In "
     "this bed it stands on a floor: answers are modulo ten, and out of distribution base and GRPO alike answer one "
     "chain in ten right (reports/LOG.md).",
