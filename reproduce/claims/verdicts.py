@@ -229,7 +229,7 @@ def decide(claims: Sequence[Claim], records: Any, alpha: float = ALPHA) -> tuple
     for claim in claims:
         name, decision, reason = claim.identifier, found.get(claim.identifier, "not testable"), ""
         if decision == "not testable":
-            reason = evidence[name].missing or _failed(readings[name])
+            reason = _failed(readings[name]) or evidence[name].missing
         elif found.get(claim.premise) == "refuted":
             decision, reason = "no premise", f"{claim.premise} is refuted"
         if records.experiment["profile"] == "smoke":

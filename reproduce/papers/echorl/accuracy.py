@@ -18,7 +18,7 @@ from reproduce.claims.tests import (
     shown,
     superiority,
 )
-from reproduce.papers.echorl.design import DESIGNS, GROUP_SIZES, RIVALS, ROBUSTNESS, SELECTIONS
+from reproduce.papers.echorl.experiment import ARMS, GROUP_SIZES, RIVALS, ROBUSTNESS, SELECTIONS
 from reproduce.papers.echorl.measures import (
     ENVIRONMENTS,
     REASONING,
@@ -44,7 +44,7 @@ def success_gain(records: MethodRecords, arm: str, against: str | None = None, l
     """Superiority of an arm's success on the test panel over another's (by default the control's)."""
     other = control(records) if against is None else against
     noise = sum(episode_variance(records, REASONING, one) for one in (arm, other))
-    name = label or f"{DESIGNS[arm].label} minus {DESIGNS[other].label}"
+    name = label or f"{ARMS[arm].label} minus {ARMS[other].label}"
     return superiority(gain(records, arm, other), GAIN, name, episode_square=noise)
 
 
@@ -56,7 +56,7 @@ def final_accuracy(records: MethodRecords) -> Evidence:
     def details() -> Details:
         return tuple(
             row(
-                f"{environment}: {DESIGNS[arm].label} minus {DESIGNS[other].label}",
+                f"{environment}: {ARMS[arm].label} minus {ARMS[other].label}",
                 gain(records, arm, other, "test", environment),
             )
             for environment in ENVIRONMENTS
@@ -126,7 +126,7 @@ def prefix_form(records: MethodRecords) -> Evidence:
         return (
             row("prefix minus isolated peak", gain(records, arms[0], arms[2])),
             *(
-                (f"tokens an episode, {DESIGNS[arm].label}", shown(_tokens(records, arm), signed=False))
+                (f"tokens an episode, {ARMS[arm].label}", shown(_tokens(records, arm), signed=False))
                 for arm in (*arms, control(records))
             ),
         )
@@ -195,9 +195,7 @@ def ood_transfer(records: MethodRecords) -> Evidence:
     def details() -> Details:
         arms = [arm for arm in ("echo", "echo_strong") if records.has(REASONING, arm)]
         rows = [
-            (f"{DESIGNS[arm].label}, gain on {panel}", shown(of(arm, panel)))
-            for arm in arms
-            for panel in ("ood", "test")
+            (f"{ARMS[arm].label}, gain on {panel}", shown(of(arm, panel))) for arm in arms for panel in ("ood", "test")
         ]
         if "echo_strong" in arms:
             rows.append(("interaction at lambda = 0.1", shown(of("echo_strong", "ood") - of("echo_strong", "test"))))
@@ -216,7 +214,7 @@ def vs_remedies(records: MethodRecords) -> Evidence:
     def details() -> Details:
         rows = [
             row(
-                f"{environment}: {DESIGNS[arm].label} minus {DESIGNS[rival].label}",
+                f"{environment}: {ARMS[arm].label} minus {ARMS[rival].label}",
                 gain(records, arm, rival, "test", environment),
             )
             for environment in ENVIRONMENTS
@@ -226,7 +224,7 @@ def vs_remedies(records: MethodRecords) -> Evidence:
         ]
         rows += [
             (
-                f"at equal {unit}, reward in training: echo minus {DESIGNS[rival].label}",
+                f"at equal {unit}, reward in training: echo minus {ARMS[rival].label}",
                 shown(equal_cost(records, "echo", rival, column)),
             )
             for unit, column in (("rollouts", "episodes"), ("tokens", "tokens/sampled"))

@@ -21,7 +21,7 @@ from reproduce.papers.echorl.accuracy import (
     robustness,
     vs_remedies,
 )
-from reproduce.papers.echorl.design import FEWEST_ANALYSIS_GROUPS, KEY, RIVALS
+from reproduce.papers.echorl.experiment import FEWEST_ANALYSIS_GROUPS, KEY, RIVALS
 from reproduce.papers.echorl.frozen import (
     ERRORS,
     FEWEST_GROUPS,
@@ -132,8 +132,8 @@ CLAIMS = (
         "On all-success groups the echo has a gradient, and beside the policy gradient it is large enough to matter.",
         WORDS,
         "norm of lambda times the echo's gradient over the norm of the policy gradient, lambda = 0.001, every fifth "
-        f"step with at most 90 % all-success groups, 0 where all-success groups alone give none; median of a seed above "
-        f"{RATIO:g} thousandth, one-sided exact sign-flip over seeds",
+        f"step with at most 90 % all-success groups, 0 where all-success groups alone give none; median of a seed "
+        f"above {RATIO:g} thousandth, one-sided exact sign-flip over seeds",
         f"surely below {RATIO:g} thousandth",
         restored_gradient,
         "gradient_ratio",
@@ -271,8 +271,8 @@ CLAIMS = (
         "overhead",
         "The echo costs next to no time.",
         WORDS,
-        "seconds of an optimiser step saved with the echo, beside GRPO's of the same seed, steps with measurements left "
-        f"out; non-inferiority with a margin of {SLOWER:g} %, one-sided exact sign-flip over seeds; memory is "
+        "seconds of an optimiser step saved with the echo, beside GRPO's of the same seed, steps with measurements "
+        f"left out; non-inferiority with a margin of {SLOWER:g} %, one-sided exact sign-flip over seeds; memory is "
         "benchmarked apart, not judged here",
         f"surely below -{SLOWER:g} %: more than that is lost",
         overhead,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reproduce.claims.records import MethodRecords
-from reproduce.papers.echorl.design import DESIGNS
+from reproduce.papers.echorl.experiment import ARMS
 from theory.pass_kt import all_at_k, pass_at_k
 
 REASONING, COUNTDOWN = "reasoning", "countdown"
@@ -19,7 +19,7 @@ def control(records: MethodRecords, environment: str = REASONING) -> str:
 
 def trained_arms(records: MethodRecords, environment: str) -> list[str]:
     """The trained arms of an environment in the order of the designs; the frozen base is not trained."""
-    return [arm for arm in DESIGNS if arm not in ("base", "frozen") and records.has(environment, arm)]
+    return [arm for arm in ARMS if arm not in ("base", "frozen") and records.has(environment, arm)]
 
 
 def gain(

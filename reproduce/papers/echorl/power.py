@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reproduce.claims.power import Planned
-from reproduce.papers.echorl.design import KEY, EchoRLConfig
+from reproduce.papers.echorl.experiment import KEY, EchoRLConfig
 
 SEED_DEVIATION = 2.0
 """Points: assumed spread between seeds of the difference of two arms that start from one base, beside sampling."""

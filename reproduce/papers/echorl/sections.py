@@ -8,7 +8,7 @@ from reproduce.claims.published import load_published
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import edge_means, edge_of, interval_text
 from reproduce.papers.echorl.accuracy import cumulative_cost, final_entropy
-from reproduce.papers.echorl.design import ARMS, KEY, RIVALS
+from reproduce.papers.echorl.experiment import ARMS, KEY, RIVALS
 from reproduce.papers.echorl.frozen import picks
 from reproduce.papers.echorl.measures import (
     ENVIRONMENTS,
@@ -106,7 +106,9 @@ def arms(records: MethodRecords) -> Section:
             )
         headings = (f"Arm, {environment}", "Success", "Minus base", "Minus control", f"PASS@{k} minus base")
         parts.append(table(headings, rows))
-    described = {arm: ARMS[arm] for environment in ENVIRONMENTS for arm in trained_arms(records, environment)}
+    described = {
+        arm: ARMS[arm].description for environment in ENVIRONMENTS for arm in trained_arms(records, environment)
+    }
     parts.append(table(("Arm", "What it is"), described.items()))
     return Section("The arms", "\n\n".join(parts), ("learning_curves",))
 
@@ -134,8 +136,8 @@ def group_shares(records: MethodRecords) -> Section:
     steps = logged(records, REASONING, "grpo", "reward").shape[1]
     body = [
         plain(
-            f"Shares of groups in the first and in the last {edge_of(steps)} of {steps} steps, and the entropy of sampled "
-            "tokens at the end in nats; mean over seeds (least to most). Only mixed groups have a policy gradient. "
+            f"Shares of groups in the first and in the last {edge_of(steps)} of {steps} steps, and the entropy of "
+            "sampled tokens at the end in nats; mean over seeds (least to most). Only mixed groups have a policy gradient. "
             "Under dynamic sampling the shares are those of all batches drawn."
         ),
         table(("Arm", "All right, start", "End", "Mixed, start", "End", "Entropy"), rows),

@@ -13,10 +13,10 @@ from reproduce.claims.tests import all_hold, equivalence, interval_text, quote, 
 from reproduce.claims.verdicts import Claim, Family, Gate, Needs
 from reproduce.core.config import INDEPENDENT, PREFIX_FORK
 from reproduce.core.files import UserError
+from reproduce.papers.pass_kt.experiment import KEY
 from theory.inference import crossed_t_interval, hierarchical_bootstrap
 from theory.pass_kt import crossing_k, pass_at_k
 
-KEY = "pass_kt"
 COMPARED = ("base", "grpo")
 STATIC_MARGIN, DEPTH_MARGIN = 5.0, 3.0
 """Points, of the two equivalences."""

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from reproduce.claims.records import FAILURE, MethodRecords
+from reproduce.claims.tests import smoothed
 from reproduce.environments.reasoning import DECISIVE
+from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.chains import UNKNOWN
-from reproduce.papers.resets.settings import SETTINGS
 
 ENVIRONMENT = "reasoning"
 CATEGORIES = ("medium", "hard")
@@ -106,15 +107,6 @@ def curves(records: MethodRecords, arm: str) -> Curves:
     return Curves(success, np.broadcast_to(steps, success.shape), cost["chains"], cost["tokens"])
 
 
-def smoothed(values: np.ndarray, share: float = 0.1) -> np.ndarray:
-    """Mean over the last `share` of the steps up to each step, at least three of them; shape as given, (..., steps)."""
-    width = min(values.shape[-1], max(3, round(share * values.shape[-1])))
-    total = np.cumsum(np.concatenate([np.zeros((*values.shape[:-1], 1)), values], axis=-1), axis=-1)
-    places = np.arange(1, values.shape[-1] + 1)
-    starts = np.maximum(places - width, 0)
-    return (total[..., places] - total[..., starts]) / (places - starts)
-
-
 @dataclass(frozen=True)
 class Reached:
     """When each seed of an arm reached a level."""
@@ -176,7 +168,7 @@ def resets(records: MethodRecords, *arms: str) -> pd.DataFrame:
 def localized(records: MethodRecords, arm: str) -> pd.DataFrame:
     """The resets of an arm by its localizer: those that `srpo_learned` made while it labelled chains are left out."""
     rows = resets(records, arm)
-    learned = SETTINGS[arm].rule == "learned"
+    learned = ARMS[arm].settings.rule == "learned"
     return rows[rows["step"] > records.experiment["labelled_steps"]] if learned else rows
 
 

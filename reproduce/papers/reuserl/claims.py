@@ -12,7 +12,7 @@ from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import quote
 from reproduce.claims.verdicts import Claim, Family, Gate, Needs
 from reproduce.papers.reuserl.compressibility import NEGLIGIBLE, compressibility_evidence
-from reproduce.papers.reuserl.settings import (
+from reproduce.papers.reuserl.experiment import (
     EASY_ENVIRONMENT,
     ENVIRONMENTS,
     IRREVERSIBLE_ENVIRONMENT,

@@ -17,8 +17,8 @@ from scipy.stats import norm, rankdata
 from reproduce.claims.evidence import Evidence, Part, Rule, Sample, not_measured
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import all_hold
+from reproduce.papers.reuserl.experiment import ALL_ARMS, ENVIRONMENTS
 from reproduce.papers.reuserl.measures import ALPHABETS, drawn_law, encoded, strings_of
-from reproduce.papers.reuserl.settings import ALL_ARMS, ENVIRONMENTS
 from reproduce.report.text import number
 from theory.resampling import FloatArray, small_sample_factor
 from theory.segmentation import phrase_counts

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reproduce.claims.tests import quote
 from reproduce.claims.verdicts import Check, Identity
 from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES
-from reproduce.papers.reuserl.settings import KEY
+from reproduce.papers.reuserl.experiment import KEY
 from reproduce.papers.reuserl.statistics import bound_coverage
 from theory.description_length_check import HOUSEHOLD
 from theory.segmentation import phrase_counts

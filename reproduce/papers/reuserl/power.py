@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from reproduce.claims.power import Planned
 from reproduce.claims.published import published_number
-from reproduce.papers.reuserl.settings import EASY_ENVIRONMENT, IRREVERSIBLE_ENVIRONMENT, KEY, ReuseConfig
+from reproduce.papers.reuserl.experiment import EASY_ENVIRONMENT, IRREVERSIBLE_ENVIRONMENT, KEY, ReuseConfig
 
 SEED_DEVIATION = 5.0
 """Points: spread of a difference of two arms over seeds that no number of episodes removes. Ours; no source reports

@@ -8,11 +8,11 @@ from reproduce.claims.evidence import Part
 from reproduce.claims.ratios import seed_ratios
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import edges, superiority
+from reproduce.papers.reuserl.experiment import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl.figures import arms, environments, named
 from reproduce.papers.reuserl.hacks import hacks, weight_of
 from reproduce.papers.reuserl.measures import FEWEST_STEPS, logged, strings_of, was_empty
 from reproduce.papers.reuserl.published import beside_the_paper
-from reproduce.papers.reuserl.settings import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl.statistics import (
     failures,
     gain,

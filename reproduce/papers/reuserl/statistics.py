@@ -26,13 +26,13 @@ from reproduce.claims.tests import (
 )
 from reproduce.claims.verdicts import Check, Gate
 from reproduce.papers.reuserl.bound import DELTA, DRAWS, SUCCESSES, base_draws
-from reproduce.papers.reuserl.measures import FEWEST_STEPS, empty_share, logged, was_empty
-from reproduce.papers.reuserl.settings import (
+from reproduce.papers.reuserl.experiment import (
     EASY_ENVIRONMENT,
     ENVIRONMENTS,
     IRREVERSIBLE_ENVIRONMENT,
     TIMEOUT_ENVIRONMENTS,
 )
+from reproduce.papers.reuserl.measures import FEWEST_STEPS, empty_share, logged, was_empty
 from reproduce.report.text import number
 
 OOD_MARGIN, EASY_MARGIN = 5.0, 3.0
@@ -140,7 +140,7 @@ def length_harms_guarded(records: MethodRecords) -> Evidence:
     def details() -> Details:
         rows = _by_category(records, "grpo", "length")
         for arm in ("grpo", "length"):
-            # Only in groups of successes does length alone decide; elsewhere the outcome outweighs lambda / T an action.
+            # Only in groups of successes does length alone decide; elsewhere the outcome outweighs lambda / T.
             share = 100 * logged(records, environment, arm, "groups/all_right")
             cells = [number(_mean(part.mean(axis=1)), 1) for part in (share, *edges(share, FEWEST_STEPS))]
             label = f"groups of successes only, %, {arm}: training, its first and last tenth"
