@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,12 +12,14 @@ from scipy.special import stdtr, stdtrit
 
 from theory.randomization import EXACT_UNITS, TIE_TOLERANCE
 from theory.resampling import FloatArray
-from theory.step_down import sign_patterns
+from theory.step_down import rooted, sign_patterns
 
 INTERVAL_LEVEL = 0.975
 """One-sided level of the limit that must exclude the null: that of a two-sided 95 % interval."""
 RANDOM_PATTERNS = 1_000
 MOST_DOUBLINGS = 30
+MOST_CHOICES = 16
+"""Choices of one component of each other hypothesis that are tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,9 @@ class Design:
     """(components,): variance that the questions, which all units share, add to the mean; 0 where there are none."""
     freedom: FloatArray
     """(components,): degrees of freedom of the interval."""
+    crossed: FloatArray | None = None
+    """(components,): whether the questions are random, so that the interval is corrected over its family too; None:
+    nowhere."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,12 @@ class Correction:
     """The family that a hypothesis is tested in. The default is no family: the hypothesis alone at 5 %."""
 
     level: float = 0.05
-    others: Sequence[int] = ()
-    """Components of the other hypotheses whose flips are shared, one of each."""
+    others: Sequence[Sequence[int]] = ()
+    """Components of each of the other hypotheses whose flips are shared."""
     by_p: int = 0
     """Other hypotheses that enter by their p."""
+    intervals: int = 1
+    """Hypotheses whose intervals are corrected together (Holm's first step)."""
 
 
 def detectable_effect(
@@ -57,9 +66,10 @@ def detectable_effect(
     stated power while the other hypotheses are truly null.
 
     Found: the largest t of the family reaches that of the hypothesis in at most `level` of the sign patterns (the first
-    and strictest step of `step_down_maxt`), and the lower 97.5 % limit of every own component lies above 0. In the unit
-    of the factor; infinite where no effect is found, however large. Simulated with fixed random numbers: the error of
-    the power is .018 at 500 simulations. Raises ValueError for fewer than 2 units.
+    and strictest step of `step_down_maxt`), and the lower limit of every own component lies above 0: at 97.5 %, where
+    questions are random at 1 - `level` / `intervals` if that is more. In the unit of the factor; infinite where no
+    effect is found, however large. Simulated with fixed random numbers: the error of the power is .018 at 500
+    simulations. Raises ValueError for fewer than 2 units.
     Source: own; it equals `theory.power.sign_flip_minimum_detectable_effect` without family and interval.
     """
     if design.units < 2:
@@ -89,28 +99,31 @@ def _power_curve(
     draws += generator.standard_normal((simulations, 1, draws.shape[2])) * np.sqrt(design.question_variance)
     signs = sign_patterns(units, np.random.default_rng(1), RANDOM_PATTERNS)
     added = 0 if units <= EXACT_UNITS else 1
-    largest = np.full((simulations, len(signs)), -np.inf)
-    for part in correction.others:
-        values = draws[:, :, part]
-        root = values @ signs.T / np.sqrt(units * (values**2).sum(axis=1, keepdims=True))
-        np.maximum(largest, root, out=largest)
+    largest = _largest_roots(draws, signs, correction)
     flips = [draws[:, :, part] @ signs.T for part in own]
     sums = np.stack([draws[:, :, part].sum(axis=1) for part in own])
     squares = np.stack([(draws[:, :, part] ** 2).sum(axis=1) for part in own])
     drift = signs.sum(axis=1)
     variance = np.maximum(squares - sums**2 / units, 0) / (units - 1)
     of_questions = design.question_variance[list(own)][:, None]
-    limit = stdtrit(design.freedom[list(own)], INTERVAL_LEVEL)[:, None] * np.sqrt(variance / units + of_questions)
+    levels = np.full(len(own), INTERVAL_LEVEL)
+    if design.crossed is not None:
+        corrected = max(INTERVAL_LEVEL, 1 - correction.level / correction.intervals)
+        levels = np.where(design.crossed[list(own)], corrected, INTERVAL_LEVEL)
+    limit = stdtrit(design.freedom[list(own)], levels)[:, None] * np.sqrt(variance / units + of_questions)
 
     def power(effect: float) -> float:
         scale = np.sqrt(units * (squares + 2 * effect * sums + units * effect**2))
         observed = (sums + units * effect) / scale
         bound = observed.min(axis=0)[:, None] - TIE_TOLERANCE
         share = np.zeros(simulations)
-        beyond = largest >= bound
-        for place, flipped in enumerate(flips):
-            reached = beyond | ((flipped + effect * drift) / scale[place][:, None] >= bound)
-            share = np.maximum(share, (reached.sum(axis=1) + added) / (len(signs) + added))
+        own_reached = [
+            (flipped + effect * drift) / scale[place][:, None] >= bound for place, flipped in enumerate(flips)
+        ]
+        for others in largest:
+            beyond = others >= bound
+            for reached in own_reached:
+                share = np.maximum(share, ((beyond | reached).sum(axis=1) + added) / (len(signs) + added))
         if correction.by_p:
             root = np.minimum(bound[:, 0], 1 - 1e-15)
             share += correction.by_p * stdtr(units - 1.0, -root * np.sqrt((units - 1.0) / (1 - root**2)))
@@ -118,6 +131,51 @@ def _power_curve(
         return float(((share <= correction.level + TIE_TOLERANCE) & beyond_limit).mean())
 
     return power
+
+
+def _largest_roots(draws: FloatArray, signs: FloatArray, correction: Correction) -> list[FloatArray]:
+    """Largest rooted statistic of the other hypotheses in each draw and pattern, one table for each choice of one
+    component a hypothesis."""
+    units = draws.shape[1]
+    roots = {
+        part: draws[:, :, part] @ signs.T / np.sqrt(units * (draws[:, :, part] ** 2).sum(axis=1, keepdims=True))
+        for group in correction.others
+        for part in group
+    }
+    choices = itertools.islice(itertools.product(*correction.others), MOST_CHOICES)
+    floor = np.full((len(draws), len(signs)), -np.inf)
+    return [functools.reduce(np.maximum, (roots[part] for part in choice), floor) for choice in choices]
+
+
+def level_by_p(design: Design, correction: Correction, simulations: int = 200) -> float:
+    """Largest p, on average, at which a hypothesis that enters by its p is rejected in a family of true nulls: the
+    level less what the flips of the others take of it, shared with the others that enter by their p. Simulated with
+    fixed random numbers."""
+    generator, units = np.random.default_rng(0), design.units
+    draws = generator.standard_normal((simulations, units, len(design.factor))) @ design.factor
+    signs = sign_patterns(units, np.random.default_rng(1), RANDOM_PATTERNS)
+    grid = np.geomspace(correction.level / 50, correction.level / (1 + correction.by_p), 60)
+    bounds = rooted(-stdtrit(units - 1.0, grid), units)
+    share = np.zeros((simulations, len(grid)))
+    for table in _largest_roots(draws, signs, correction):
+        # Counts at or above each bound, from the ascending order of each draw.
+        counts = [len(signs) - np.searchsorted(row, bounds - TIE_TOLERANCE) for row in np.sort(table, axis=1)]
+        share = np.maximum(share, np.array(counts) / len(signs))
+    allowed = share + (1 + correction.by_p) * grid <= correction.level
+    return float(np.where(allowed, grid, grid[0]).max(axis=1).mean())
+
+
+def detectable_margin(
+    design: Design, own: Sequence[int], level: float = 0.05, power: float = 0.8, simulations: int = 2_000
+) -> float:
+    """Margin that two one-sided t tests at `level` meet with the stated power in all components `own`, where every true
+    difference is 0. Simulated with fixed random numbers."""
+    generator, chosen = np.random.default_rng(0), list(own)
+    draws = generator.standard_normal((simulations, design.units, len(design.factor))) @ design.factor[:, chosen]
+    offsets = generator.standard_normal((simulations, len(chosen))) * np.sqrt(design.question_variance[chosen])
+    error = np.sqrt(draws.var(axis=1, ddof=1) / design.units + design.question_variance[chosen])
+    reach = np.abs(draws.mean(axis=1) + offsets) + stdtrit(design.freedom[chosen], 1 - level) * error
+    return float(np.quantile(reach.max(axis=1), power))
 
 
 def formula_effect(

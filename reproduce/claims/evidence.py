@@ -125,6 +125,10 @@ class Part:
     against: bool
     """Whether the interval excludes the smallest effect of interest and does not lie where the claim says."""
 
+    by_tasks: tuple[float, float] | None = None
+    """Where tasks are random too: one-sided p by the crossed t of the interval, of the claim's null and of the smallest
+    effect of interest. The sign flips take the tasks as they are."""
+
     @property
     def effect(self) -> float:
         """The estimate, in `rule.unit`."""
@@ -166,7 +170,10 @@ def judge(label: str, rule: Rule, sample: Sample) -> Part:
     method = "crossed t, seeds and tasks random" if sample.tasks > 1 else "t over seeds"
     judged = {"superiority": _superiority, "equivalence": _equivalence, "difference": _difference}[rule.kind]
     support, refutation, in_favour, against = judged(rule, sample, low, high)
-    return Part(label, rule, sample, low, high, confidence, method, support, refutation, in_favour, against)
+    by_tasks = None
+    if rule.kind == "superiority" and sample.tasks > 1:
+        by_tasks = _tail(sample, rule.null), 1.0 - _tail(sample, rule.smallest_effect)
+    return Part(label, rule, sample, low, high, confidence, method, support, refutation, in_favour, against, by_tasks)
 
 
 Judged = tuple[Component, Component, bool, bool]

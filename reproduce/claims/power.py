@@ -12,7 +12,15 @@ from scipy.special import stdtrit
 from reproduce.claims.evidence import Evidence, Part
 from reproduce.claims.tests import POWER
 from reproduce.claims.verdicts import ALPHA, Claim, Family, Verdict, levels
-from theory.detectable import Correction, Design, detectable_effect, formula_effect, units_needed
+from theory.detectable import (
+    Correction,
+    Design,
+    detectable_effect,
+    detectable_margin,
+    formula_effect,
+    level_by_p,
+    units_needed,
+)
 
 
 @dataclass(frozen=True)
@@ -67,51 +75,61 @@ def outlooks(verdicts: Sequence[Verdict]) -> dict[str, Outlook]:
 
 @dataclass(frozen=True, eq=False)
 class _Members:
-    """The design of a family, and the places in it of each claim's required parts that flip."""
+    """The design of a family, and the places in it of each claim's required parts: those that flip, or all of an
+    equivalence."""
 
     design: Design
     places: tuple[tuple[int, ...], ...]
+    flipped: tuple[bool, ...]
 
 
 def _design(members: Sequence[Evidence]) -> _Members:
-    columns, variances, freedoms, places = [], [], [], []
+    parts: list[Part] = []
+    places, flipped = [], []
     for evidence in members:
-        own = []
-        for part in evidence.must_hold:
-            if part.support is not None and part.support.values is not None:
-                own.append(len(columns))
-                values = part.support.values - np.nanmean(part.support.values)
-                columns.append(np.nan_to_num(values) / max(1, len(part.sample.known) - 1) ** 0.5)
-                variances.append(part.sample.task_variance)
-                freedoms.append(part.sample.error[1])
-        places.append(tuple(own))
-    units = len(columns[0]) if columns else 2
-    factor = np.stack(columns, axis=1) if columns else np.zeros((units, 0))
-    return _Members(Design(units, factor, np.array(variances), np.array(freedoms)), tuple(places))
+        flips = [part for part in evidence.must_hold if part.support is not None and part.support.values is not None]
+        own = flips or [part for part in evidence.must_hold if part.rule.kind != "other"]
+        places.append(tuple(range(len(parts), len(parts) + len(own))))
+        flipped.append(bool(flips))
+        parts += own
+    if not parts:
+        return _Members(Design(2, np.zeros((2, 0)), np.zeros(0), np.zeros(0)), tuple(places), tuple(flipped))
+    residuals = [
+        np.nan_to_num(part.sample.seed_means - part.sample.estimate) / (len(part.sample.known) - 1) ** 0.5
+        for part in parts
+    ]
+    design = Design(
+        len(residuals[0]),
+        np.stack(residuals, axis=1),
+        np.array([part.sample.task_variance for part in parts]),
+        np.array([part.sample.error[1] for part in parts]),
+        np.array([part.by_tasks is not None for part in parts]),
+    )
+    return _Members(design, tuple(places), tuple(flipped))
 
 
 def _outlook(verdict: Verdict, place: int, members: Sequence[Verdict], family: _Members) -> Outlook:
     evidence, level, own = verdict.evidence, verdict.corrected.level, family.places[place]
     shares = variance_shares(evidence.deciding)
-    others = [places for other, places in enumerate(family.places) if other != place]
-    correction = Correction(level, [places[0] for places in others if places], sum(not places for places in others))
     if not own:
-        known = [part for part in evidence.must_hold if part.rule.kind != "other"]
-        if not known:
-            return Outlook(None, None, "", shares)
-        margins = [max(_margin(part, alpha) for part in known) for alpha in (ALPHA, level / len(members))]
-        return Outlook(*margins, _settled_equivalence(evidence), shares)
-    flipped = [part for part in evidence.must_hold if part.support is not None and part.support.values is not None]
+        return Outlook(None, None, "", shares)
+    others = [at for at in range(len(members)) if at != place]
+    crossed = sum(any(part.by_tasks for part in one.evidence.must_hold) for one in members)
+    correction = Correction(
+        level,
+        [family.places[at] for at in others if family.flipped[at]],
+        sum(not family.flipped[at] for at in others),
+        max(1, crossed),
+    )
+    if not family.flipped[place]:
+        by_p = level_by_p(family.design, correction)
+        margins = [detectable_margin(family.design, own, alpha, POWER) for alpha in (ALPHA, by_p)]
+        return Outlook(margins[0], margins[1], _settled_equivalence(evidence), shares)
     before = detectable_effect(family.design, own, power=POWER)
     after = detectable_effect(family.design, own, correction, POWER)
+    flipped = [part for part in evidence.must_hold if part.support is not None and part.support.values is not None]
     shown = [flipped[0].shown(flipped[0].rule.null + effect) for effect in (before, after)]
     return Outlook(shown[0], shown[1], _settled(evidence, flipped, after, level / len(members)), shares)
-
-
-def _margin(part: Part, alpha: float) -> float:
-    """Margin that two one-sided tests at alpha meet with the wanted power where the true difference is 0."""
-    error, freedom = part.sample.error
-    return float(stdtrit(freedom, 1 - alpha) + stdtrit(freedom, (1 + POWER) / 2)) * error
 
 
 def _settled_equivalence(evidence: Evidence) -> str:
@@ -176,7 +194,7 @@ def planned_rows(
     for own in (one for one in planned if one.claim in families):
         family = families[own.claim]
         size = sum(other == family for other in families.values())
-        corrections = (Correction(ALPHA), Correction(each[family], range(1, size)))
+        corrections = (Correction(ALPHA), Correction(each[family], [(other,) for other in range(1, size)], 0, size))
         found = []
         for correction in corrections:
             if own.margin:
@@ -187,7 +205,8 @@ def planned_rows(
                 continue
             variances, freedoms = np.zeros(size), np.full(size, seeds - 1.0)
             variances[0] = own.task_variance
-            design = Design(seeds, np.diag(np.full(size, own.deviation)), variances, freedoms)
+            crossed = np.full(size, own.task_variance > 0)
+            design = Design(seeds, np.diag(np.full(size, own.deviation)), variances, freedoms, crossed)
             effect = detectable_effect(design, [0], correction, POWER)
             found.append(f"{effect:.1f} {own.unit}" if np.isfinite(effect) else f"none with {seeds} seeds")
         rows.append((own.claim, found[0], found[1], own.assumption))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reproduce.claims.evidence import Evidence
+from reproduce.claims.evidence import Evidence, Part
 from theory.step_down import Component, step_down_maxt
 
 Decision = Literal["supported", "refuted", "inconclusive", "not testable", "no premise", "withheld"]
@@ -126,8 +126,8 @@ class Claim:
     test: str
     """Statistic and test."""
     refuted_if: str
-    examine: Callable[[Any], Evidence]
-    """From the paper's records to evidence."""
+    examine: Callable[[Any], Evidence | Part]
+    """From the paper's records to evidence; a part alone is the whole of it."""
     figures: tuple[str, ...] = ()
     """Names of the figures that show it."""
     needs: Needs = Needs()
@@ -137,6 +137,8 @@ class Claim:
     gates: tuple[Gate, ...] = ()
     premise: str = ""
     """Identifier of a claim without which this one says nothing."""
+    meaning: tuple[str, str] = ("", "")
+    """For somebody who trains agents, half a sentence each: if it is supported, and if it is refuted."""
     by_labels: bool = False
     """Whether it compares arms by their success alone, so that to permute the arms' labels makes it false."""
 
@@ -219,7 +221,7 @@ def decide(claims: Sequence[Claim], records: Any, alpha: float = ALPHA) -> tuple
     """
     claims = tested_claims(claims, offered_by_records(records))
     readings = {one.identifier: tuple(Reading(gate, gate.measure(records)) for gate in one.gates) for one in claims}
-    evidence = {one.identifier: one.examine(records) for one in claims}
+    evidence = {one.identifier: examined(one, records) for one in claims}
     measured = {name: found for name, found in evidence.items() if found.parts}
     testable = {name: found for name, found in measured.items() if all(gate.passed for gate in readings[name])}
     families = {claim.identifier: claim.family for claim in claims}
@@ -237,6 +239,12 @@ def decide(claims: Sequence[Claim], records: Any, alpha: float = ALPHA) -> tuple
         own = corrected.get(name, Corrected(alpha))
         verdicts.append(Verdict(claim, evidence[name], own, decision, readings[name], reason))
     return tuple(verdicts)
+
+
+def examined(claim: Claim, records: Any) -> Evidence:
+    """The evidence of a claim."""
+    found = claim.examine(records)
+    return Evidence((found,)) if isinstance(found, Part) else found
 
 
 def _failed(readings: Sequence[Reading]) -> str:
@@ -261,10 +269,11 @@ def levels(families: Iterable[Family], alpha: float = ALPHA) -> dict[Family, flo
 def correct(
     evidence: Mapping[str, Evidence], families: Mapping[str, Family], alpha: float = ALPHA
 ) -> dict[str, Corrected]:
-    """Correct support and refutation of measured claims, each over its family by step-down maxT.
+    """Correct support and refutation of measured claims, each over its family.
 
     In support a claim is one hypothesis, all of whose parts must be shown; in refutation each group of parts that
-    would refute it is one.
+    would refute it is one. Sign flips over seeds are corrected by step-down maxT. They take the tasks as they are, so
+    that where tasks are random too the p of the crossed t is corrected beside them (Holm), and the larger counts.
     """
     tested = {name: own for name, own in evidence.items() if not own.descriptive}
     found = {name: Corrected(alpha) for name in evidence}
@@ -273,15 +282,30 @@ def correct(
         support = [_components(part.support for part in tested[name].must_hold) for name in names]
         groups = [(name, group) for name in names for group in tested[name].groups]
         refuting = [_components(tested[name].parts[place].refutation for place in group) for name, group in groups]
-        p_support, p_refutation = (
-            step_down_maxt(hypotheses, np.random.default_rng(0)) for hypotheses in (support, refuting)
-        )
+        by_tasks = [
+            [part.by_tasks[0] for part in tested[name].must_hold if part.by_tasks is not None] for name in names
+        ]
+        against = [
+            [own.by_tasks[1] for place in group if (own := tested[name].parts[place]).by_tasks is not None]
+            for name, group in groups
+        ]
+        p_support, p_refutation = _both(support, by_tasks), _both(refuting, against)
         for place, name in enumerate(names):
             own = [(p_refutation[at], group) for at, (other, group) in enumerate(groups) if other == name]
             refuted = any(p <= level and all(tested[name].parts[part].against for part in group) for p, group in own)
             least = float(min(p for p, _ in own))
             found[name] = Corrected(level, float(p_support[place]), least, refuted)
     return found
+
+
+def _both(hypotheses: Sequence[tuple[Component, ...]], by_tasks: Sequence[Sequence[float]]) -> np.ndarray:
+    """Adjusted p by sign flips, and by the crossed t where a hypothesis has such p: the larger."""
+    adjusted = step_down_maxt(hypotheses, np.random.default_rng(0))
+    random = [place for place, own in enumerate(by_tasks) if own]
+    if random:
+        crossed = step_down_maxt([(Component(p_value=max(by_tasks[place])),) for place in random])
+        adjusted[random] = np.maximum(adjusted[random], crossed)
+    return adjusted
 
 
 def _components(found: Iterable[Component | None]) -> tuple[Component, ...]:

@@ -124,7 +124,7 @@ def test_a_planted_effect_of_that_size_is_found_in_four_of_five():
     generator, units = np.random.default_rng(5), 8
     factor = np.diag(np.full(4, 3.0))
     design = Design(units, factor, np.zeros(4), np.full(4, 7.0))
-    effect = detectable_effect(design, [0, 1], Correction(0.025, others=(2, 3)), simulations=1_000)
+    effect = detectable_effect(design, [0, 1], Correction(0.025, others=((2,), (3,))), simulations=1_000)
     assert effect > detectable_effect(design, [0, 1]) > detectable_effect(design, [0])
     found, simulations, limit = 0, 800, stats.t.ppf(0.975, units - 1) / units**0.5
     for _ in range(simulations):

@@ -65,6 +65,27 @@ def below(effect: float, unit: str = "points", what: str = "") -> str:
     return f"{what}surely below {effect:g} {unit} and not surely positive"
 
 
+MEANINGS = {
+    "final-accuracy": (
+        "add the echo to GRPO: it raises accuracy",
+        "do not expect accuracy from the echo at either weight",
+    ),
+    "peak-selection": (
+        "cut the clip at the step of highest entropy",
+        "cut the clip where you like: the peak of entropy is no better than a random step",
+    ),
+    "entropy-side-effect": (
+        "the echo of the peak keeps entropy, that of the lowest step costs it",
+        "the echo of the peak costs entropy",
+    ),
+    "prefix-form": (
+        "echo the prefix, not the whole rollout",
+        "echo the whole rollout: the prefix is no better",
+    ),
+}
+"""For somebody who trains agents: of a headline claim that is supported, and of one that is refuted."""
+
+
 def _claim(
     name: str,
     statement: str,
@@ -97,7 +118,8 @@ def _claim(
         effect,
         gates,
         premise and f"{KEY}.{premise}",
-        by_labels,
+        meaning=MEANINGS.get(name, ("", "")),
+        by_labels=by_labels,
     )
 
 

@@ -137,8 +137,8 @@ def group_shares(records: MethodRecords) -> Section:
     body = [
         plain(
             f"Shares of groups in the first and in the last {edge_of(steps)} of {steps} steps, and the entropy of "
-            "sampled tokens at the end in nats; mean over seeds (least to most). Only mixed groups have a policy gradient. "
-            "Under dynamic sampling the shares are those of all batches drawn."
+            "sampled tokens at the end in nats; mean over seeds (least to most). Only mixed groups have a policy "
+            "gradient. Under dynamic sampling the shares are those of all batches drawn."
         ),
         table(("Arm", "All right, start", "End", "Mixed, start", "End", "Entropy"), rows),
     ]

@@ -224,6 +224,27 @@ def positive_controls(records: Records) -> tuple[tuple[str, Part], ...]:
     return (("success at k = 1 on the trained categories, trained minus base", control),)
 
 
+MEANINGS = {
+    "gap-widens": (
+        "judge a policy at many samples: what training adds shows more there than at one",
+        "judge training at one sample: at many samples it adds less, not more",
+    ),
+    "endpoint-gain": (
+        "training with GRPO widens what many samples can reach, it does more than sharpen",
+        "do not count on GRPO to solve what many samples of the base do not",
+    ),
+    "task-specific": (
+        "expect new capability where steps build on one another, not elsewhere",
+        "expect no more new capability where steps build on one another than elsewhere",
+    ),
+    "beyond-self-null": (
+        "the net of questions gained is more than a second draw of the base would give",
+        "questions gained are what a second draw of the base would give as well",
+    ),
+}
+"""For somebody who trains agents: of a headline claim that is supported, and of one that is refuted."""
+
+
 def _claim(
     name: str,
     statement: str,
@@ -253,7 +274,8 @@ def _claim(
         effect,
         gates,
         premise and f"{KEY}.{premise}",
-        by_labels,
+        meaning=MEANINGS.get(name, ("", "")),
+        by_labels=by_labels,
     )
 
 

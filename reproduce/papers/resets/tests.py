@@ -158,11 +158,6 @@ def _reached(records: MethodRecords) -> Details:
     return tuple((f"seeds of {arm} that reached the level", f"{own.sum()} of {len(own)}") for arm, own in found.items())
 
 
-def share_that_reached(records: MethodRecords) -> float:
-    """Percent of SRPO's runs that reach GRPO's final level: what the others are charged is a lower bound."""
-    return 100 * float(cost_to_level(curves(records, SRPO), final_level(records), "steps").reached.mean())
-
-
 def rrpo_like_grpo(records: MethodRecords) -> Evidence:
     """RRPO minus GRPO with the same loss is within half of what the paper's SRPO gains over GRPO."""
     return all_hold(
@@ -375,10 +370,10 @@ def _over_steps(values: np.ndarray, correlation: bool) -> np.ndarray:
     """Correlation with the step, or the fitted rise over the whole training, for each seed; steps without a reset are
     left out."""
     found = []
-    for row in values:
-        known = np.isfinite(row)
-        place = np.linspace(0, 1, len(row))[known]
-        own = row[known]
+    for one in values:
+        known = np.isfinite(one)
+        place = np.linspace(0, 1, len(one))[known]
+        own = one[known]
         if known.sum() < 3 or np.ptp(own) == 0:
             found.append(0.0)
             continue

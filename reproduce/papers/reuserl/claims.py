@@ -54,6 +54,27 @@ def below(effect: float, unit: str = "points", what: str = "") -> str:
     return f"{what}surely below {effect:g} {unit} and not surely positive"
 
 
+MEANINGS = {
+    "penalties-beat-grpo": (
+        "where episodes time out, charge for length or for segments: both beat the outcome alone",
+        "a charge for length or segments does not help where episodes time out",
+    ),
+    "length-harms-guarded": (
+        "do not charge for length where a careful step guards an irreversible one",
+        "a charge for length need not cost success where a careful step guards an irreversible one",
+    ),
+    "segcost-avoids-harm": (
+        "charge for segments instead of length where care is needed",
+        "segments are no safer a charge than length",
+    ),
+    "structure-matters": (
+        "the learned phrases matter, not just a cheaper length",
+        "a random or shuffled dictionary does as well as the learned phrases",
+    ),
+}
+"""For somebody who trains agents: of a headline claim that is supported, and of one that is refuted."""
+
+
 def _claim(
     name: str,
     statement: str,
@@ -84,7 +105,8 @@ def _claim(
         effect,
         gates,
         premise and f"{KEY}.{premise}",
-        by_labels,
+        meaning=MEANINGS.get(name, ("", "")),
+        by_labels=by_labels,
     )
 
 
