@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from theory.bootstrap import crossed_error
 from theory.randomization import EXACT_UNITS, TIE_TOLERANCE
 from theory.resampling import FloatArray
 from theory.step_down import rooted, sign_patterns
@@ -35,11 +36,36 @@ class Design:
     """(rank, components)."""
     question_variance: FloatArray
     """(components,): variance that the questions, which all units share, add to the mean; 0 where there are none."""
-    freedom: FloatArray
-    """(components,): degrees of freedom of the interval."""
-    crossed: FloatArray | None = None
-    """(components,): whether the questions are random, so that the interval is corrected over its family too; None:
-    nowhere."""
+    questions: FloatArray
+    """(components,): questions that each value is a mean over; 0 where they are not taken as random."""
+    question_square: FloatArray
+    residual_square: FloatArray
+    """(components,): mean squares of the crossed analysis of variance, of questions and of the rest."""
+
+    @staticmethod
+    def of_units(units: int, factor: FloatArray) -> Design:
+        """A design without questions."""
+        nothing = np.zeros(factor.shape[1])
+        return Design(units, factor, nothing, nothing, nothing, nothing)
+
+    def limits(self, parts: Sequence[int], variance: FloatArray, levels: FloatArray, seed: int) -> FloatArray:
+        """Half-widths of one-sided limits at `levels`, (parts, simulations), where the units have this variance, with
+        mean squares of questions drawn anew."""
+        generator, rows = np.random.default_rng((2, seed)), []
+        for place, part in enumerate(parts):
+            size = int(self.questions[part])
+            if size < 2:
+                error = np.sqrt(variance[place] / self.units)
+                rows.append(float(stdtrit(self.units - 1.0, levels[place])) * error)
+                continue
+            freedom = size - 1, (size - 1) * (self.units - 1)
+            squares = [
+                mean * generator.chisquare(one, variance.shape[1]) / one
+                for mean, one in zip((self.question_square[part], self.residual_square[part]), freedom, strict=True)
+            ]
+            error, found = crossed_error(size * variance[place], *squares, self.units, size)
+            rows.append(stdtrit(found, levels[place]) * error)
+        return np.array(rows)
 
 
 @dataclass(frozen=True)
@@ -105,12 +131,9 @@ def _power_curve(
     squares = np.stack([(draws[:, :, part] ** 2).sum(axis=1) for part in own])
     drift = signs.sum(axis=1)
     variance = np.maximum(squares - sums**2 / units, 0) / (units - 1)
-    of_questions = design.question_variance[list(own)][:, None]
-    levels = np.full(len(own), INTERVAL_LEVEL)
-    if design.crossed is not None:
-        corrected = max(INTERVAL_LEVEL, 1 - correction.level / correction.intervals)
-        levels = np.where(design.crossed[list(own)], corrected, INTERVAL_LEVEL)
-    limit = stdtrit(design.freedom[list(own)], levels)[:, None] * np.sqrt(variance / units + of_questions)
+    corrected = max(INTERVAL_LEVEL, 1 - correction.level / correction.intervals)
+    levels = np.where(design.questions[list(own)] > 1, corrected, INTERVAL_LEVEL)
+    limit = design.limits(own, variance, levels, 0)
 
     def power(effect: float) -> float:
         scale = np.sqrt(units * (squares + 2 * effect * sums + units * effect**2))
@@ -173,9 +196,9 @@ def detectable_margin(
     generator, chosen = np.random.default_rng(0), list(own)
     draws = generator.standard_normal((simulations, design.units, len(design.factor))) @ design.factor[:, chosen]
     offsets = generator.standard_normal((simulations, len(chosen))) * np.sqrt(design.question_variance[chosen])
-    error = np.sqrt(draws.var(axis=1, ddof=1) / design.units + design.question_variance[chosen])
-    reach = np.abs(draws.mean(axis=1) + offsets) + stdtrit(design.freedom[chosen], 1 - level) * error
-    return float(np.quantile(reach.max(axis=1), power))
+    half = design.limits(chosen, draws.var(axis=1, ddof=1).T, np.full(len(chosen), 1 - level), 1)
+    reach = np.abs(draws.mean(axis=1) + offsets).T + half
+    return float(np.quantile(reach.max(axis=0), power))
 
 
 def formula_effect(

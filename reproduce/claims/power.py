@@ -49,6 +49,8 @@ class Planned:
     assumption: str
     task_variance: float = 0.0
     """Variance that the tasks add to the mean."""
+    tasks: int = 0
+    """Tasks; 0 where they are not taken as random."""
     margin: bool = False
     """Whether the claim is an equivalence."""
     unit: str = "points"
@@ -93,7 +95,7 @@ def _design(members: Sequence[Evidence]) -> _Members:
         flipped.append(bool(flips))
         parts += own
     if not parts:
-        return _Members(Design(2, np.zeros((2, 0)), np.zeros(0), np.zeros(0)), tuple(places), tuple(flipped))
+        return _Members(Design.of_units(2, np.zeros((2, 0))), tuple(places), tuple(flipped))
     residuals = [
         np.nan_to_num(part.sample.seed_means - part.sample.estimate) / (len(part.sample.known) - 1) ** 0.5
         for part in parts
@@ -102,8 +104,9 @@ def _design(members: Sequence[Evidence]) -> _Members:
         len(residuals[0]),
         np.stack(residuals, axis=1),
         np.array([part.sample.task_variance for part in parts]),
-        np.array([part.sample.error[1] for part in parts]),
-        np.array([part.by_tasks is not None for part in parts]),
+        np.array([float(part.sample.tasks) for part in parts]),
+        np.array([part.sample.task_square for part in parts]),
+        np.array([part.sample.residual_square for part in parts]),
     )
     return _Members(design, tuple(places), tuple(flipped))
 
@@ -203,11 +206,19 @@ def planned_rows(
                 effect = float(stdtrit(seeds - 1, 1 - alpha) + stdtrit(seeds - 1, (1 + POWER) / 2)) * error
                 found.append(f"margin of {effect:.1f} {own.unit}")
                 continue
-            variances, freedoms = np.zeros(size), np.full(size, seeds - 1.0)
-            variances[0] = own.task_variance
-            crossed = np.full(size, own.task_variance > 0)
-            design = Design(seeds, np.diag(np.full(size, own.deviation)), variances, freedoms, crossed)
+            design = _assumed(own, size, seeds)
             effect = detectable_effect(design, [0], correction, POWER)
             found.append(f"{effect:.1f} {own.unit}" if np.isfinite(effect) else f"none with {seeds} seeds")
         rows.append((own.claim, found[0], found[1], own.assumption))
     return tuple(rows)
+
+
+def _assumed(own: Planned, size: int, seeds: int) -> Design:
+    """Independent claims of one spread. Seeds differ by nothing but what the assumption says."""
+    tasks = np.zeros(size)
+    tasks[0] = own.tasks
+    rest = np.full(size, own.deviation**2 * max(1, own.tasks))
+    squares = rest + own.task_variance * seeds * max(1, own.tasks)
+    variances = np.zeros(size)
+    variances[0] = own.task_variance
+    return Design(seeds, np.diag(np.full(size, own.deviation)), variances, tasks, squares, rest)

@@ -110,20 +110,20 @@ def test_family_wise_error_is_kept_beside_true_effects_and_power_exceeds_holms()
 
 
 def test_the_detectable_effect_without_family_equals_the_sign_flips_where_the_interval_is_no_stricter():
-    alone = Design(8, np.array([[2.0]]), np.zeros(1), np.array([7.0]))
+    alone = Design.of_units(8, np.array([[2.0]]))
     # At one pattern in 256 the flips are stricter than the interval.
     found = detectable_effect(alone, [0], Correction(level=2**-8))
     known = sign_flip_minimum_detectable_effect(2.0, 8, np.random.default_rng(0), 2**-8, alternative="greater")
     assert found == pytest.approx(known, rel=0.05)
     # At 5 % the interval is: the formula of the t test is right.
     assert detectable_effect(alone, [0]) == pytest.approx(formula_effect(2.0, 8), rel=0.05)
-    assert detectable_effect(Design(4, np.eye(1), np.zeros(1), np.full(1, 3.0)), [0], Correction(0.025)) == np.inf
+    assert detectable_effect(Design.of_units(4, np.eye(1)), [0], Correction(0.025)) == np.inf
 
 
 def test_a_planted_effect_of_that_size_is_found_in_four_of_five():
     generator, units = np.random.default_rng(5), 8
     factor = np.diag(np.full(4, 3.0))
-    design = Design(units, factor, np.zeros(4), np.full(4, 7.0))
+    design = Design.of_units(units, factor)
     effect = detectable_effect(design, [0, 1], Correction(0.025, others=((2,), (3,))), simulations=1_000)
     assert effect > detectable_effect(design, [0, 1]) > detectable_effect(design, [0])
     found, simulations, limit = 0, 800, stats.t.ppf(0.975, units - 1) / units**0.5

@@ -38,6 +38,7 @@ def planned_effects(config: EchoRLConfig) -> tuple[Planned, ...]:
             times * deviation,
             f"{design}; as much noise on ood tasks" if name == "ood-transfer" else design,
             times**2 * TASK_DEVIATION**2 / tasks,
+            tasks,
         )
         for name, times in NOISE.items()
     )
