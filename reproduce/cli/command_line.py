@@ -158,6 +158,10 @@ class Run:
         executor = self._executor(console, experiment)
         with slice_of(seconds):
             records = run_experiment(console, experiment, seeds, executor, self.rebuild_base, self.redo)
+        if records is not None:
+            from reproduce.cli.verdicts import show_verdicts
+
+            show_verdicts(console, experiment.paper, records)
         if self.report and records is not None:
             own = records == experiment.records_folder
             out = None if own else experiment.folder / "report"
@@ -192,14 +196,63 @@ class Report:
     runs: Folder = Path("runs")
     """Folder of the runs; records are collected from it where there are none yet."""
     records: OptionalFolder = None
-    """Folder of the records; reports/PROFILE/records when left out."""
+    """Folder of the records; when left out, results/PROFILE/PAPER/records, or the reference below reports."""
     out: OptionalFolder = None
-    """Folder for the report; reports/PROFILE when left out."""
+    """Folder for the report; results/PROFILE/PAPER when left out."""
 
     def carry_out(self, console: Console) -> None:
         from reproduce.cli.run import report_experiment
 
         report_experiment(console, self.paper, self.profile, self.runs, self.records, self.out)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Try how often the verdicts on a paper's records err, and whether they find effects of the printed size. Keeps the
+    table beside the records; a minute, no model."""
+
+    paper: Paper
+    profile: Profile = "laptop"
+    records: OptionalFolder = None
+    """Folder of the records; when left out, results/PROFILE/PAPER/records, or the reference below reports."""
+    replications: int = 1_000
+    """Simulated studies of each kind."""
+    relabellings: int = 500
+    """Times that the arms of the records exchange their names."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.verdicts import calibrate_paper
+
+        calibrate_paper(console, self.paper, self.profile, self.records, self.replications, self.relabellings)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Set the verdicts of two replications side by side. Exit code 1 where some differ."""
+
+    theirs: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="THEIRS")]
+    """A verdicts.json, the folder of a report, or a folder of reports such as reports/laptop."""
+    ours: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OURS")]
+    """The same of the other replication, such as results/laptop."""
+
+    def carry_out(self, console: Console) -> int:
+        from reproduce.cli.verdicts import compare_replications
+
+        return 0 if compare_replications(console, self.theirs, self.ours) else 1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Write one page on all papers, README.md and summary.pdf, from their verdicts.json alone."""
+
+    profile: Profile = "laptop"
+    out: Folder = Path("reports")
+    """Folder for the page; the reports lie below it in PROFILE/PAPER."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.verdicts import summarise
+
+        summarise(console, self.profile, self.out / self.profile, self.out)
 
 
 @dataclass(frozen=True)
@@ -402,6 +455,9 @@ COMMANDS: dict[str, Any] = {
     "plan": Plan,
     "run": Run,
     "report": Report,
+    "calibrate": Calibrate,
+    "compare": Compare,
+    "summary": Summary,
     "audit": Audit,
     "verify": Verify,
     "show": Show,
@@ -414,7 +470,8 @@ WITH_SETTINGS = tuple(name for name, command in COMMANDS.items() if SETTINGS in 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out one command. Returns the exit code: 0, 2 for something the user can put right, 130 for Ctrl-C."""
+    """Carry out one command. Returns the exit code: 0, 1 where compared verdicts differ, 2 for something the user can
+    put right, 130 for Ctrl-C."""
     for name, value in QUIET_AND_OFFLINE.items():
         os.environ.setdefault(name, value)
     console = Console()
@@ -425,7 +482,7 @@ def main(arguments: Sequence[str]) -> int:
         if set(arguments) & {"--help", "-h"} or not arguments:
             _show_help(console, list(arguments))
         else:
-            parse(COMMANDS, arguments).carry_out(console)
+            return int(parse(COMMANDS, arguments).carry_out(console) or 0)
     except UserError as error:
         _print_error(str(error))
         return 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from scipy.stats import spearmanr
+import scipy
 
 from methods.reuserl import PenaltySettings, SkillReuseReward
 from reproduce.core.paper import Training
@@ -47,7 +47,7 @@ class LoggedSkillReuse(SkillReuseReward):
         with warnings.catch_warnings():
             # Costs that are all equal have no ranks to compare: NaN is the answer.
             warnings.simplefilter("ignore")
-            return float(spearmanr(lengths, phrase_counts(strings, self.learner.dictionary)).statistic)
+            return float(scipy.stats.spearmanr(lengths, phrase_counts(strings, self.learner.dictionary)).statistic)
 
 
 def dictionary_settings(settings: ReuseSettings, seed: int, learned: Callable[[], SkillDictionary]) -> ControlSettings:
