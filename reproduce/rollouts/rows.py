@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reproduce.rollouts.cache import RaggedCache
+from reproduce.rollouts.lean_cache import LeanCache
 from reproduce.rollouts.episodes import Trajectory
 from reproduce.rollouts.lines import LineBreak, breaks
 
@@ -31,7 +32,7 @@ class HistoryRows:
     def __init__(self, windows: tuple[int | None, ...], capacity: int = 64, longest: int = 64) -> None:
         """windows: for each layer of the model, how many tokens it sees; None for all."""
         self.count = 0
-        self.cache = RaggedCache(windows, capacity, longest)
+        self.cache: RaggedCache | LeanCache = RaggedCache(windows, capacity, longest)
         self.task = np.zeros(capacity, dtype=np.int64)
         self.length = np.zeros(capacity, dtype=np.int64)
         self.cached = np.zeros(capacity, dtype=np.int64)
