@@ -22,11 +22,11 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks._roofline import CountWork, Work
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.environments.retrieval.vocabulary import ANSWER, SEARCH
-from reproduce.policies import BEGIN, END, TURN
 from reproduce.rollouts import EpisodeSampler, UniformStreams
+from reproduce.rollouts.policies import BEGIN, END, TURN
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,10 @@ from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from methods.echorl import EchoConfig, EchoTrainer
-from reproduce.configuration import PolicyConfig
-from reproduce.machine import describe_machine, describe_source, package_versions
-from reproduce.policies import build_model, build_tokenizer
-from reproduce.storage import write_json
+from reproduce.core.config import PolicyConfig
+from reproduce.core.files import write_json
+from reproduce.core.machine import describe_machine, describe_source, package_versions
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 GRPO, ECHO, PLACEBO = "GRPO", "echo", "echo of weight 0"
 ARMS: dict[str, EchoConfig | None] = {GRPO: None, ECHO: EchoConfig(), PLACEBO: EchoConfig(weight=0.0)}

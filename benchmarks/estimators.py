@@ -28,8 +28,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.machine import describe_machine, describe_source, package_versions
-from reproduce.storage import write_json
+from reproduce.core.files import write_json
+from reproduce.core.machine import describe_machine, describe_source, package_versions
 from theory.bands import bootstrap_means
 from theory.inference import westfall_young_maxt
 from theory.pass_kt import pass_at_k

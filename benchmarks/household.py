@@ -30,6 +30,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from reproduce.core.files import write_json
+from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.environments.household import (
     HORIZON,
     HouseholdEnvironment,
@@ -39,8 +41,6 @@ from reproduce.environments.household import (
     tables,
 )
 from reproduce.environments.household.environment import loaded_game
-from reproduce.machine import describe_machine, describe_source, package_versions
-from reproduce.storage import write_json
 
 TARGET = 10.0
 """How many times the steps/s of the stock engine ours are meant to reach."""

@@ -24,13 +24,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from reproduce.core.files import write_json
+from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.environments import countdown, reasoning, retrieval
 from reproduce.environments.protocol import Environment, Turn
 from reproduce.environments.retrieval.expert import Demonstrator as Searcher
 from reproduce.environments.retrieval.expert import demonstrate as demonstrate_search
 from reproduce.environments.retrieval.vocabulary import PHRASING_OF_WORD
-from reproduce.machine import describe_machine, describe_source, package_versions
-from reproduce.storage import write_json
 
 TARGET = 50_000
 """Steps a second on one core."""

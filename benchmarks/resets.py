@@ -36,8 +36,8 @@ from methods.resets import (
     chain_reward,
     uniform_step,
 )
-from reproduce.machine import describe_machine, describe_source, package_versions
-from reproduce.storage import write_json
+from reproduce.core.files import write_json
+from reproduce.core.machine import describe_machine, describe_source, package_versions
 
 TARGET = 0.8
 """Largest share of the tokens of full rollouts that a reset step may generate."""

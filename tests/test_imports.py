@@ -71,7 +71,7 @@ def test_no_package_imports_the_tests_or_the_benchmarks(package):
         ("theory", "from methods.grpo import x", ["methods"]),
         ("theory", "def f():\n    import pandas", ["pandas"]),
         ("theory", "import math\nimport numpy as np\nfrom . import passes\nfrom scipy.stats import betabinom", []),
-        ("methods", "import reproduce.runs", ["reproduce"]),
+        ("methods", "import reproduce.runs.execute", ["reproduce"]),
         ("methods", "from theory.pass_kt import pass_at_k\nimport torch.nn\nfrom trl import GRPOTrainer", []),
         ("methods", "import peft", ["peft"]),
     ],

@@ -21,8 +21,8 @@ def test_there_is_a_script_for_each_trainer():
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: re.findall(r"from methods\.(\w+)", script)[0])
 def test_script_trains(script, tmp_path):
-    from reproduce.configuration import PolicyConfig
-    from reproduce.policies import build_model, build_tokenizer, save_policy
+    from reproduce.core.config import PolicyConfig
+    from reproduce.rollouts.policies import build_model, build_tokenizer, save_policy
 
     words = tuple("2 + 3 = 5 bring the mug look take deliver".split())
     tokenizer = build_tokenizer(words)

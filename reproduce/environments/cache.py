@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from reproduce.storage import UserError, digest
+from reproduce.core.files import UserError, digest
 
 MANIFEST = "manifest.json"
 """Lists every other file of an entry with its sha256."""

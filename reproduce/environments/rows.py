@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
 
 LONGEST_ROW = 4_000_000
 """Characters of one row of JSON; a longer one is refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
 
 
 def order_of(identifier: str) -> bytes:

@@ -1,6 +1,6 @@
 """Batched multi-turn sampling, the same for training and evaluation."""
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 from reproduce.rollouts.columns import rollout_columns
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.protocol import Sampler

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
+from reproduce.core.files import UserError
 from reproduce.rollouts.drawing import log_distribution
 from reproduce.rollouts.vllm_sampler import Generated, TokenGenerator
-from reproduce.storage import UserError
 
 _TOKENS_CHECKED = 4096
 """Most tokens, prompts included, that an agreement is measured on: a forward pass on the CPU of any model takes

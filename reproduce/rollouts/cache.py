@@ -12,7 +12,7 @@ import torch
 from transformers import Cache, PreTrainedConfig
 from transformers.cache_utils import CacheLayerMixin
 
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 """Kinds of layers, as configurations name them."""

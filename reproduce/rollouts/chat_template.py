@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
 
 SYSTEM, FIRST, ANSWER, SECOND = "INSTRUCTIONS0", "QUESTION1", "ANSWER1", "QUESTION2"
 DATE = "26 Jul 2024"

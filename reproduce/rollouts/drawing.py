@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,9 @@ class FullLayer:
         seen = torch.bmm(scores.softmax(-1), self.values[view.used].flatten(0, 1)[:, : view.seen])
         return seen.view(view.rows, self.heads, view.new, self.size).transpose(1, 2)
 
-    def copy_rows(self, origin: torch.Tensor, target: FullLayer, goal: torch.Tensor, shortest: int, longest: int) -> None:
+    def copy_rows(
+        self, origin: torch.Tensor, target: FullLayer, goal: torch.Tensor, shortest: int, longest: int
+    ) -> None:
         """Copy rows of `shortest` to `longest` tokens."""
         target.keys[goal, :, :, :longest] = self.keys[origin, :, :, :longest]
         target.values[goal, :, :longest] = self.values[origin, :, :longest]
@@ -115,9 +117,7 @@ class LeanCache:
 
     device = torch.device("cpu")
 
-    def __init__(
-        self, windows: tuple[int | None, ...], heads: int, size: int, capacity: int, longest: int
-    ) -> None:
+    def __init__(self, windows: tuple[int | None, ...], heads: int, size: int, capacity: int, longest: int) -> None:
         """windows: for each layer, how many tokens it sees; None for all."""
         self.layers: list[FullLayer | WindowLayer] = [
             FullLayer(heads, size, capacity, longest)

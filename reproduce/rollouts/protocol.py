@@ -1,4 +1,4 @@
-"""What every engine that samples episodes offers; `open_sampler` of `reproduce.sampling` chooses one."""
+"""What every engine that samples episodes offers; `open_sampler` of `reproduce.rollouts.opening` chooses one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch
 from reproduce.rollouts.lines import LineBreak
 from reproduce.rollouts.streams import UniformStreams

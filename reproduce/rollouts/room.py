@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from reproduce.core.files import UserError
 from reproduce.rollouts.protocol import Sampler
-from reproduce.storage import UserError
 
 
 def check_room(sampler: Sampler, tasks: Sequence[Any]) -> None:

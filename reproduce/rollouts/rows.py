@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from reproduce.rollouts.cache import RaggedCache
-from reproduce.rollouts.lean_cache import LeanCache
 from reproduce.rollouts.episodes import Trajectory
+from reproduce.rollouts.lean_cache import LeanCache
 from reproduce.rollouts.lines import LineBreak, breaks
 
 _PER_ROW = (

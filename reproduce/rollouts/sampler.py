@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.rollouts.cache import RaggedCache, layer_windows
 from reproduce.rollouts.drawing import draw

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from reproduce.configuration import AUTO, CHAT, TEXT, WORDS
-from reproduce.policies import TURN
+from reproduce.core.config import AUTO, CHAT, TEXT, WORDS
+from reproduce.core.files import UserError
 from reproduce.rollouts.chat_template import read_template
 from reproduce.rollouts.lines import LineBreak, tokens_with
-from reproduce.storage import UserError
+from reproduce.rollouts.policies import TURN
 
 PROMPT = ">"
 """What `LineText` writes before an action. No space follows: in most vocabularies it belongs to the word after it."""
@@ -211,7 +211,7 @@ def open_text(
     """The format that a policy reads its episodes in.
 
     format: see `ModelConfig.format`. instructions: what a general model is told first. ends: tokens beside the
-    tokenizer's own that end a text (`reproduce.models.end_tokens`). several_lines: whether an action may have more
+    tokenizer's own that end a text (`reproduce.rollouts.models.end_tokens`). several_lines: whether an action may have more
     than one line. Raises UserError for a format that the tokenizer does not offer.
     """
     made_here = TURN in tokenizer.get_vocab()

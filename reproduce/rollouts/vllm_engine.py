@@ -18,15 +18,15 @@ import psutil
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from reproduce.configuration import RunConfig, SamplingConfig
-from reproduce.models import ADAPTER, end_tokens, follow_reference
-from reproduce.policies import load_policy, save_policy
+from reproduce.core.config import RunConfig, SamplingConfig
+from reproduce.core.files import UserError
 from reproduce.rollouts.agreement import CheckedGenerator
+from reproduce.rollouts.models import ADAPTER, end_tokens, follow_reference
+from reproduce.rollouts.opening import evaluation_sampling, open_episodes
+from reproduce.rollouts.policies import load_policy, save_policy
 from reproduce.rollouts.vllm_process import VllmProcess
 from reproduce.rollouts.vllm_sampler import Generated, VllmSampler
 from reproduce.rollouts.wide_heads import ARCHITECTURES, widen_heads
-from reproduce.sampling import evaluation_sampling, open_episodes
-from reproduce.storage import UserError
 
 SUPPORTED = "0.31"
 """The minor release of vLLM that this package and trl 1.16 are tested with."""

@@ -19,9 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
+from reproduce.core.files import UserError
 from reproduce.rollouts.vllm_sampler import Generated
-from reproduce.storage import UserError
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

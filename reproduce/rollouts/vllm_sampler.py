@@ -21,7 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 from reproduce.environments.protocol import Environment, Observation, Task
 from reproduce.rollouts.episodes import Beginning, EpisodeBatch, Trajectory
 from reproduce.rollouts.lines import LineBreak, line_ends

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
+from reproduce.core.files import UserError
 from reproduce.rollouts.vllm_engine import VllmGenerator
 from reproduce.rollouts.vllm_sampler import Generated
-from reproduce.storage import UserError
 
 _REQUESTS_AT_ONCE = 64
 """As many connections as TRL's client keeps open."""

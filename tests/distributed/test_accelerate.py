@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reproduce import training_process
-from reproduce.policies import load_policy
-from reproduce.slices import ENDS, SliceOver
-from reproduce.storage import UserError, read_jsonl, read_parquet
-from reproduce.training_process import launch_command, make_policy
+from reproduce.core.files import UserError, read_jsonl, read_parquet
+from reproduce.core.slices import ENDS, SliceOver
+from reproduce.rollouts.policies import load_policy
+from reproduce.training import process as training_process
+from reproduce.training.process import launch_command, make_policy
 from tests.reproduce.small_training import base_of, run_folder, small_run, tasks_of
 
 pytestmark = pytest.mark.distributed
@@ -139,8 +139,8 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     run = of(small_run("pass_kt", "grpo", epochs=400), 2)
     base, folder = base_of(run, tmp_path / "base"), run_folder(run, tmp_path / "run")
     script = (
-        "import sys; from pathlib import Path; from reproduce.configuration_reader import read_run;"
-        "from reproduce.training_process import make_policy; folder, base = map(Path, sys.argv[1:]);"
+        "import sys; from pathlib import Path; from reproduce.core.reader import read_run;"
+        "from reproduce.training.process import make_policy; folder, base = map(Path, sys.argv[1:]);"
         "make_policy(read_run(folder / 'config.json'), base, (), folder, folder / 'partial',"
         " lambda done, total: print(done, flush=True))"
     )

@@ -25,8 +25,8 @@ from methods.degenerate_groups import (
 )
 from methods.echorl import EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.configuration import PolicyConfig
-from reproduce.policies import build_model, build_tokenizer
+from reproduce.core.config import PolicyConfig
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 WORDS = tuple("abcdefghij")
 TOKENIZER = build_tokenizer(("\n", *WORDS))

@@ -32,8 +32,8 @@ from methods.echo_clips import (
 )
 from methods.echorl import EchoConfig, EchoTrainer, newline_tokens
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.configuration import PolicyConfig
-from reproduce.policies import build_model, build_tokenizer
+from reproduce.core.config import PolicyConfig
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 WORDS = tuple("abcdefghij")
 TOKENIZER = build_tokenizer(("\n", *WORDS))

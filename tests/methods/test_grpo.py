@@ -19,12 +19,12 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from methods.grpo import GRPOWithGroupMetrics, group_shares, trained_rows
-from reproduce.configuration import PolicyConfig, SamplingConfig
+from reproduce.core.config import PolicyConfig, SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.policies import build_model, build_tokenizer
 from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
-from reproduce.training import exact_match
+from reproduce.rollouts.policies import build_model, build_tokenizer
+from reproduce.training.train import exact_match
 
 TOKENIZER = build_tokenizer(words())
 TASKS = build_panels(4, 1, 1)["train"].tasks

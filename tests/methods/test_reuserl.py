@@ -28,8 +28,8 @@ from methods.grpo import GRPOWithGroupMetrics
 from methods.reuserl import PENALTIES, PenaltySettings, SkillReuseReward
 from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings, in_random_order, matched_random_dictionary
 from methods.reuserl_metrics import longest_runs, success_metrics
-from reproduce.configuration import PolicyConfig
-from reproduce.policies import build_model, build_tokenizer
+from reproduce.core.config import PolicyConfig
+from reproduce.rollouts.policies import build_model, build_tokenizer
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings, extract_dictionary
 from theory.skill_grammar import SkillGrammar

@@ -64,7 +64,7 @@ def reproduce_in_process(
     """The command line in this process: quick, since torch is loaded once for all tests."""
 
     def call(folder: Path, *arguments: str) -> SimpleNamespace:
-        from reproduce.command_line import main
+        from reproduce.cli.command_line import main
 
         monkeypatch.chdir(folder)
         monkeypatch.setenv("COLUMNS", "120")

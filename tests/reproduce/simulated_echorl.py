@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reproduce.configuration import RunConfig
-from reproduce.method_records import MethodRecords, load_method_records
-from reproduce.papers.echorl_design import KEY, PROFILES, EchoRLConfig
-from reproduce.papers.echorl_plan import plan
-from reproduce.storage import write_json, write_jsonl, write_parquet
+from reproduce.claims.records import MethodRecords, load_method_records
+from reproduce.core.config import RunConfig
+from reproduce.core.files import write_json, write_jsonl, write_parquet
+from reproduce.papers.echorl.design import KEY, PROFILES, EchoRLConfig
+from reproduce.papers.echorl.plan import plan
 
 RATES = {"easy": 0.8, "medium": 0.6, "hard": 0.3, "longer": 0.2, "template": 0.4, "numbers": 0.4}
 """Mean success of the base."""

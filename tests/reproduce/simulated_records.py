@@ -1,7 +1,7 @@
 """Records that no model made: success rates over questions follow a Beta law, successes a binomial one.
 
 The trained arm has the base's rates, plus a planted gain on bridge questions at T >= 2. Without a gain the two arms are
-two samples of one policy (A/A). The files are those that `reproduce.records.collect` writes.
+two samples of one policy (A/A). The files are those that `reproduce.claims.grid.collect` writes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import pandas as pd
 import pyarrow as pa
 from scipy.stats import beta, norm
 
-from reproduce.configuration import INDEPENDENT, PREFIX_FORK, RunConfig
-from reproduce.experiment import ExperimentConfig
-from reproduce.papers.pass_kt import KEY, PROFILES, plan
-from reproduce.records import COUNT_COLUMNS
-from reproduce.storage import write_json, write_jsonl, write_parquet
+from reproduce.claims.grid import COUNT_COLUMNS
+from reproduce.core.config import INDEPENDENT, PREFIX_FORK, RunConfig
+from reproduce.core.files import write_json, write_jsonl, write_parquet
+from reproduce.core.settings import ExperimentConfig
+from reproduce.papers.pass_kt.paper import KEY, PROFILES, plan
 
 BETA = {"static": (1.5, 0.5), "comparison": (0.6, 0.4), "bridge": (0.251, 0.44)}
 """Beta law of the base's success rates over questions; for bridge the one fitted to the paper's category C."""

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reproduce.configuration import RunConfig
-from reproduce.method_records import MethodRecords
-from reproduce.papers.resets import KEY, PROFILES, ResetsConfig, plan
-from reproduce.papers.resets_measures import CATEGORIES, CHAINS, ENVIRONMENT
-from reproduce.papers.resets_settings import SETTINGS
+from reproduce.claims.records import MethodRecords
+from reproduce.core.config import RunConfig
+from reproduce.papers.resets.measures import CATEGORIES, CHAINS, ENVIRONMENT
+from reproduce.papers.resets.paper import KEY, PROFILES, ResetsConfig, plan
+from reproduce.papers.resets.settings import SETTINGS
 
 LEARNED = 15.0
 """Points that every trained arm gains over the base."""

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reproduce.configuration import RunConfig
-from reproduce.method_records import MethodRecords
-from reproduce.papers.reuserl_measures import ALPHABETS, TRAINING_COLUMNS
-from reproduce.papers.reuserl_settings import KEY, PROFILES, ReuseConfig, plan
-from reproduce.storage import write_json, write_jsonl, write_parquet
+from reproduce.claims.records import MethodRecords
+from reproduce.core.config import RunConfig
+from reproduce.core.files import write_json, write_jsonl, write_parquet
+from reproduce.papers.reuserl.measures import ALPHABETS, TRAINING_COLUMNS
+from reproduce.papers.reuserl.settings import KEY, PROFILES, ReuseConfig, plan
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import extract_dictionary
 from theory.skill_grammar import SkillGrammar
@@ -126,7 +126,7 @@ def simulated(
 
 
 def write_simulated(folder: Path, records: MethodRecords) -> None:
-    """The files that `reproduce.method_records` writes."""
+    """The files that `reproduce.claims.records` writes."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in {"counts": records.counts, "training": records.training, **records.tables}.items():
         write_parquet(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")

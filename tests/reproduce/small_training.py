@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from reproduce.bases import obtain_base
-from reproduce.beds import load_bed, task_counts
-from reproduce.configuration import RunConfig
-from reproduce.planning import open_experiment
-from reproduce.storage import write_json
+from reproduce.core.config import RunConfig
+from reproduce.core.files import write_json
+from reproduce.environments.beds import load_bed, task_counts
+from reproduce.plan.experiment import open_experiment
+from reproduce.training.bases import obtain_base
 
 TASKS, QUESTIONS = 12, 4
 

@@ -9,9 +9,9 @@ import pytest
 from accelerate.state import PartialState
 from trl import GRPOConfig, GRPOTrainer
 
-from reproduce.argument_checks import CHOICES, check_arguments
-from reproduce.storage import UserError
-from reproduce.training_checks import check_training
+from reproduce.core.files import UserError
+from reproduce.training.argument_checks import CHOICES, check_arguments
+from reproduce.training.checks import check_training
 from tests.reproduce.small_training import small_run
 
 

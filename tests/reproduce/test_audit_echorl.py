@@ -9,9 +9,13 @@ from scipy.stats import norm
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportions_ztest
 
-from reproduce.audit import echorl, echorl_clips, echorl_copies, echorl_scores, echorl_training
-from reproduce.audit.tables import DIGEST, OURS, PAPER
-from reproduce.published import load_published, load_settings, published_number
+from reproduce.claims.published import load_published, load_settings, published_number
+from reproduce.papers.echorl.audit import audit as echorl
+from reproduce.papers.echorl.audit import clips as echorl_clips
+from reproduce.papers.echorl.audit import copies as echorl_copies
+from reproduce.papers.echorl.audit import scores as echorl_scores
+from reproduce.papers.echorl.audit import training as echorl_training
+from reproduce.report.audit_tables import DIGEST, OURS, PAPER
 
 TABLES = {table.identifier: table for table in echorl.audit().tables}
 

@@ -7,9 +7,13 @@ import pytest
 from scipy.stats import beta, binomtest, multivariate_normal, norm
 from statsmodels.stats.contingency_tables import mcnemar
 
-from reproduce.audit import pass_kt, pass_kt_counts, pass_kt_designs, pass_kt_mechanism, pass_kt_noise
-from reproduce.audit.pass_kt_designs import Design
-from reproduce.audit.tables import DIGEST
+from reproduce.papers.pass_kt.audit import audit as pass_kt
+from reproduce.papers.pass_kt.audit import counts as pass_kt_counts
+from reproduce.papers.pass_kt.audit import designs as pass_kt_designs
+from reproduce.papers.pass_kt.audit import mechanism as pass_kt_mechanism
+from reproduce.papers.pass_kt.audit import noise as pass_kt_noise
+from reproduce.papers.pass_kt.audit.designs import Design
+from reproduce.report.audit_tables import DIGEST
 
 PAIRS = pass_kt_counts.boundary_pairs()
 TESTS = {test.pair.name: test for test in pass_kt_counts.pair_tests(PAIRS)}

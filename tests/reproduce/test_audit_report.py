@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from reproduce.audit.report import all_audits, markdown_of
-from reproduce.audit.tables import AuditRow, AuditTable
-from reproduce.command_line import main
-from reproduce.published import load_published, published_papers
+from reproduce.claims.published import load_published, published_papers
+from reproduce.cli.audit import all_audits, markdown_of
+from reproduce.cli.command_line import main
+from reproduce.report.audit_tables import AuditRow, AuditTable
 
 ROOT = Path(__file__).resolve().parents[2]
 

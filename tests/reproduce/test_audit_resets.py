@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata, ttest_ind_from_stats
 
-from reproduce.audit.resets import audit
-from reproduce.audit.resets_buffer import RATES, base_group, released_base_group
-from reproduce.audit.resets_curves import (
+from reproduce.claims.published import load_published
+from reproduce.papers.resets.audit.audit import audit
+from reproduce.papers.resets.audit.buffer import RATES, base_group, released_base_group
+from reproduce.papers.resets.audit.curves import (
     CURVE_ARMS,
     cost_ratios,
     final_step,
@@ -18,7 +19,7 @@ from reproduce.audit.resets_curves import (
     step_tests,
     total_hours_gap,
 )
-from reproduce.audit.resets_localization import (
+from reproduce.papers.resets.audit.localization import (
     CLEAN_TREND,
     COUNTINGS,
     LATER,
@@ -33,8 +34,8 @@ from reproduce.audit.resets_localization import (
     signal,
     trend,
 )
-from reproduce.audit.resets_power import detectable_in_deviations, seed_needs
-from reproduce.audit.resets_scores import (
+from reproduce.papers.resets.audit.power import detectable_in_deviations, seed_needs
+from reproduce.papers.resets.audit.scores import (
     ARMS,
     BENCHMARKS,
     CONTRASTS,
@@ -52,8 +53,7 @@ from reproduce.audit.resets_scores import (
     solved_counts,
     splits_across_benchmarks,
 )
-from reproduce.audit.tables import DIGEST, OURS, PAPER
-from reproduce.published import load_published
+from reproduce.report.audit_tables import DIGEST, OURS, PAPER
 from theory.inference import holm
 from theory.published import welch_units
 

@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportions_ztest
 
-from reproduce.audit.reuserl import audit
-from reproduce.audit.reuserl_scores import (
+from reproduce.claims.published import load_published, load_settings
+from reproduce.papers.reuserl.audit.audit import audit
+from reproduce.papers.reuserl.audit.scores import (
     ARMS,
     BENCHMARKS,
     burned,
@@ -22,8 +23,7 @@ from reproduce.audit.reuserl_scores import (
     round_sizes,
     value,
 )
-from reproduce.audit.tables import DIGEST
-from reproduce.published import load_published, load_settings
+from reproduce.report.audit_tables import DIGEST
 from theory.inference import holm
 
 

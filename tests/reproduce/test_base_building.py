@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from reproduce.base_building import summarise
-from reproduce.configuration import EvaluationConfig
+from reproduce.core.config import EvaluationConfig
+from reproduce.runs.base_building import summarise
 
 TINY = ("bases", "--profile", "smoke", "--set", "warm_start.steps=4", "--workers", "1", "--out", "bases")
 
@@ -15,9 +15,9 @@ TINY = ("bases", "--profile", "smoke", "--set", "warm_start.steps=4", "--workers
 def test_bases_are_built_measured_and_left_alone_the_next_time(reproduce_in_process, tmp_path):
     from dataclasses import replace
 
-    from reproduce.bases import base_digest
-    from reproduce.papers.pass_kt import PROFILES
-    from reproduce.policies import load_policy
+    from reproduce.papers.pass_kt.paper import PROFILES
+    from reproduce.rollouts.policies import load_policy
+    from reproduce.training.bases import base_digest
 
     built = reproduce_in_process(tmp_path, *TINY, "--seeds", "1")
     assert built.code == 0, built.err
@@ -45,9 +45,9 @@ def test_bases_are_built_measured_and_left_alone_the_next_time(reproduce_in_proc
 def test_base_of_another_configuration_is_built_again(tmp_path):
     from dataclasses import replace
 
-    from reproduce.base_building import base_jobs, is_built
-    from reproduce.bases import describe_base
-    from reproduce.papers.pass_kt import PROFILES, plan
+    from reproduce.papers.pass_kt.paper import PROFILES, plan
+    from reproduce.runs.base_building import base_jobs, is_built
+    from reproduce.training.bases import describe_base
 
     bases = [run for run in plan(PROFILES["smoke"]) if run.training is None]
     folder = tmp_path / "retrieval/seed-0"

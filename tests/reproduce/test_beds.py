@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reproduce.beds import ENVIRONMENTS, load_bed, task_counts
-from reproduce.beds.sequences import BEGIN, END, TURN, demonstration_words, epochs
-from reproduce.configuration import PanelSizes
+from reproduce.core.config import PanelSizes
+from reproduce.environments.beds import ENVIRONMENTS, load_bed, task_counts
 from reproduce.environments.protocol import Turn
+from reproduce.environments.sequences import BEGIN, END, TURN, demonstration_words, epochs
 
 WITHOUT_GAMES = ("countdown", "household", "reasoning")
 """Environments whose tasks are drawn in milliseconds."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reproduce.claims import Claim, Evidence, Verdict, decide
-from reproduce.evidence import all_must_hold, equivalence, quote, superiority
-from reproduce.papers import pass_kt
-from reproduce.records import Records, load_records
-from reproduce.storage import UserError
+from reproduce.claims.grid import Records, load_records
+from reproduce.claims.tests import all_must_hold, equivalence, quote, superiority
+from reproduce.claims.verdicts import Claim, Evidence, Verdict, decide
+from reproduce.core.files import UserError
+from reproduce.papers.pass_kt import paper as pass_kt
 from tests.reproduce.simulated_records import write_simulated_records
 from theory.inference import power_paired_t
 

@@ -87,8 +87,8 @@ def test_unusable_path_is_one_line(reproduce_in_process, tmp_path):
 
 
 def test_settings_of_several_options_add_up():
-    from reproduce.command_line import COMMANDS
-    from reproduce.parsing import parse
+    from reproduce.cli.command_line import COMMANDS
+    from reproduce.cli.parsing import parse
 
     run = parse(COMMANDS, ["run", "--set", "seeds=3", "panels.ood_per_depth=2", "--redo", "--set=seeds=4", "pass_kt"])
     assert run.settings == ("seeds=3", "panels.ood_per_depth=2", "seeds=4")
@@ -106,7 +106,7 @@ def test_plan_counts_what_is_left(reproduce_in_process, smoke_folder, tmp_path):
 def test_planned_episodes_are_those_written(smoke_folder, monkeypatch):
     import pyarrow.parquet as pq
 
-    from reproduce.planning import expected_bytes, open_experiment
+    from reproduce.plan.experiment import expected_bytes, open_experiment
 
     monkeypatch.chdir(smoke_folder)
     experiment = open_experiment("pass_kt", "smoke", (), smoke_folder / "runs")
@@ -118,7 +118,7 @@ def test_planned_episodes_are_those_written(smoke_folder, monkeypatch):
 
 
 def test_time_of_jobs_in_order_on_few_workers():
-    from reproduce.planning import START_SECONDS, expected_seconds
+    from reproduce.plan.experiment import START_SECONDS, expected_seconds
 
     assert expected_seconds([], 2) == 0
     assert expected_seconds([10, 10, 10], 2) == START_SECONDS + 20
@@ -134,7 +134,7 @@ def test_env_shows_versions_and_hardware(reproduce_in_process, tmp_path):
 
 def test_changed_configuration_is_refused_with_both_digests(reproduce_in_process, smoke_copy):
     config = json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text())
-    from reproduce.storage import digest
+    from reproduce.core.files import digest
 
     before = sorted(path.stat().st_mtime_ns for path in smoke_copy.rglob("*"))
     refused = reproduce_in_process(

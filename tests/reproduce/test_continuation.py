@@ -10,13 +10,12 @@ import pytest
 import torch
 from scipy import stats
 
-from reproduce.configuration import PolicyConfig, SamplingConfig
+from reproduce.core.config import PolicyConfig, SamplingConfig
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 from reproduce.environments.reasoning import NEWLINE, ReasoningEnvironment, build_panels, words
 from reproduce.environments.retrieval import RetrievalEnvironment
 from reproduce.environments.retrieval import build_panels as build_questions
 from reproduce.environments.retrieval.vocabulary import words as words_of_questions
-from reproduce.policies import build_model, build_tokenizer
 from reproduce.rollouts import (
     Beginning,
     EpisodeBatch,
@@ -26,6 +25,7 @@ from reproduce.rollouts import (
     rollout_columns,
     stream_length,
 )
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 
 class BiasedModel(torch.nn.Module):

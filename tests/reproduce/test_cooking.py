@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("textworld")
 
+from reproduce.core.files import UserError, digest
 from reproduce.environments.cache import cache_folder
 from reproduce.environments.cooking import (
     DEFAULT_LEVELS,
@@ -48,7 +49,6 @@ from reproduce.environments.cooking.generation import STORY, Request, make_game,
 from reproduce.environments.cooking.tasks import CATEGORIES, COOK_OFF, COOK_ON, world_from_json
 from reproduce.environments.cooking.terse import INVALID, STATES, is_open, is_refused, read_holders
 from reproduce.environments.protocol import Observation, Panel, check_disjoint
-from reproduce.storage import UserError, digest
 
 pytestmark = pytest.mark.filterwarnings("ignore:Game .* is not fully supported")
 
@@ -657,7 +657,7 @@ def test_another_process_with_another_hash_seed_makes_and_plays_the_same_game(tm
 
 @pytest.mark.slow
 def test_the_words_make_a_tokenizer_that_loses_nothing(tasks: list[CookingTask]) -> None:
-    from reproduce.policies import build_tokenizer
+    from reproduce.rollouts.policies import build_tokenizer
 
     tokenizer = build_tokenizer(words())
     for text in texts_of_random_play(tasks):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from reproduce.cost_table import COLUMNS, ORDER, cost_rows, show_cost
-from reproduce.planning import PAPERS
+from reproduce.cli.cost_table import COLUMNS, ORDER, cost_rows, show_cost
+from reproduce.plan.experiment import PAPERS
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reproduce.core.files import UserError
 from reproduce.environments.countdown import (
     HORIZON,
     OOD_LEVEL,
@@ -39,8 +40,7 @@ from reproduce.environments.countdown.drawing import BLOCK
 from reproduce.environments.countdown.environment import numbers_left
 from reproduce.environments.countdown.rules import calculate, carry_out, is_solvable, operations, solution_of
 from reproduce.environments.protocol import Panel, check_disjoint
-from reproduce.policies import build_tokenizer
-from reproduce.storage import UserError
+from reproduce.rollouts.policies import build_tokenizer
 
 CHECKOUT = Path(__file__).parents[2]
 TERSE, FULL = CountdownEnvironment(), CountdownEnvironment("full")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.planning import expected_bytes, expected_disk, open_experiment, scratch_bytes
+from reproduce.plan.experiment import expected_bytes, expected_disk, open_experiment, scratch_bytes
 from tests.reproduce.tiny_checkpoint import save_checkpoint
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reproduce.document import DocumentError, _widths, markdown_text, markdown_to_pdf, markdown_to_pictures
+from reproduce.report.document import DocumentError, _widths, markdown_text, markdown_to_pdf, markdown_to_pictures
 
 matplotlib.use("Agg")
 

@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reproduce import claims
-from reproduce.claims import Verdict, decide
-from reproduce.method_records import MethodRecords
-from reproduce.papers.echorl_accuracy import cumulative_cost, equal_cost, omnibus, prefix_form, vs_remedies
-from reproduce.papers.echorl_claims import CLAIMS, family_size
-from reproduce.papers.echorl_controls import DEALS, LEVEL, PLANTED, deal, planted_gains, positive_controls
-from reproduce.papers.echorl_design import (
+from reproduce.claims import verdicts as claims
+from reproduce.claims.records import MethodRecords
+from reproduce.claims.verdicts import Verdict, decide
+from reproduce.core.files import UserError
+from reproduce.papers.echorl.accuracy import cumulative_cost, equal_cost, omnibus, prefix_form, vs_remedies
+from reproduce.papers.echorl.claims import CLAIMS, family_size
+from reproduce.papers.echorl.controls import DEALS, LEVEL, PLANTED, deal, planted_gains, positive_controls
+from reproduce.papers.echorl.design import (
     ARMS,
     DESIGNS,
     EVERY_ARM,
@@ -28,13 +29,12 @@ from reproduce.papers.echorl_design import (
     PROFILES,
     SELECTIONS,
 )
-from reproduce.papers.echorl_figures import spread
-from reproduce.papers.echorl_frozen import _artefact, unselected_null
-from reproduce.papers.echorl_identities import IDENTITIES
-from reproduce.papers.echorl_measures import over_seeds_evidence
-from reproduce.papers.echorl_plan import plan
-from reproduce.papers.echorl_power import planned_effects
-from reproduce.storage import UserError
+from reproduce.papers.echorl.figures import spread
+from reproduce.papers.echorl.frozen import _artefact, unselected_null
+from reproduce.papers.echorl.identities import IDENTITIES
+from reproduce.papers.echorl.measures import over_seeds_evidence
+from reproduce.papers.echorl.plan import plan
+from reproduce.papers.echorl.power import planned_effects
 from tests.reproduce.simulated_echorl import Planted, simulated_records
 
 SECTION_7 = (
@@ -388,10 +388,10 @@ def test_controls_differ_from_the_echo_in_what_they_say() -> None:
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What arms are built from, at smoke size, with an untrained policy."""
-    from reproduce.beds import load_bed
-    from reproduce.policies import build_model, build_tokenizer
+    from reproduce.environments.beds import load_bed
     from reproduce.rollouts import EpisodeSampler
-    from reproduce.training import Setting
+    from reproduce.rollouts.policies import build_model, build_tokenizer
+    from reproduce.training.train import Setting
 
     config = next(run for run in plan(PROFILES["smoke"]) if run.arm == "frozen")
     bed = load_bed("reasoning")
@@ -423,7 +423,7 @@ class _Step:
 
 
 def test_arms_of_a_seed_draw_the_same_episodes_and_calls_of_a_step_others(setting: Any) -> None:
-    from reproduce.papers.echorl_arms import rollouts
+    from reproduce.papers.echorl.arms import rollouts
 
     prompts = [task.identifier for task in setting.tasks[:2] for _ in range(4)]
     other = replace(setting, config=replace(setting.config, arm="grpo"))
@@ -438,7 +438,7 @@ def test_arms_of_a_seed_draw_the_same_episodes_and_calls_of_a_step_others(settin
 
 def test_demonstrations_are_right_and_take_the_first_places_of_a_group(setting: Any) -> None:
     from reproduce.environments.reasoning import ReasoningEnvironment
-    from reproduce.papers.echorl_arms import outcome, rollouts
+    from reproduce.papers.echorl.arms import outcome, rollouts
 
     prompts = [task.identifier for task in setting.tasks[:2] for _ in range(4)]
     columns = rollouts(setting, demonstrations=1)(prompts, _Step(setting.model, 0))
@@ -456,7 +456,7 @@ def test_demonstrations_are_right_and_take_the_first_places_of_a_group(setting: 
 
 
 def test_every_arm_can_be_built(setting: Any) -> None:
-    from reproduce.papers.echorl_arms import build_arm
+    from reproduce.papers.echorl.arms import build_arm
 
     for name, design in DESIGNS.items():
         if design.settings is not None:
@@ -470,7 +470,7 @@ def test_every_arm_can_be_built(setting: Any) -> None:
 
 def test_measured_gradients_leave_the_training_alone_and_are_zero_where_they_must(tmp_path: Path) -> None:
     from methods.echorl import EchoTrainer
-    from reproduce.papers.echorl_arms import MeasuredEcho
+    from reproduce.papers.echorl.arms import MeasuredEcho
 
     plain, _ = _train_echo(tmp_path / "plain", EchoTrainer, "1111")
     weights, log = _train_echo(tmp_path / "measured", MeasuredEcho, "1111", measure_every=2)
@@ -491,8 +491,8 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
     from trl import GRPOConfig
 
     from methods.echorl import EchoConfig
-    from reproduce.configuration import PolicyConfig
-    from reproduce.policies import build_model, build_tokenizer
+    from reproduce.core.config import PolicyConfig
+    from reproduce.rollouts.policies import build_model, build_tokenizer
 
     tokenizer = build_tokenizer(("<newline>", *"abcdefgh"))
     model = build_model(PolicyConfig(2, 16, 2, 32, 3, 64, 0.3), tokenizer, 0)
@@ -545,7 +545,7 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
 def test_directional_derivatives_are_the_gradients(setting: Any) -> None:
     import torch
 
-    from reproduce.papers.echorl_probes import _directional_derivatives, _log_probabilities
+    from reproduce.papers.echorl.probes import _directional_derivatives, _log_probabilities
 
     ids = torch.tensor([[1, 7, 8, 9, 12, 10, 6], [1, 9, 9, 6, 5, 14, 8]])
     weights = [value for value in setting.model.parameters() if value.requires_grad]
@@ -562,7 +562,7 @@ def test_directional_derivatives_are_the_gradients(setting: Any) -> None:
 
 
 def test_solutions_are_cut_into_lines_and_matched_by_position() -> None:
-    from reproduce.papers.echorl_probes import _orders, _solution, comparable
+    from reproduce.papers.echorl.probes import _orders, _solution, comparable
     from reproduce.rollouts import Trajectory
 
     newline, answer, end = 5, 6, 3
@@ -586,8 +586,8 @@ def test_solutions_are_cut_into_lines_and_matched_by_position() -> None:
 
 
 def test_tables_of_the_frozen_base_are_those_that_the_claims_read(setting: Any, tmp_path: Path) -> None:
-    from reproduce.papers.echorl import TABLES, further_records
-    from reproduce.papers.echorl_probes import write_tables
+    from reproduce.papers.echorl.paper import TABLES, further_records
+    from reproduce.papers.echorl.probes import write_tables
 
     write_tables(setting, tmp_path)
     found = further_records(setting.config, tmp_path, None)  # type: ignore[arg-type]
@@ -604,7 +604,7 @@ def test_identities_hold() -> None:
 
 
 def test_figures_and_sections_are_drawn_from_records(tiny: MethodRecords, tmp_path: Path) -> None:
-    from reproduce.papers.echorl import draw_figures, further_sections, scope
+    from reproduce.papers.echorl.paper import draw_figures, further_sections, scope
 
     figures = draw_figures(tiny, tmp_path)
     wanted = {name for claim in CLAIMS for name in claim.figures}

@@ -17,7 +17,7 @@ from trl import GRPOConfig
 from methods.localizers import Oracle, resample_first_errors
 from methods.reset_buffer import BufferSettings, Chain, Request, Seed, build_blocks, uniform_step
 from methods.resets import GRPOWithResets, ResetRollouts, chain_reward
-from reproduce.configuration import PolicyConfig, SamplingConfig
+from reproduce.core.config import PolicyConfig, SamplingConfig
 from reproduce.environments.reasoning import (
     NEWLINE,
     Demonstrator,
@@ -31,9 +31,9 @@ from reproduce.environments.reasoning import (
 from reproduce.environments.retrieval import RetrievalEnvironment
 from reproduce.environments.retrieval import build_panels as build_questions
 from reproduce.environments.retrieval.vocabulary import words as words_of_questions
-from reproduce.policies import build_model, build_tokenizer
 from reproduce.rollouts import EpisodeSampler, Trajectory
 from reproduce.rollouts.continuation import EpisodeChains
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reproduce.episode_logs import inspect_ai
-from reproduce.episode_logs.reading import read_logs
-from reproduce.episode_logs.scores import ScoreRule
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
+from reproduce.logs import inspect_ai
+from reproduce.logs.reading import read_logs
+from reproduce.logs.scores import ScoreRule
 
 LOGS = Path(__file__).parent / "logs"
 EACH, SUMS = (next((LOGS / "harness").glob(f"samples_{task}_*")) for task in ("each", "sums"))

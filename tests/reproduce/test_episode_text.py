@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reproduce.core.files import UserError
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.policies import build_tokenizer
 from reproduce.rollouts import EpisodeText, open_text
 from reproduce.rollouts.chat_template import DATE
 from reproduce.rollouts.lines import LineBreak, line_ends
+from reproduce.rollouts.policies import build_tokenizer
 from reproduce.rollouts.text import ChatText, LineText, WordText
-from reproduce.storage import UserError
 from tests.reproduce.general_models import DROPPING, LLAMA, MISTRAL, QWEN, THINKING, general_tokenizer
 
 INSTRUCTIONS, FIRST, ACTION, SECOND = "Write one command a line.", "You see a fridge 1.\n", "take apple 1", "Taken."

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reproduce.configuration import HardwareConfig
-from reproduce.executors import local_executor, ray_executor
-from reproduce.storage import UserError
+from reproduce.core.config import HardwareConfig
+from reproduce.core.files import UserError
+from reproduce.runs.executors import local_executor, ray_executor
 
 CONSOLE = Console(file=StringIO())
 BESIDE_VLLM = (HardwareConfig(device="cuda", engine="vllm"), HardwareConfig(device="cuda", training_engine="colocate"))
@@ -33,7 +33,7 @@ def test_more_workers_than_gpus_beside_vllm_are_refused(monkeypatch, hardware) -
 @pytest.mark.parametrize("hardware", BESIDE_VLLM)
 def test_a_part_of_a_gpu_beside_vllm_is_refused(hardware) -> None:
     pytest.importorskip("ray")
-    from reproduce.ray_cluster import RayOptions
+    from reproduce.runs.ray_cluster import RayOptions
 
     def opened(gpus: float, hardware: HardwareConfig) -> None:
         options = RayOptions(cores_per_run=1, gpus_per_run=gpus)

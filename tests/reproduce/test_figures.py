@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reproduce.papers import pass_kt, pass_kt_figures
-from reproduce.records import load_records
+from reproduce.claims.grid import load_records
+from reproduce.papers.pass_kt import figures as pass_kt_figures
+from reproduce.papers.pass_kt import paper as pass_kt
 from tests.reproduce.simulated_records import write_simulated_records
 
 NAMES = ["static_curves", "bridge_curves", "gain_map", "widening", "boundary", "depth", "rounds", "training"]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reproduce.beds import ENVIRONMENTS, load_bed
-from reproduce.beds.cooking import LEVELS, level_of
-from reproduce.configuration import PanelConfig, PanelSizes
+from reproduce.core.config import PanelConfig, PanelSizes
+from reproduce.environments.beds import ENVIRONMENTS, load_bed
+from reproduce.environments.cooking.bed import LEVELS, level_of
 from reproduce.environments.cooking.tasks import Level
 from reproduce.environments.countdown import solve as solve_countdown
 from reproduce.environments.household import solve as solve_household

@@ -14,15 +14,15 @@ from torch.overrides import TorchFunctionMode
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from methods.reset_buffer import Request
-from reproduce.configuration import PolicyConfig, SamplingConfig
+from reproduce.core.config import PolicyConfig, SamplingConfig
+from reproduce.core.files import UserError
 from reproduce.environments.protocol import NoForcedAnswer, Observation
-from reproduce.policies import build_model, build_tokenizer
 from reproduce.rollouts import EpisodeBatch, EpisodeSampler, Trajectory, UniformStreams, open_text, stream_length
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.rollouts.drawing import _invert, draw, log_distribution
 from reproduce.rollouts.lines import breaks
+from reproduce.rollouts.policies import build_model, build_tokenizer
 from reproduce.rollouts.vllm_sampler import Generated, VllmSampler
-from reproduce.storage import UserError
 from tests.reproduce.general_models import ARCHITECTURES, LLAMA, QWEN, THINKING, general_model, general_tokenizer
 
 LONGEST = 12

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reproduce.core.files import UserError
 from reproduce.environments.household import (
     HORIZON,
     SKILLS,
@@ -44,7 +45,6 @@ from reproduce.environments.household.problem import contents_of, problem_of
 from reproduce.environments.household.tasks import CATEGORIES, LAMP, TWO, draw_task, is_held_out
 from reproduce.environments.household.terse import NOTHING, terse
 from reproduce.environments.protocol import Panel, check_disjoint
-from reproduce.storage import UserError
 
 PANELS = build_panels(train_per_category=2, test_per_category=1, ood_per_category=1)
 TASKS = [task for panel in PANELS.values() for task in panel.tasks]

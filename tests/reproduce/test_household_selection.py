@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from reproduce.beds import load_bed, task_counts
-from reproduce.configuration import PanelSizes
+from reproduce.core.config import PanelSizes
+from reproduce.core.files import UserError
+from reproduce.environments.beds import load_bed, task_counts
 from reproduce.environments.household import SceneSize, build_panels, solve, tables
 from reproduce.environments.household.tasks import HouseholdTask
-from reproduce.storage import UserError
 
 PANELS = build_panels(3, 2, 2, size=SceneSize(receptacles=6, objects=6))
 FOLDER_OF_PANEL = {"train": "train", "test": "valid_seen", "ood": "valid_unseen"}

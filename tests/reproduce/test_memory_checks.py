@@ -9,10 +9,10 @@ import psutil
 import pytest
 import torch
 
-from reproduce.configuration import HardwareConfig, ModelConfig
-from reproduce.memory_checks import gpu_memory, host_bytes, too_little_host_memory
-from reproduce.paper_scale.cost import Shape, parameters
-from reproduce.planning import open_experiment
+from reproduce.core.config import HardwareConfig, ModelConfig
+from reproduce.cost.cost import Shape, parameters
+from reproduce.cost.memory_checks import gpu_memory, host_bytes, too_little_host_memory
+from reproduce.plan.experiment import open_experiment
 
 LAYERS = Shape(1, 1024, 16, 16, 64, 4096, 1000, True)
 

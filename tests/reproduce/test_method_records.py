@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reproduce.method_records import collect_method_runs, count_tasks, load_method_records
-from reproduce.papers.pass_kt import PROFILES, plan
-from reproduce.record_checks import read_method_records
-from reproduce.storage import UserError
+from reproduce.claims.record_checks import read_method_records
+from reproduce.claims.records import collect_method_runs, count_tasks, load_method_records
+from reproduce.core.files import UserError
+from reproduce.papers.pass_kt.paper import PROFILES, plan
 
 PAPER = SimpleNamespace(
     TRAINING_COLUMNS=("reward", "own"),

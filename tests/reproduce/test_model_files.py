@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, Qwen3MoeConfig
 
-from reproduce.model_files import loading_differences
-from reproduce.models import check_model, find_model
-from reproduce.policies import load_policy
-from reproduce.storage import UserError, read_json
+from reproduce.core.files import UserError, read_json
+from reproduce.rollouts.model_files import loading_differences
+from reproduce.rollouts.models import check_model, find_model
+from reproduce.rollouts.policies import load_policy
 from tests.reproduce.general_models import ARCHITECTURES, general_model, general_tokenizer
 
 

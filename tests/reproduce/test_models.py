@@ -12,10 +12,11 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from reproduce.bases import committed_folder, obtain_base
-from reproduce.beds import load_bed
-from reproduce.configuration import ModelConfig, PolicyConfig, RunConfig, SamplingConfig
-from reproduce.models import (
+from reproduce.core.config import ModelConfig, PolicyConfig, RunConfig, SamplingConfig
+from reproduce.core.files import UserError, read_json
+from reproduce.environments.beds import load_bed
+from reproduce.rollouts import UniformStreams, stream_length
+from reproduce.rollouts.models import (
     REFERENCE,
     describe_model,
     end_tokens,
@@ -25,11 +26,10 @@ from reproduce.models import (
     model_digest,
     save_reference,
 )
-from reproduce.policies import build_model, build_tokenizer, load_policy, save_policy
-from reproduce.rollouts import UniformStreams, stream_length
+from reproduce.rollouts.opening import open_sampler
+from reproduce.rollouts.policies import build_model, build_tokenizer, load_policy, save_policy
 from reproduce.rollouts.text import ChatText, WordText
-from reproduce.sampling import open_sampler
-from reproduce.storage import UserError, read_json
+from reproduce.training.bases import committed_folder, obtain_base
 from tests.reproduce.general_models import ARCHITECTURES, QWEN, general_model, general_tokenizer
 
 NAME = "someone/small-model"
@@ -290,7 +290,7 @@ def test_an_adapter_of_a_base_made_here_becomes_whole_weights(tmp_path: Path) ->
 
 
 def run_config(environment: str, **model: str) -> RunConfig:
-    from reproduce.configuration import EvaluationConfig, PanelConfig, PanelSizes, WarmStartConfig
+    from reproduce.core.config import EvaluationConfig, PanelConfig, PanelSizes, WarmStartConfig
 
     return RunConfig(
         paper="pass_kt",
@@ -349,7 +349,7 @@ def test_a_format_that_is_not_there_stops_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.gpu
 def test_a_base_is_made_on_a_gpu(tmp_path: Path) -> None:
     """From the same first weights on the same batches, so it learns the same up to rounding."""
-    from reproduce.configuration import WarmStartConfig
+    from reproduce.core.config import WarmStartConfig
 
     policy = PolicyConfig(width=32, heads=2, feed_forward=64)
     config = replace(WarmStartConfig(), steps=20, drill_steps=5, batch_size=16)

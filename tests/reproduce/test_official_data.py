@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reproduce.beds import load_bed, task_counts
-from reproduce.configuration import PanelConfig, PanelSizes
+from reproduce.core.config import PanelConfig, PanelSizes
+from reproduce.core.files import UserError
 from reproduce.environments import rows as rows_module
+from reproduce.environments.beds import load_bed, task_counts
 from reproduce.environments.reasoning import MathEnvironment, load_dataset_tasks
 from reproduce.environments.retrieval import (
     HotpotCorpus,
@@ -30,7 +31,6 @@ from reproduce.environments.retrieval import (
 from reproduce.environments.retrieval.tagged import CLOSED, INVALID
 from reproduce.environments.rows import LONGEST_ROW, files_of, read_rows
 from reproduce.environments.selection import order_of
-from reproduce.storage import UserError
 from tests.reproduce.official_files import (
     DEV,
     TRAIN,

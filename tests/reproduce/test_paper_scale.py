@@ -9,25 +9,25 @@ from typing import Any
 
 import pytest
 
-from reproduce import claims as claim_families
-from reproduce.beds import ENVIRONMENTS
-from reproduce.claims import reason_untested
-from reproduce.configuration import ModelConfig
-from reproduce.experiment import field_paths
-from reproduce.paper_scale import (
+from reproduce.claims import verdicts as claim_families
+from reproduce.claims.published import load_settings
+from reproduce.claims.verdicts import reason_untested
+from reproduce.core.config import ModelConfig
+from reproduce.core.settings import field_paths
+from reproduce.cost.cost import parameters
+from reproduce.cost.machines import GPUS
+from reproduce.cost.paper_scale import (
     PROVENANCES,
     UNSTATED,
     PaperScaleError,
     load_paper_scale,
     parse_paper_scale,
 )
-from reproduce.paper_scale.cost import parameters
-from reproduce.paper_scale.machines import GPUS
-from reproduce.paper_scale.profile import PAPER, paper_profile, training_arguments, with_field
-from reproduce.planning import PAPERS, load_paper
-from reproduce.published import load_settings
-from reproduce.size_checks import check_sizes
-from reproduce.training_arguments import adapters, named_arguments
+from reproduce.cost.profile import PAPER, paper_profile, training_arguments, with_field
+from reproduce.environments.beds import ENVIRONMENTS
+from reproduce.plan.experiment import PAPERS, load_paper
+from reproduce.plan.size_checks import check_sizes
+from reproduce.training.arguments import adapters, named_arguments
 
 KEYS = tuple(PAPERS)
 
@@ -381,7 +381,7 @@ def test_whole_numbers_become_floats() -> None:
 
 def test_loading_profiles_loads_no_model_code() -> None:
     code = (
-        "import sys, reproduce.papers.reuserl_settings, reproduce.requirement_checks, reproduce.paper_scale.display;"
+        "import sys, reproduce.papers.reuserl.settings, reproduce.plan.requirement_checks, reproduce.cli.requirements;"
         "print([name for name in ('torch', 'transformers', 'trl', 'vllm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,30 +21,31 @@ from trl import GRPOTrainer
 
 from methods.echorl import newline_tokens
 from methods.localizers import localization_prompt
-from reproduce.configuration import RunConfig, SamplingConfig
+from reproduce.core.config import RunConfig, SamplingConfig
+from reproduce.core.files import UserError, read_parquet
+from reproduce.core.settings import with_settings
+from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.environments.reasoning import MathTask
-from reproduce.experiment import with_settings
-from reproduce.paper_scale import load_paper_scale
-from reproduce.papers import echorl, resets
-from reproduce.papers.echorl_arms import build_arm as build_echorl_arm
-from reproduce.papers.echorl_arms import echo_config, expert_tokens, newline_token_ids
-from reproduce.papers.resets_arms import RecordedRollouts
-from reproduce.papers.resets_arms import build_arm as build_resets_arm
-from reproduce.papers.resets_chains import RESETS, STEPS, UNKNOWN, read_tables
-from reproduce.papers.resets_coverage_probe import PROBE, write_probe
-from reproduce.papers.resets_localizer import PolicyReplies, asking_sampler
-from reproduce.papers.resets_settings import PUBLISHED
-from reproduce.planning import PAPERS, load_paper
-from reproduce.policies import load_policy
+from reproduce.papers.echorl import paper as echorl
+from reproduce.papers.echorl.arms import build_arm as build_echorl_arm
+from reproduce.papers.echorl.arms import echo_config, expert_tokens, newline_token_ids
+from reproduce.papers.resets import paper as resets
+from reproduce.papers.resets.arms import RecordedRollouts
+from reproduce.papers.resets.arms import build_arm as build_resets_arm
+from reproduce.papers.resets.chains import RESETS, STEPS, UNKNOWN, read_tables
+from reproduce.papers.resets.coverage_probe import PROBE, write_probe
+from reproduce.papers.resets.localizer import PolicyReplies, asking_sampler
+from reproduce.papers.resets.settings import PUBLISHED
+from reproduce.plan.experiment import PAPERS, load_paper
 from reproduce.rollouts import EpisodeSampler
+from reproduce.rollouts.opening import open_episodes
+from reproduce.rollouts.policies import load_policy
 from reproduce.rollouts.room import check_room
 from reproduce.rollouts.text import ChatText
 from reproduce.rollouts.vllm_sampler import VllmSampler
-from reproduce.sampling import open_episodes
-from reproduce.storage import UserError, read_parquet
-from reproduce.training import Arm, Setting, build_arm, train
-from reproduce.training_arguments import resolved, shared_arguments
-from reproduce.training_engines import SyncedGenerator
+from reproduce.training.arguments import resolved, shared_arguments
+from reproduce.training.engines import SyncedGenerator
+from reproduce.training.train import Arm, Setting, build_arm, train
 from tests.reproduce.small_training import base_of, small_run, tasks_of
 from tests.reproduce.tiny_checkpoint import save_checkpoint, write_math_set
 
@@ -92,7 +93,7 @@ def run_of(paper: Any, folder: Path, arm: str, *settings: str) -> RunConfig:
 
 def setting_of(run: RunConfig, folder: Path) -> Setting:
     """What `train` builds an arm from."""
-    from reproduce.beds import load_bed
+    from reproduce.environments.beds import load_bed
 
     model, tokenizer = load_policy(folder / "model")
     environment, text = open_episodes(run, tokenizer)

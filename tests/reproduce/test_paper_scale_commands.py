@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.paper_scale import load_paper_scale
-from reproduce.planning import PAPERS, open_experiment
-from reproduce.requirement_checks import missing
+from reproduce.cost.paper_scale import load_paper_scale
+from reproduce.plan.experiment import PAPERS, open_experiment
+from reproduce.plan.requirement_checks import missing
 
 WITHOUT_A_COMMAND = ("not needed: ", "generated here ")
 PROGRAMS = {"hf", "pip", "mv", "alfworld-download"}

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reproduce.configuration import COLOCATE, TRANSFORMERS, HardwareConfig
-from reproduce.paper_scale import load_paper_scale
-from reproduce.paper_scale.cost import (
+from reproduce.core.config import COLOCATE, TRANSFORMERS, HardwareConfig
+from reproduce.cost.cost import (
     BANDWIDTH_UTILISATION,
     TRAINING_UTILISATION,
     Shape,
@@ -25,10 +24,12 @@ from reproduce.paper_scale.cost import (
     training_memory,
     training_operations,
 )
-from reproduce.paper_scale.estimate import longest_episode, mean_episode, run_cost, run_memory, total
-from reproduce.paper_scale.machines import GPUS, Machine, machine_of
-from reproduce.papers import echorl, pass_kt
-from reproduce.planning import rollouts
+from reproduce.cost.estimate import longest_episode, mean_episode, run_cost, run_memory, total
+from reproduce.cost.machines import GPUS, Machine, machine_of
+from reproduce.cost.paper_scale import load_paper_scale
+from reproduce.papers.echorl import paper as echorl
+from reproduce.papers.pass_kt import paper as pass_kt
+from reproduce.plan.experiment import rollouts
 
 QWEN = load_paper_scale("pass_kt").policy
 SMALL = Shape(

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from reproduce.paper_scale import DataEntry, load_paper_scale
-from reproduce.paper_scale.display import cost_lines, destination, machine_for
-from reproduce.paper_scale.estimate import run_cost
-from reproduce.planning import PAPERS, Experiment, open_experiment, rollouts, stage_seconds
-from reproduce.requirement_checks import (
+from reproduce.cli.requirements import cost_lines, destination, machine_for
+from reproduce.core.files import UserError
+from reproduce.cost.estimate import run_cost
+from reproduce.cost.paper_scale import DataEntry, load_paper_scale
+from reproduce.plan.experiment import PAPERS, Experiment, open_experiment, rollouts, stage_seconds
+from reproduce.plan.requirement_checks import (
     architecture_of,
     check_requirements,
     known_model,
@@ -23,7 +24,6 @@ from reproduce.requirement_checks import (
     planned_counts,
     presence,
 )
-from reproduce.storage import UserError
 from tests.reproduce.official_files import sums, write_hotpot, write_lines
 from tests.reproduce.tiny_checkpoint import save_checkpoint
 
@@ -195,7 +195,7 @@ def test_too_little_memory_is_found(checkpoint: Path, monkeypatch: pytest.Monkey
 )
 def test_too_little_memory_of_a_gpu_is_found(memory: int, settings: Sequence[str], lacks: list[str]) -> None:
     """PASS@(k,T) with adapters needs 25 GB by the estimate, vLLM beside it 15 GB at the least."""
-    from reproduce.requirement_checks import _too_little_memory
+    from reproduce.plan.requirement_checks import _too_little_memory
 
     experiment = opened("pass_kt", *settings)
     found = list(_too_little_memory(experiment.config, experiment.plan, memory * 1e9, memory * 1e9))

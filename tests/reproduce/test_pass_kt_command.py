@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from reproduce.episode_logs.count_rows import EpisodeCounts
-from reproduce.episode_logs.scores import ScoreRule
-from reproduce.pass_kt_analysis import Settings, analyse
-from reproduce.pass_kt_command import notes, plain, show_pass_kt
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
+from reproduce.logs.analysis import Settings, analyse
+from reproduce.logs.command import notes, plain, show_pass_kt
+from reproduce.logs.count_rows import EpisodeCounts
+from reproduce.logs.scores import ScoreRule
 
 ANY = ScoreRule()
 QUICK = Settings(resamples=200)
@@ -156,7 +156,7 @@ def write_counts(path, rng, policies, questions=12, n=8):
 
 @pytest.mark.parametrize("width", ["80", "120"])
 def test_what_the_command_prints_and_writes(tmp_path, monkeypatch, capsys, width):
-    from reproduce.command_line import main
+    from reproduce.cli.command_line import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", width)
@@ -176,7 +176,7 @@ def test_what_the_command_prints_and_writes(tmp_path, monkeypatch, capsys, width
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_other_figures_k_and_baseline(tmp_path, monkeypatch, capsys, kind):
-    from reproduce.command_line import main
+    from reproduce.cli.command_line import main
 
     monkeypatch.chdir(tmp_path)
     write_counts(tmp_path / "log.csv", np.random.default_rng(6), ("a", "b"))
@@ -205,7 +205,7 @@ def test_other_figures_k_and_baseline(tmp_path, monkeypatch, capsys, kind):
     ],
 )
 def test_bad_options_get_one_line(tmp_path, monkeypatch, capsys, words, part):
-    from reproduce.command_line import main
+    from reproduce.cli.command_line import main
 
     monkeypatch.chdir(tmp_path)
     write_counts(tmp_path / "log.csv", np.random.default_rng(7), ("base", "grpo"))

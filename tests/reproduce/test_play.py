@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.command_line import main
+from reproduce.cli.command_line import main
 from reproduce.environments.retrieval import (
     SKILLS,
     RetrievalEnvironment,
@@ -108,7 +108,7 @@ def test_a_missing_engine_is_named(environment: str, engine: str, tmp_path: Path
     """In a process of its own: what other tests have imported must not help."""
     program = (
         f"import sys; sys.modules[{engine!r}] = None; "
-        f"from reproduce.command_line import main; sys.exit(main(['play', {environment!r}, '--expert']))"
+        f"from reproduce.cli.command_line import main; sys.exit(main(['play', {environment!r}, '--expert']))"
     )
     finished = subprocess.run(
         [sys.executable, "-c", program],

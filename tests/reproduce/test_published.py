@@ -2,8 +2,8 @@
 
 import pytest
 
-from reproduce import published
-from reproduce.published import (
+from reproduce.claims import published
+from reproduce.claims.published import (
     PublishedError,
     load_published,
     load_settings,

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reproduce.core.files import UserError
 from reproduce.environments.protocol import Panel, check_disjoint
 from reproduce.environments.reasoning import (
     DECISIVE,
@@ -46,8 +47,7 @@ from reproduce.environments.reasoning import (
 from reproduce.environments.reasoning.dataset import boxed_answer, is_equivalent
 from reproduce.environments.reasoning.steps import calculate
 from reproduce.environments.reasoning.tasks import make_task
-from reproduce.policies import build_tokenizer
-from reproduce.storage import UserError
+from reproduce.rollouts.policies import build_tokenizer
 
 CHECKOUT = Path(__file__).parents[2]
 PANELS = build_panels(10, 10, 10)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reproduce.papers.pass_kt import ARMS
-from reproduce.record_checks import check_agreement
-from reproduce.records import Records, load_records
-from reproduce.storage import UserError
+from reproduce.claims.grid import Records, load_records
+from reproduce.claims.record_checks import check_agreement
+from reproduce.core.files import UserError
+from reproduce.papers.pass_kt.paper import ARMS
 from tests.reproduce.simulated_records import write_simulated_records
 
 

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reproduce.claims import Claim, Evidence, Verdict, decide
-from reproduce.configuration import PolicyConfig
+from reproduce.claims.grid import load_records
+from reproduce.claims.verdicts import Claim, Evidence, Verdict, decide
+from reproduce.core.config import PolicyConfig
+from reproduce.core.files import UserError
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.papers import pass_kt
-from reproduce.papers.pass_kt_tables import further_sections
-from reproduce.policies import build_model, build_tokenizer
-from reproduce.records import load_records
-from reproduce.report import explain, write_report
-from reproduce.report_appendix import parameters
-from reproduce.report_text import count, effect_text, number, over_seeds, plain, probability, table
-from reproduce.storage import UserError
+from reproduce.papers.pass_kt import paper as pass_kt
+from reproduce.papers.pass_kt.tables import further_sections
+from reproduce.report.appendix import parameters
+from reproduce.report.pages import explain, write_report
+from reproduce.report.text import count, effect_text, number, over_seeds, plain, probability, table
+from reproduce.rollouts.policies import build_model, build_tokenizer
 from tests.reproduce.simulated_records import write_simulated_records
 
 SMOKE = {"seeds": 2, "questions": 4, "samples": 8, "profile": "smoke"}

@@ -19,20 +19,23 @@ from scipy import stats
 
 from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
-from reproduce import claims
-from reproduce.beds.reasoning import draw_demonstrator, panels
-from reproduce.claims import HEADLINES_ONLY, Verdict, decide
-from reproduce.configuration import PanelSizes
+from reproduce.claims import verdicts as claims
+from reproduce.claims.records import MethodRecords
+from reproduce.claims.verdicts import HEADLINES_ONLY, Verdict, decide
+from reproduce.core.config import PanelSizes
+from reproduce.core.files import UserError
+from reproduce.core.settings import with_settings
 from reproduce.environments.reasoning import HORIZON, demonstrate, first_wrong_step, split_steps
-from reproduce.experiment import with_settings
-from reproduce.method_records import MethodRecords
-from reproduce.papers import resets, resets_identities, resets_measures, resets_tests
-from reproduce.papers.resets_arms import first_outcomes
-from reproduce.papers.resets_chains import ChainLog, Located, group_signal, read_tables, step_row
-from reproduce.papers.resets_coverage import coverage_laws
-from reproduce.papers.resets_evidence import different, not_worse, of_seeds
-from reproduce.papers.resets_settings import ARMS, LAPTOP, PUBLISHED, SETTINGS, WITH_ORACLE, needs_oracle
-from reproduce.storage import UserError
+from reproduce.environments.reasoning.bed import draw_demonstrator, panels
+from reproduce.papers.resets import identities as resets_identities
+from reproduce.papers.resets import measures as resets_measures
+from reproduce.papers.resets import paper as resets
+from reproduce.papers.resets import tests as resets_tests
+from reproduce.papers.resets.arms import first_outcomes
+from reproduce.papers.resets.chains import ChainLog, Located, group_signal, read_tables, step_row
+from reproduce.papers.resets.coverage import coverage_laws
+from reproduce.papers.resets.evidence import different, not_worse, of_seeds
+from reproduce.papers.resets.settings import ARMS, LAPTOP, PUBLISHED, SETTINGS, WITH_ORACLE, needs_oracle
 from tests.reproduce.simulated_resets import Planted, simulated
 from theory.inference import mean_interval
 
@@ -526,7 +529,7 @@ def test_equally_many_fresh_chains_of_a_prompt_count() -> None:
 
 
 def test_the_learned_localizer_fits_what_lies_on_disk(tmp_path: Path) -> None:
-    from reproduce.papers.resets_arms import LearningRule
+    from reproduce.papers.resets.arms import LearningRule
 
     generator = np.random.default_rng(0)
     rows = []
@@ -542,7 +545,7 @@ def test_the_learned_localizer_fits_what_lies_on_disk(tmp_path: Path) -> None:
 
 def test_so_many_batches_are_labelled_however_often_each_is_used(tmp_path: Path) -> None:
     """Two batches of two updates and three passes each: steps 1 and 7 draw them, 13 the first that is not labelled."""
-    from reproduce.papers.resets_arms import LearningRule
+    from reproduce.papers.resets.arms import LearningRule
 
     settings = replace(SETTINGS["srpo_learned"], labelled_steps=2, updates=2)
     chain = Chain((1, 2, 3), (1, 2, 3), 0.0, False, log_probabilities=(-1.0,) * 3, entropies=(0.5,) * 3)

@@ -13,19 +13,22 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reproduce import claims
-from reproduce.claims import Verdict, decide
-from reproduce.configuration import RunConfig
-from reproduce.method_records import MethodRecords
-from reproduce.papers import reuserl, reuserl_bound, reuserl_identities
-from reproduce.papers.reuserl_bound import DRAWS, base_draws
-from reproduce.papers.reuserl_compressibility import (
+from reproduce.claims import verdicts as claims
+from reproduce.claims.records import MethodRecords
+from reproduce.claims.verdicts import Verdict, decide
+from reproduce.core.config import RunConfig
+from reproduce.core.files import UserError
+from reproduce.papers.reuserl import bound as reuserl_bound
+from reproduce.papers.reuserl import identities as reuserl_identities
+from reproduce.papers.reuserl import paper as reuserl
+from reproduce.papers.reuserl.bound import DRAWS, base_draws
+from reproduce.papers.reuserl.compressibility import (
     compressibility_evidence,
     partial_correlation_within,
     partial_rank_correlation,
     run_points,
 )
-from reproduce.papers.reuserl_evidence import (
+from reproduce.papers.reuserl.evidence import (
     directed,
     not_inferior,
     of_seeds,
@@ -34,9 +37,9 @@ from reproduce.papers.reuserl_evidence import (
     seed_evidence,
     two_panels,
 )
-from reproduce.papers.reuserl_figures import operations
-from reproduce.papers.reuserl_hacks import cheaper_with_one_more, repetition_price
-from reproduce.papers.reuserl_measures import (
+from reproduce.papers.reuserl.figures import operations
+from reproduce.papers.reuserl.hacks import cheaper_with_one_more, repetition_price
+from reproduce.papers.reuserl.measures import (
     empty_share,
     further_records,
     longest_run,
@@ -46,11 +49,10 @@ from reproduce.papers.reuserl_measures import (
     was_empty,
     write_dictionary,
 )
-from reproduce.papers.reuserl_planted import does_it_find, halves, planted, share_found
-from reproduce.papers.reuserl_sections import matched_length_arm
-from reproduce.papers.reuserl_settings import ALL_ARMS, HEADLINE_ARMS, PROFILES, plan, settings_of
-from reproduce.report import write_report
-from reproduce.storage import UserError
+from reproduce.papers.reuserl.planted import does_it_find, halves, planted, share_found
+from reproduce.papers.reuserl.sections import matched_length_arm
+from reproduce.papers.reuserl.settings import ALL_ARMS, HEADLINE_ARMS, PROFILES, plan, settings_of
+from reproduce.report.pages import write_report
 from tests.reproduce.simulated_reuserl import NOTHING, PUBLISHED, REVERSED, World, simulated, write_simulated
 from theory.inference import mean_interval
 
@@ -511,8 +513,8 @@ def reward_of(arm: str, folder: Path, **changes: Any) -> tuple[Any, list[float],
     """The arm as training builds it, the rewards it gives to a batch, and what it logs."""
     import torch
 
-    from reproduce.papers.reuserl_arms import build_arm
-    from reproduce.training import Setting
+    from reproduce.papers.reuserl.arms import build_arm
+    from reproduce.training.train import Setting
 
     run = run_of("countdown", arm)
     run = replace(run, method=replace(run.method, **changes)) if changes else run

@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy import stats
 
-from reproduce.configuration import PolicyConfig, SamplingConfig
+from reproduce.core.config import PolicyConfig, SamplingConfig
 from reproduce.environments.protocol import NoForcedAnswer
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.policies import build_model, build_tokenizer, load_policy, save_policy
 from reproduce.rollouts import EpisodeBatch, EpisodeSampler, UniformStreams, rollout_columns, stream_length
+from reproduce.rollouts.policies import build_model, build_tokenizer, load_policy, save_policy
 
 TOKENIZER = build_tokenizer(words())
 MODEL = build_model(PolicyConfig(layers=2, width=32, heads=2, feed_forward=64), TOKENIZER, seed=3).eval()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from reproduce.papers.pass_kt import PROFILES, plan
-from reproduce.runs import LOCK_SECONDS, execute
-from reproduce.storage import FolderInUse, UserError, write_json
+from reproduce.core.files import FolderInUse, UserError, write_json
+from reproduce.papers.pass_kt.paper import PROFILES, plan
+from reproduce.runs.execute import LOCK_SECONDS, execute
 
 RUN = plan(PROFILES["smoke"])[0]
 

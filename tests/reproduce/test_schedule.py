@@ -12,9 +12,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from reproduce.progress import ProgressDisplay
-from reproduce.schedule import Step, carry_out
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
+from reproduce.runs.progress import ProgressDisplay
+from reproduce.runs.schedule import Step, carry_out
 
 PLAIN = partial(Console, width=120)
 
@@ -141,8 +141,8 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
 
     import torch
 
-    from reproduce import training
-    from reproduce.papers.pass_kt import PROFILES, plan
+    from reproduce.papers.pass_kt.paper import PROFILES, plan
+    from reproduce.training import train as training
 
     def parity(completions, completion_ids, **columns):
         """A reward that even an untrained policy meets half of the time, so that every step has a gradient."""
@@ -180,8 +180,8 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
 
 
 def training_tasks():
-    from reproduce.beds import load_bed
-    from reproduce.papers.pass_kt import PROFILES
+    from reproduce.environments.beds import load_bed
+    from reproduce.papers.pass_kt.paper import PROFILES
 
     return load_bed("retrieval").panels(PROFILES["smoke"].panels)["train"].tasks
 

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from reproduce.server_checks import check_server
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
+from reproduce.training.server_checks import check_server
 
 
 class Health(BaseHTTPRequestHandler):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.planning import PAPERS, load_paper, open_experiment
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
+from reproduce.plan.experiment import PAPERS, load_paper, open_experiment
 
 REFUSED = {
     "hardware.processes=0": "must be at least 1",

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from reproduce.show import BEGIN, END, TURN, EpisodeFilter, render_episode, split_transcript
-from reproduce.storage import UserError
+from reproduce.cli.show import BEGIN, END, TURN, EpisodeFilter, render_episode, split_transcript
+from reproduce.core.files import UserError
 
 RUN = "runs/smoke/pass_kt/retrieval/grpo/seed-0"
 TRANSCRIPT = (
@@ -38,7 +38,7 @@ def printed(text) -> str:
 
 
 def test_markers_are_those_of_the_policy():
-    from reproduce import policies
+    from reproduce.rollouts import policies
 
     assert (BEGIN, TURN, END) == (policies.BEGIN, policies.TURN, policies.END)
 

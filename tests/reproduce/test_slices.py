@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reproduce.planning import open_experiment
-from reproduce.schedule import Step, carry_out
-from reproduce.slices import BEGAN, ENDS, SliceOver, parse_duration, slice_of, time_is_up
-from reproduce.storage import read_json, read_jsonl
+from reproduce.core.files import read_json, read_jsonl
+from reproduce.core.slices import BEGAN, ENDS, SliceOver, parse_duration, slice_of, time_is_up
+from reproduce.plan.experiment import open_experiment
+from reproduce.runs.schedule import Step, carry_out
 
 RUN = ("run", "pass_kt", "--profile", "smoke")
 
@@ -179,7 +179,7 @@ def test_missing_ray_gets_one_line(reproduce_in_process, monkeypatch, tmp_path):
 
 
 def test_gpus_are_shared_out():
-    from reproduce.executors import shares_of_gpus
+    from reproduce.runs.executors import shares_of_gpus
 
     gpus = ["0", "1", "2", "3", "GPU-5e"]
     assert shares_of_gpus(gpus, 1) == gpus

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.beds import ENVIRONMENTS
-from reproduce.configuration import ModelConfig, PanelConfig, PanelSizes, RunConfig, SamplingConfig
-from reproduce.storage import UserError
-from reproduce.text_checks import check_texts
+from reproduce.core.config import ModelConfig, PanelConfig, PanelSizes, RunConfig, SamplingConfig
+from reproduce.core.files import UserError
+from reproduce.environments.beds import ENVIRONMENTS
+from reproduce.plan.text_checks import check_texts
 from tests.reproduce.general_models import QWEN, general_tokenizer
 from tests.reproduce.small_training import small_run
 

@@ -12,13 +12,13 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks._rollouts import CHAT_TEMPLATE, RESPONSE_TEMPLATE
-from reproduce.configuration import PolicyConfig
+from reproduce.core.config import PolicyConfig
 from reproduce.environments.protocol import NoForcedAnswer, Turn
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.expert import Demonstrator, demonstrate
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.environments.tool_calls import OVER, EpisodeTools, dataset_rows
-from reproduce.policies import build_model, build_tokenizer
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 TASKS = build_panels(4, 8, 2)["test"].select("bridge") + build_panels(4, 8, 2)["test"].select("comparison")
 CARELESS = Demonstrator(early_answer=0.3, useless_search=0.3)

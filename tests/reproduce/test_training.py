@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from reproduce.configuration import HardwareConfig, ModelConfig
-from reproduce.models import save_reference
-from reproduce.policies import load_policy
-from reproduce.slices import ENDS, SliceOver
-from reproduce.storage import UserError, read_jsonl
+from reproduce.core.config import HardwareConfig, ModelConfig
+from reproduce.core.files import UserError, read_jsonl
+from reproduce.core.slices import ENDS, SliceOver
+from reproduce.rollouts.models import save_reference
+from reproduce.rollouts.policies import load_policy
 from reproduce.training import train
-from reproduce.training_arguments import weight_precision
-from reproduce.training_process import make_policy
+from reproduce.training.arguments import weight_precision
+from reproduce.training.process import make_policy
 from tests.reproduce.small_training import base_of, run_folder, small_run, tasks_of
 
 
@@ -95,7 +95,7 @@ def test_adapters_that_were_gathered_are_not_rounded_either(tmp_path, monkeypatc
     save_reference(str(base), reference)
     alone, _ = trained(run, tmp_path / "alone", reference)
     monkeypatch.setattr(
-        "reproduce.training.gathered_weights",
+        "reproduce.training.train.gathered_weights",
         lambda trainer: trainer.accelerator.unwrap_model(trainer.model).state_dict(),
     )
     gathered, _ = trained(run, tmp_path / "gathered", reference)

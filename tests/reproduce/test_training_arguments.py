@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl import GRPOConfig
 
-from reproduce.configuration import HardwareConfig, ModelConfig, TrainingConfig
-from reproduce.storage import UserError
-from reproduce.training_arguments import (
+from reproduce.core.config import HardwareConfig, ModelConfig, TrainingConfig
+from reproduce.core.files import UserError
+from reproduce.training.arguments import (
     OPEN,
     SETTINGS,
     adapters,

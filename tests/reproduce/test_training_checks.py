@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reproduce.configuration import HardwareConfig, ModelConfig
-from reproduce.paper_scale.display import show_requirements
-from reproduce.planning import open_experiment
-from reproduce.storage import UserError
-from reproduce.training_arguments import check_own_arguments, named_arguments
-from reproduce.training_checks import check_training, lines_on_processes
+from reproduce.cli.requirements import show_requirements
+from reproduce.core.config import HardwareConfig, ModelConfig
+from reproduce.core.files import UserError
+from reproduce.plan.experiment import open_experiment
+from reproduce.training.arguments import check_own_arguments, named_arguments
+from reproduce.training.checks import check_training, lines_on_processes
 from tests.reproduce.small_training import small_run
 
 
 def test_the_default_is_checked_without_loading_a_model_library() -> None:
     script = (
-        "import sys; from pathlib import Path; from reproduce.training_checks import check_training;"
-        "from reproduce.configuration import *; run = RunConfig('pass_kt', 'smoke', 'retrieval', 'grpo', 0,"
+        "import sys; from pathlib import Path; from reproduce.training.checks import check_training;"
+        "from reproduce.core.config import *; run = RunConfig('pass_kt', 'smoke', 'retrieval', 'grpo', 0,"
         "PanelConfig(), PolicyConfig(), WarmStartConfig(), TrainingConfig(), SamplingConfig(), EvaluationConfig());"
         "check_training(run); print(sorted({'torch', 'trl', 'transformers', 'accelerate'} & set(sys.modules)))"
     )

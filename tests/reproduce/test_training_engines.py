@@ -14,15 +14,15 @@ from transformers import PreTrainedConfig, Qwen3Config
 from trl import GRPOConfig
 
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.configuration import COLOCATE, SERVER, HardwareConfig
-from reproduce.policies import load_policy
+from reproduce.core.config import COLOCATE, SERVER, HardwareConfig
+from reproduce.core.files import UserError
+from reproduce.rollouts.opening import open_episodes
+from reproduce.rollouts.policies import load_policy
 from reproduce.rollouts.vllm_sampler import Generated, VllmSampler
-from reproduce.sampling import open_episodes
-from reproduce.storage import UserError
-from reproduce.throughput import MeteredSampler, ThroughputMeter
-from reproduce.training import Setting, exact_match, independent_rollouts
-from reproduce.training_arguments import resolved, shared_arguments
-from reproduce.training_engines import SyncedGenerator, check_engine, engine_arguments, known_entropies
+from reproduce.training.arguments import resolved, shared_arguments
+from reproduce.training.engines import SyncedGenerator, check_engine, engine_arguments, known_entropies
+from reproduce.training.throughput import MeteredSampler, ThroughputMeter
+from reproduce.training.train import Setting, exact_match, independent_rollouts
 from tests.reproduce.small_training import base_of, small_run, tasks_of
 
 

@@ -11,11 +11,11 @@ import pytest
 from accelerate.commands.config.config_args import ClusterConfig
 from accelerate.commands.launch import launch_command_parser
 
-from reproduce.configuration import HardwareConfig, RunConfig
-from reproduce.configuration_reader import read_run
-from reproduce.planning import PAPERS, open_experiment
-from reproduce.storage import UserError, write_json
-from reproduce.training_process import (
+from reproduce.core.config import HardwareConfig, RunConfig
+from reproduce.core.files import UserError, write_json
+from reproduce.core.reader import read_run
+from reproduce.plan.experiment import PAPERS, open_experiment
+from reproduce.training.process import (
     PACKAGED,
     accelerate_settings,
     by_accelerate,
@@ -118,5 +118,5 @@ def test_one_process_trains_where_it_is_but_beside_vllm_on_a_gpu() -> None:
     for alone in (of(device="cuda", engine="vllm"), of(device="cuda", training_engine="colocate")):
         assert in_processes(alone) and not by_accelerate(alone)
         words = launch_command(alone, Path("base"), Path("run"), Path("partial"))
-        assert words == [sys.executable, "-m", "reproduce.training_process", "run", "base", "partial"]
+        assert words == [sys.executable, "-m", "reproduce.training.process", "run", "base", "partial"]
     assert by_accelerate(of(processes=2)) and by_accelerate(of(accelerate_config="fsdp"))

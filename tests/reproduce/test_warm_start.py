@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from reproduce import warm_start as module
-from reproduce.bases import obtain_base
-from reproduce.papers.pass_kt import PROFILES, plan
-from reproduce.policies import load_policy
-from reproduce.slices import ENDS, SliceOver
+from reproduce.core.slices import ENDS, SliceOver
+from reproduce.papers.pass_kt.paper import PROFILES, plan
+from reproduce.rollouts.policies import load_policy
+from reproduce.training import warm_start as module
+from reproduce.training.bases import obtain_base
 
 RUN = plan(PROFILES["smoke"])[0]
 STEPS = 12

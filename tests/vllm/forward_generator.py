@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 from reproduce.rollouts.drawing import log_distribution
 from reproduce.rollouts.vllm_sampler import Generated
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import stats
 
-from reproduce.configuration import SamplingConfig
+from reproduce.core.config import SamplingConfig
 from reproduce.environments.reasoning import NEWLINE, ReasoningEnvironment
 from reproduce.environments.retrieval import RetrievalEnvironment
 from reproduce.environments.retrieval.vocabulary import words

@@ -18,15 +18,15 @@ from trl.distributed import DistributedBackend
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 
-from reproduce.configuration import HardwareConfig, ModelConfig, PolicyConfig, SamplingConfig
+from reproduce.core.config import HardwareConfig, ModelConfig, PolicyConfig, SamplingConfig
+from reproduce.core.files import UserError
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.planning import open_experiment
-from reproduce.policies import build_model, build_tokenizer
+from reproduce.plan.experiment import open_experiment
 from reproduce.rollouts.agreement import CheckedGenerator, check_agreement, forward_log_probabilities
+from reproduce.rollouts.policies import build_model, build_tokenizer
 from reproduce.rollouts.vllm_engine import check_vllm, engine_options, fitting_model
 from reproduce.rollouts.vllm_training import ColocateGenerator, ServerGenerator
-from reproduce.storage import UserError
-from reproduce.training_engines import SyncedGenerator, keep_frozen_weights
+from reproduce.training.engines import SyncedGenerator, keep_frozen_weights
 from tests.vllm.forward_generator import ForwardGenerator
 
 TOKENIZER = build_tokenizer(words())

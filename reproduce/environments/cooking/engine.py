@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
 
 WON, LOST = "*** The End ***", "*** You lost! ***"
 SEED = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from reproduce.core.files import UserError
 from reproduce.environments.cooking.generation import Request, make_missing, obtain_game, read_task
 from reproduce.environments.cooking.tasks import (
     CATEGORIES,
@@ -15,7 +16,6 @@ from reproduce.environments.cooking.tasks import (
     prepared_foods,
 )
 from reproduce.environments.protocol import Panel, check_disjoint
-from reproduce.storage import UserError
 
 
 def build_panels(

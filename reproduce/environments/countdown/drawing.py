@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 
+from reproduce.core.files import UserError
 from reproduce.environments.cache import cache_folder, obtain
-from reproduce.storage import UserError
 
 BLOCK = 16
 """Draws in one entry of the cache."""

@@ -18,11 +18,11 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from reproduce.core.files import UserError
 from reproduce.environments.household.tables import package_folder
 from reproduce.environments.household.tasks import HouseholdTask
 from reproduce.environments.household.terse import terse
 from reproduce.environments.protocol import NoForcedAnswer, Observation
-from reproduce.storage import UserError
 
 if TYPE_CHECKING:
     from reproduce.environments.household.engine import Game, Position

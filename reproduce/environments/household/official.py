@@ -14,10 +14,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from reproduce.core.files import UserError
 from reproduce.environments.household import tables
 from reproduce.environments.household.tasks import HouseholdTask
 from reproduce.environments.protocol import Panel
-from reproduce.storage import UserError
 
 FOLDERS = {"train": "train", "valid_seen": "test", "valid_unseen": "ood"}
 """The official folders and the panels that they are."""

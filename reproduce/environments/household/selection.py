@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from reproduce.core.files import UserError
 from reproduce.environments.household import tables
 from reproduce.environments.household.official import FOLDERS, find_games, read_game
 from reproduce.environments.household.tasks import HouseholdTask
 from reproduce.environments.protocol import Panel
 from reproduce.environments.rows import State, states_of
 from reproduce.environments.selection import check_apart, order_of
-from reproduce.storage import UserError
 
 HOW_TO_GET = "alfworld-download fetches ALFWorld's games"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from reproduce.storage import UserError
+from reproduce.core.files import UserError
 
 UNKNOWN_GOAL = "UNKNOWN GOAL"
 """Stands in the package's grammar where a game has its instruction."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import fast_downward
 
+from reproduce.core.files import read_json, write_json
 from reproduce.environments.cache import cache_folder, obtain
 from reproduce.environments.household import tables
-from reproduce.storage import read_json, write_json
 
 _FILE = "translation.json"
 

@@ -15,11 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from reproduce.core.files import UserError
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 from reproduce.environments.reasoning.environment import NO_ANSWER, WRONG_ANSWER
 from reproduce.environments.reasoning.steps import ANSWER
 from reproduce.environments.rows import Row, is_unicode, read_rows, text_of
-from reproduce.storage import UserError
 
 LONGEST_SOLUTION = 100_000
 """Characters of a solution that are read; a longer one has no answer."""

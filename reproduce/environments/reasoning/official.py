@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from reproduce.core.files import UserError
+from reproduce.core.names import nearest
 from reproduce.environments.protocol import Panel
 from reproduce.environments.reasoning.dataset import MathTask, load_dataset_tasks
 from reproduce.environments.rows import State, files_of, states_of
 from reproduce.environments.selection import check_apart, order_of, plain_question
-from reproduce.names import nearest
-from reproduce.storage import UserError
 
 ENDINGS = (".jsonl", ".parquet")
 SPLITS = ("train", "test", "ood")

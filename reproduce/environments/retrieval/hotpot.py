@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reproduce.core.files import UserError
 from reproduce.environments.retrieval.environment import normalise_answer
 from reproduce.environments.rows import Row, is_unicode, read_rows, text_of
-from reproduce.storage import UserError
 
 TYPES = ("comparison", "bridge")
 """The two types of question, which are categories."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from reproduce.core.files import UserError
 from reproduce.environments.protocol import Panel
 from reproduce.environments.reasoning.dataset import check_grader, load_dataset_tasks
 from reproduce.environments.retrieval.hotpot import TYPES, Candidate, HotpotTask, read_candidates, task_of
 from reproduce.environments.rows import State, files_of, states_of
 from reproduce.environments.selection import check_apart, order_of, plain_question
-from reproduce.storage import UserError
 
 JSON_FILES = {"train": "hotpot_train_v1.1", "test": "hotpot_dev_distractor_v1"}
 """The authors' files."""

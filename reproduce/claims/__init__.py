@@ -1,0 +1,1 @@
+"""Records, published numbers, evidence, tests, verdicts."""

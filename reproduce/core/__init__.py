@@ -1,0 +1,1 @@
+"""Files and atomic writes, errors, configuration, papers and arms, slices, the machine."""

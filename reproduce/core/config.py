@@ -1,0 +1,316 @@
+"""Everything that determines a run, as plain data. Importing this loads no model code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from reproduce.core.files import digest
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Size of the tiny policy."""
+
+    layers: int = 2
+    """Decoder layers."""
+    width: int = 128
+    """Hidden size."""
+    heads: int = 4
+    """Attention heads, each with its own keys and values."""
+    feed_forward: int = 256
+    """Width inside the gated feed-forward block."""
+    window: int = 3
+    """Tokens the first layer sees, its own included. A narrow first layer learns within a hundred steps to look a
+    value up by the word before it; two full layers were still wrong in a third of look-ups after 900."""
+    longest: int = 256
+    """Positions."""
+    initial_deviation: float = 0.06
+    """Standard deviation of the initial weights."""
+
+
+WORDS, CHAT, TEXT, AUTO = "words", "chat", "text", "auto"
+"""How a policy reads an episode; see `ModelConfig.format`."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model is trained and evaluated. Without a name it is the policy of the profile, warm-started here."""
+
+    name: str = ""
+    """Folder of a checkpoint, or its name in the Hugging Face cache. Empty: the policy of the profile, made here."""
+    format: str = AUTO
+    """How it reads an episode: `chat` (its chat template), `text` (plain lines), `words` (the word-level tokenizer of
+    policies made here), or `auto`, what its tokenizer offers."""
+    precision: str = "float32"
+    """Of the weights: float32 or bfloat16."""
+    lora_rank: int = 0
+    """Rank of LoRA adapters on every linear layer; 0 trains all weights."""
+    lora_alpha: int = 64
+    """Scale of the adapters, times the rank."""
+
+
+TRANSFORMERS, VLLM, COLOCATE, SERVER = "transformers", "vllm", "colocate", "server"
+"""Engines that sample; see `HardwareConfig`."""
+
+
+@dataclass(frozen=True)
+class HardwareConfig:
+    """Devices and engines: they change speed and last bits, never what is computed."""
+
+    device: str = "cpu"
+    """cpu or cuda, in training and evaluation."""
+    engine: str = TRANSFORMERS
+    """What samples in evaluation: `transformers`, in process, or `vllm`, from the saved checkpoint."""
+    training_engine: str = TRANSFORMERS
+    """What samples in training: `transformers`, in process, or vLLM through TRL: `colocate` (same GPUs) or `server`
+    (vLLM's own server on other GPUs, see `vllm_server`)."""
+    vllm_server: str = "http://127.0.0.1:8000"
+    """Address of the server, for `server`. TRL 1.16 needs one that takes new weights and tells log-probabilities after
+    temperature and top_p: `VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --weight-transfer-config '{"backend": "nccl"}'
+    --logprobs-mode processed_logprobs --max-logprobs -1 --enable-scale-out`; `trl vllm-serve`, which starts the same,
+    is deprecated."""
+    vllm_memory: float = 0.3
+    """Share of a GPU's memory that vLLM takes in training; in evaluation, where it is alone, it takes 0.9."""
+    agreement: float = 0.05
+    """Largest mean difference, in nats a token, between the log-probabilities of vLLM and of the trained model on the
+    same tokens; beyond it the run stops, for the weights are not the same."""
+    processes: int = 1
+    """Training processes, started by accelerate. Where a batch takes one optimiser step their number changes roundings
+    only; where it takes several (`updates` of a method), rows are drawn for each step within every process, so that
+    another number trains on a batch in another order."""
+    accelerate_config: str = ""
+    """File of settings for `accelerate launch` (FSDP, DeepSpeed); the package's own go by name: `fsdp`, `deepspeed`."""
+    rows_at_once: int = 0
+    """Episodes in one forward and backward pass of a process; gradients are accumulated. 0: the whole batch."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, a third more time."""
+    report_to: str = "none"
+    """Where TRL logs beside metrics.jsonl: none, tensorboard, trackio or wandb."""
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """How a base policy is made."""
+
+    steps: int = 800
+    """Optimiser steps."""
+    batch_size: int = 128
+    """Sequences a step, half of them look-up drills."""
+    drill_steps: int = 150
+    """Steps at the start that show drills only: to look a value up is the slow skill, and drills are short."""
+    learning_rate: float = 3e-3
+    """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
+    reliability_alpha: float = 0.5
+    """First parameter of the Beta from which reliabilities are taken; below 1 for a U shape."""
+    reliability_beta: float = 0.25
+    """Second parameter of that Beta."""
+    early_answer: float = 0.05
+    """Demonstrators' chance to answer too early, after each search but the last."""
+    useless_search: float = 0.05
+    """Demonstrators' chance of a useless search before each search."""
+    depth_weights: tuple[float, ...] = (0.45, 0.45, 0.1)
+    """Exposure of bridge questions with 1, 2, 3, ... hops."""
+    phrasing_exponent: float = 0.5
+    """Zipf exponent of the exposure of a relation's first, second, third phrasing."""
+    longest_cap: int = 5
+    """The demonstrations' cap on searches is uniform over 0 to this number."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How actions are sampled. Nothing truncates the distribution: the boundary is about its support."""
+
+    temperature: float = 0.7
+    """Softmax temperature (paper: 0.7), in training and evaluation alike; 0 takes the likeliest token."""
+    longest_action: int = 16
+    """Tokens after which an action is cut."""
+    top_p: float = 1.0
+    """Share of the probability that the likeliest tokens kept must hold; 1 keeps all."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """GRPO. Values marked (paper) are those of PASS@(k,T); the others are unstated there and ours."""
+
+    epochs: int = 10
+    """Passes over the training questions (paper: 10)."""
+    group_size: int = 8
+    """Episodes for each question, G (paper: 8)."""
+    questions_per_step: int = 25
+    """Questions in one batch; one optimiser step a batch. Must divide the number of training questions."""
+    rounds: int = 5
+    """Cap T on tool rounds in training (paper: 5)."""
+    learning_rate: float = 3e-4
+    """Constant AdamW learning rate, without weight decay; chosen on validation questions by `reproduce.cli.tuning`."""
+    kl_coefficient: float = 0.0
+    """Weight of the KL penalty to the base, beta. 0: no reference model."""
+    save_every: int = 20
+    """Batches between checkpoints from which an interrupted run continues."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of TRL's `GRPOConfig`, such as weight_decay=0.01. One to which an arm gives another value
+    itself, as loss_type in the arms of resets, is refused; only of those that the profile `paper` brings along do arms
+    with a loss of their own leave some aside."""
+
+
+INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
+"""The two estimators of PASS@(k,T): fresh episodes for every T, or one set of episodes run alike until their caps."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How many episodes, and where on the (k,T) grid."""
+
+    samples: int = 128
+    """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known. The base
+    answers bridge questions at the largest T twice as often: its second sample is the self-null."""
+    largest_k: int = 64
+    """Largest k of PASS@(k,T); the grid holds the powers of two up to it (paper: 1 to 64)."""
+    caps: tuple[int, ...] = (0, 1, 2, 3, 5)
+    """Caps T on tool rounds (paper: 0, 1, 2, 3, 5). Static questions are asked at T = 0 only."""
+    ood_samples: int = 128
+    """Episodes for each out-of-distribution question, at the largest T only."""
+    questions_at_once: int = 8
+    """Questions sampled in one batch; changes speed and memory, not the episodes."""
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """1, 2, 4, ..., largest_k."""
+        return tuple(2**power for power in range(self.largest_k.bit_length()))
+
+    @property
+    def at_once(self) -> int:
+        """Questions sampled in one batch."""
+        return self.questions_at_once
+
+
+@dataclass(frozen=True)
+class PanelConfig:
+    """How many questions each panel holds."""
+
+    train_per_category: int = 100
+    """Training questions of each of the two trained categories (paper: 200 in all, from both)."""
+    test_per_category: int = 200
+    """Test questions of each of the three categories (paper: 100)."""
+    ood_per_depth: int = 25
+    """Out-of-distribution bridge questions of each depth, three and four hops."""
+    train_seed: int = 0
+    """Seed of the training questions."""
+    test_seed: int = 2
+    """Seed of the test and out-of-distribution questions: a set that nothing was decided on (reports/LOG.md)."""
+    source: str = ""
+    """File or folder of the official data set; empty: questions generated from the seeds."""
+
+
+@dataclass(frozen=True)
+class PanelSizes:
+    """Tasks of each panel of an environment other than `retrieval`: in all, or of each category where tasks are drawn
+    by category (household, reasoning)."""
+
+    train: int = 64
+    """Training tasks."""
+    test: int = 64
+    """Test tasks, in distribution."""
+    ood: int = 48
+    """Out-of-distribution test tasks."""
+    train_seed: int = 0
+    """Seed of the training tasks."""
+    test_seed: int = 0
+    """Seed of the test and out-of-distribution tasks."""
+    categories: tuple[str, ...] = ()
+    """Categories of train and test, where the environment offers a choice; its default ones when empty."""
+    ood_categories: tuple[str, ...] = ()
+    """Categories of ood, likewise."""
+    source: str = ""
+    """File or folder of the official data set; empty: tasks generated from the seeds."""
+
+
+@dataclass(frozen=True)
+class DemonstrationConfig:
+    """How a base policy is made from demonstrations of an environment; who demonstrates is a constant of the bed."""
+
+    steps: int = 400
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Demonstrations a step."""
+    demonstrations: int = 4000
+    """Different demonstrations, drawn once a seed and shown again in each epoch in another order."""
+    learning_rate: float = 3e-3
+    """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
+
+
+@dataclass(frozen=True)
+class HorizonEvaluation:
+    """Evaluation of a method's arms: every task at its horizon, each with several episodes."""
+
+    samples: int = 8
+    """Episodes for each policy and test task."""
+    ood_samples: int = 8
+    """Episodes for each policy and out-of-distribution task."""
+    tasks_at_once: int = 32
+    """Tasks sampled in one batch; changes speed and memory, not the episodes."""
+    temperature: float = -1.0
+    """Softmax temperature of the evaluation, 0 for the likeliest token; negative: that of training."""
+
+    @property
+    def at_once(self) -> int:
+        """Tasks sampled in one batch."""
+        return self.tasks_at_once
+
+
+@dataclass(frozen=True)
+class BedConfig:
+    """What the arms of one environment share: tasks, base, budget of training, sampling and evaluation."""
+
+    panels: PanelSizes = field(default_factory=PanelSizes)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    warm_start: DemonstrationConfig = field(default_factory=DemonstrationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    evaluation: HorizonEvaluation = field(default_factory=HorizonEvaluation)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run's result."""
+
+    paper: str
+    profile: str
+    environment: str
+    arm: str
+    seed: int
+    panels: PanelConfig | PanelSizes
+    policy: PolicyConfig
+    warm_start: WarmStartConfig | DemonstrationConfig
+    training: TrainingConfig | None
+    """None for an arm that is only evaluated."""
+    sampling: SamplingConfig
+    evaluation: EvaluationConfig | HorizonEvaluation
+    rounds: int = 5
+    """Horizon T of an evaluation that has no caps of its own."""
+    method: Any = None
+    """Settings of the arm's method, a frozen dataclass of its paper; None for GRPO alone."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+    @property
+    def name(self) -> str:
+        """Where the run's folder lies below the folder of its profile and paper."""
+        return f"{self.environment}/{self.arm}/seed-{self.seed}"
+
+    @property
+    def streams(self) -> str:
+        """Names the streams of uniform numbers that the run's episodes are drawn from.
+
+        Arms of one environment and seed share them, so that arms that act alike have like episodes and differences
+        between arms are those of their policies. In PASS@(k,T) each arm has its own: there one sample of the base is
+        compared with another.
+        """
+        if isinstance(self.evaluation, HorizonEvaluation):
+            return f"{self.paper} {self.environment}/seed-{self.seed}"
+        return f"{self.paper} {self.name}"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of every field."""
+        return digest(asdict(self))

@@ -1,0 +1,1 @@
+"""Parameters, FLOPs, memory, time and disk of runs; scales of the papers."""

@@ -1,0 +1,58 @@
+"""Memory that a machine must have free before runs of a named model start on it. The policies made here, of 85 M
+parameters at the most, are not checked: they need little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from reproduce.cost.estimate import evaluation_bytes, run_memory
+
+if TYPE_CHECKING:
+    from reproduce.core.config import RunConfig
+    from reproduce.cost.cost import Architecture
+
+SECONDS = 60
+"""Until a driver that does not answer is left alone."""
+_ASK = "import torch; print(*(m for n in range(torch.cuda.device_count()) for m in torch.cuda.mem_get_info(n)))"
+
+
+def gpu_memory() -> tuple[float, float] | None:
+    """Bytes free on the fullest GPU, and those it has; None where they cannot be told. Asked in a process of its own,
+    for whoever asks holds some of each GPU as long as it lives."""
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", _ASK], capture_output=True, text=True, check=True, timeout=SECONDS
+        )
+    except (subprocess.SubprocessError, OSError):
+        return None
+    numbers = [float(word) for word in asked.stdout.split()]
+    return min(zip(numbers[::2], numbers[1::2], strict=True), default=None)
+
+
+def host_bytes(run: RunConfig, model: Architecture, context: int | None) -> float:
+    """Memory of a run on the CPU: weights, gradients, optimiser and activations of each of its processes while it
+    trains, or the weights and one episode's cache of an evaluation."""
+    evaluated = evaluation_bytes(run, model, context)
+    if run.training is None:
+        return evaluated
+    return max(evaluated, run.hardware.processes * run_memory(run, model, context).training)
+
+
+def too_little_host_memory(
+    runs: Sequence[RunConfig], model: Architecture, context: int | None, at_once: int
+) -> Iterator[str]:
+    """A line where the most demanding runs, `at_once` of them at one time, do not fit into this machine's memory."""
+    import psutil
+
+    together = min(at_once, len({(run.environment, run.seed) for run in runs}))
+    each = max((host_bytes(run, model, context) for run in runs), default=0.0)
+    available = psutil.virtual_memory().available
+    if together * each > available:
+        workers = f", {together} at one time {together * each / 1e9:.1f} GB" if together > 1 else ""
+        yield (
+            f"memory: a run of {runs[0].model.name} needs about {each / 1e9:.1f} GB{workers}, {available / 1e9:.1f} GB "
+            f"are free; set fewer {'--workers, ' if together > 1 else ''}hardware.rows_at_once, or model.lora_rank"
+        )

@@ -1,0 +1,304 @@
+"""The experiments at their papers' own scale: models, data and every value of a setting, each with its source.
+
+One TOML file a paper, read by `load_paper_scale`; `reproduce.cost.profile` makes the profile `paper` of it. What
+a claim or an arm fixes is not said again here. A file holds
+
+- `paper`, and `[sources]`: label = what it is. The `source` of every entry begins with one of these labels, or is
+  `unstated, ours`, which goes with the provenance `ours` and with no other;
+- `[[model]]`: `name` on the Hugging Face Hub, `role` (the first `policy` is the one that is trained, the others are
+  alternatives for `--set model.name=`), `parameters`, `licence`, `source`, `provenance`, and its shape, from its
+  config.json: `layers`, `width`, `heads`, `key_value_heads`, `head_width`, `feed_forward`, `vocabulary`, `tied`
+  (embedding and output share weights);
+- `[[data]]`: `name`, `environment`, `what`, `get` (the exact command), `gigabytes`, `source`, `provenance`; where it
+  has to be downloaded also `setting`, the field of the configuration that names its folder, `folder`, what that field
+  is in the profile, and `files`, patterns of which one must match inside;
+- `[[value]]`: `name` in the paper's words, `value`, `source`, `provenance`, and where it goes: `setting`, a field of
+  the paper's configuration or a list of them, or `argument`, one of TRL's `GRPOConfig`, or neither, and then `note`
+  says why. `applied`: what the field or argument gets, where that is not the value itself, and `note` says why;
+- `[[episode]]`: for each `environment` what the estimate of cost assumes of a mean episode: `prompt_tokens`,
+  `sampled_tokens`, `observation_tokens`, `turns`, `source`, `provenance`;
+- `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.cost.GPUS`), `count`, `source`,
+  `provenance`, `note`; where it says so, `gpu_hours` of one training;
+- `[[untested]]`: `claim` and `reason`, for a claim that official data cannot test.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar, get_type_hints
+
+from reproduce.core.names import nearest
+
+PROVENANCES = ("read directly", "digest", "code", "sister paper", "inferred", "ours")
+"""Where a value was read: in the paper itself, in a digest of it, in released code, in a paper of the same authors, in
+none but deduced, or nowhere."""
+UNSTATED = "unstated, ours"
+"""The source of what the paper does not say."""
+
+Scalar = bool | int | float | str
+Value = Scalar | tuple[Scalar, ...]
+
+
+class PaperScaleError(ValueError):
+    """A paper without a file, or an entry that is not complete or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of the paper."""
+
+    name: str
+    role: str
+    parameters: int
+    source: str
+    provenance: str
+    layers: int
+    width: int
+    heads: int
+    key_value_heads: int
+    head_width: int
+    feed_forward: int
+    vocabulary: int
+    tied: bool
+    licence: str = "not recorded"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class DataEntry:
+    """A data set of the paper."""
+
+    name: str
+    environment: str
+    what: str
+    get: str
+    """The command that brings it; what makes it, where it is generated here."""
+    gigabytes: float
+    source: str
+    provenance: str
+    setting: str = ""
+    """Field that names its folder; empty for what is generated."""
+    folder: str = ""
+    """The field in the profile."""
+    files: tuple[str, ...] = ()
+    """Patterns of files there, of which one must match; none: the folder is enough."""
+    licence: str = "not recorded"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ValueEntry:
+    """One value of the paper's experiment."""
+
+    name: str
+    value: Value
+    source: str
+    provenance: str
+    setting: tuple[str, ...] = ()
+    """Fields of the paper's configuration that it sets."""
+    argument: str = ""
+    """The argument of `GRPOConfig` that it sets."""
+    applied: Value | None = None
+    """What field or argument get; None: the value itself."""
+    note: str = ""
+
+    @property
+    def effective(self) -> Value:
+        """What field or argument get."""
+        return self.value if self.applied is None else self.applied
+
+
+@dataclass(frozen=True)
+class EpisodeEntry:
+    """What the estimate of cost assumes of a mean episode, in tokens of the paper's model."""
+
+    environment: str
+    prompt_tokens: int
+    """Instructions and task."""
+    sampled_tokens: int
+    """By the policy, all turns together."""
+    observation_tokens: int
+    """By the environment, all turns together."""
+    turns: int
+    """Actions of the policy."""
+    source: str
+    provenance: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class HardwareEntry:
+    """What the paper ran on; where it does not say, what the estimates are for."""
+
+    gpu: str
+    count: int
+    source: str
+    provenance: str
+    gpu_hours: float = 0.0
+    """Of one training; 0 where unstated."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class UntestedEntry:
+    """A claim that this profile does not test."""
+
+    claim: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PaperScale:
+    """Everything that a file holds."""
+
+    paper: str
+    sources: Mapping[str, str]
+    models: tuple[ModelEntry, ...]
+    data: tuple[DataEntry, ...]
+    values: tuple[ValueEntry, ...]
+    episodes: tuple[EpisodeEntry, ...]
+    hardware: HardwareEntry
+    untested: tuple[UntestedEntry, ...]
+
+    @property
+    def policy(self) -> ModelEntry:
+        """The model that is trained."""
+        return next(model for model in self.models if model.role == "policy")
+
+    def episode(self, environment: str) -> EpisodeEntry:
+        """The mean episode of an environment. Raises PaperScaleError where none is assumed."""
+        for entry in self.episodes:
+            if entry.environment == environment:
+                return entry
+        raise PaperScaleError(f"{self.paper}.toml: no [[episode]] of {environment}")
+
+
+Entry = TypeVar("Entry")
+
+
+@cache
+def load_paper_scale(paper: str) -> PaperScale:
+    """The file of a paper. Raises PaperScaleError, in one line, for a file that is missing, damaged or incomplete."""
+    resource = files(__name__).joinpath(f"{paper}.toml")
+    if not resource.is_file():
+        raise PaperScaleError(f"no file of paper scale for {paper!r}")
+    return parse_paper_scale(paper, resource.read_text(encoding="utf-8"))
+
+
+def parse_paper_scale(paper: str, text: str) -> PaperScale:
+    """The same of a text."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PaperScaleError(f"{paper}.toml cannot be read: {error}") from error
+    known = {"paper", "sources", "model", "data", "value", "episode", "hardware", "untested"}
+    for name in document:
+        if name not in known:
+            raise PaperScaleError(f"{paper}.toml: unknown table {name!r}; {nearest(name, tuple(known))}")
+    if document.get("paper") != paper:
+        raise PaperScaleError(f"{paper}.toml: paper = {document.get('paper')!r}")
+    if "hardware" not in document:
+        raise PaperScaleError(f"{paper}.toml: no [hardware]")
+    found = PaperScale(
+        paper=paper,
+        sources=dict(document.get("sources", {})),
+        models=_entries(paper, document, "model", ModelEntry),
+        data=_entries(paper, document, "data", DataEntry),
+        values=_entries(paper, document, "value", ValueEntry),
+        episodes=_entries(paper, document, "episode", EpisodeEntry),
+        hardware=_entry(f"{paper}.toml, [hardware]", document["hardware"], HardwareEntry),
+        untested=_entries(paper, document, "untested", UntestedEntry),
+    )
+    _check_sources(found)
+    _check_uses(found)
+    return found
+
+
+def _entries(paper: str, document: Mapping[str, Any], kind: str, shape: type[Entry]) -> tuple[Entry, ...]:
+    found: list[Entry] = []
+    names = set()
+    for position, raw in enumerate(document.get(kind, ())):
+        name = raw.get("name", raw.get("environment", raw.get("claim", position + 1)))
+        place = f"{paper}.toml, {kind} {name!r}"
+        if name in names:
+            raise PaperScaleError(f"{place}: is there twice")
+        names.add(name)
+        found.append(_entry(place, raw, shape))
+    return tuple(found)
+
+
+def _entry(place: str, raw: Mapping[str, Any], shape: type[Entry]) -> Entry:
+    """One entry, its fields complete and of the right types; lists become tuples."""
+    known = {field.name: field for field in fields(shape)}  # type: ignore[arg-type]
+    for name in raw:
+        if name not in known:
+            raise PaperScaleError(f"{place}: unknown field {name!r}; {nearest(name, tuple(known))}")
+    if missing := [name for name, field in known.items() if name not in raw and field.default is MISSING]:
+        raise PaperScaleError(f"{place}: missing field {', '.join(missing)}")
+    entry: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    wanted = get_type_hints(shape)
+    if isinstance(entry.get("setting"), str) and wanted["setting"] is not str:
+        entry["setting"] = (entry["setting"],)
+    for name, value in entry.items():
+        if wanted[name] is float and type(value) is int:
+            entry[name] = float(value)
+        elif wanted[name] in (int, float, str, bool) and type(value) is not wanted[name]:
+            raise PaperScaleError(f"{place}: {name} = {value!r} must be {wanted[name].__name__}")
+    return shape(**entry)
+
+
+def _check_sources(scale: PaperScale) -> None:
+    """Every entry has a source that the file defines and a provenance of the vocabulary that fits it."""
+    named = [
+        (kind, getattr(entry, "name", getattr(entry, "environment", "")), entry)
+        for kind, entries in (
+            ("model", scale.models),
+            ("data", scale.data),
+            ("value", scale.values),
+            ("episode", scale.episodes),
+            ("hardware", (scale.hardware,)),
+        )
+        for entry in entries
+    ]
+    for kind, name, entry in named:
+        place, source, provenance = f"{scale.paper}.toml, {kind} {name!r}", entry.source, entry.provenance
+        if provenance not in PROVENANCES:
+            raise PaperScaleError(f"{place}: provenance {provenance!r}; {nearest(provenance, PROVENANCES)}")
+        if (source == UNSTATED) != (provenance == "ours"):
+            raise PaperScaleError(f"{place}: the source {UNSTATED!r} and the provenance 'ours' go together")
+        if source == UNSTATED:
+            continue
+        if not any(source == label or source.startswith((f"{label} ", f"{label};")) for label in scale.sources):
+            raise PaperScaleError(f"{place}: source {source!r} is not defined under [sources]")
+
+
+def _check_uses(scale: PaperScale) -> None:
+    """Every value goes to one place or says why it goes to none; no field or argument is set twice."""
+    if not any(model.role == "policy" for model in scale.models):
+        raise PaperScaleError(f"{scale.paper}.toml: no [[model]] of role 'policy'")
+    used: dict[str, str] = {"model.name": "policy model"}
+    for entry in scale.data:
+        if bool(entry.setting) != bool(entry.folder):
+            raise PaperScaleError(f"{scale.paper}.toml, data {entry.name!r}: setting and folder go together")
+    for setting, folder in sorted({(entry.setting, entry.folder) for entry in scale.data if entry.setting}):
+        if setting in used:
+            raise PaperScaleError(f"{scale.paper}.toml, data folder {folder!r}: {setting} has another folder already")
+        used[setting] = folder
+    for value in scale.values:
+        place = f"{scale.paper}.toml, value {value.name!r}"
+        if value.setting and value.argument:
+            raise PaperScaleError(f"{place}: both setting and argument")
+        if not (value.setting or value.argument or value.note):
+            raise PaperScaleError(f"{place}: neither setting nor argument, and no note that says why")
+        if value.applied is not None and not (value.setting or value.argument):
+            raise PaperScaleError(f"{place}: applied to nothing")
+        if value.applied is not None and not value.note:
+            raise PaperScaleError(f"{place}: applied differs from the value, and no note says why")
+        for use in (*value.setting, *([f"argument {value.argument}"] if value.argument else ())):
+            if use in used:
+                raise PaperScaleError(f"{place}: {use} is set by {used[use]!r} already")
+            used[use] = value.name

@@ -1,0 +1,1 @@
+"""PASS@(k,T) on a user's own logs."""

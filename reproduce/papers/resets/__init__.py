@@ -1,0 +1,1 @@
+"""RRPO and SRPO (arXiv 2605.25507)."""

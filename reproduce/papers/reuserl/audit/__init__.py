@@ -1,0 +1,1 @@
+"""Re-analysis of the published numbers of ReuseRL (arXiv 2605.31509)."""

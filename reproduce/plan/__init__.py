@@ -1,0 +1,1 @@
+"""Experiments before anything is computed: their runs, and what they require."""

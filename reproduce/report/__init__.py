@@ -1,0 +1,1 @@
+"""Report pages from blocks: Markdown, PDF, figures."""

@@ -1,0 +1,1 @@
+"""Runs: folders, schedule, local and Ray executors, progress."""

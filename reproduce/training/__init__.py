@@ -1,0 +1,1 @@
+"""Training on TRL: arguments, engines, processes, warm start, bases."""
