@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reproduce.core.files import write_json
-from reproduce.core.machine import describe_machine, describe_source, package_versions
+from reproduce.core.machine import available_cores, describe_machine, describe_source, package_versions
 from reproduce.environments.cooking import (
     CookingEnvironment,
     CookingTask,
@@ -41,7 +41,6 @@ from reproduce.environments.cooking import (
 from reproduce.environments.cooking.engine import Engine
 from reproduce.environments.cooking.generation import STORY, obtain_game, request_of
 from reproduce.environments.protocol import Panel
-from reproduce.runs.schedule import available_cores
 
 MAKING_SECONDS, LOADING_SECONDS, STEP_SECONDS = 120.0, 1.0, 1e-3
 TARGETS = {"made": MAKING_SECONDS, "loaded": LOADING_SECONDS, "step": STEP_SECONDS}

@@ -38,11 +38,11 @@ from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
 from reproduce.core.config import SamplingConfig, TrainingConfig
 from reproduce.core.files import write_json
 from reproduce.core.machine import describe_machine, describe_source, package_versions
+from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import ENTITY_RELATIONS, NUMBER_RELATIONS
 from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
 from reproduce.rollouts.policies import load_policy
-from reproduce.training.bases import committed_folder
 from theory.mdl import description_length
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings, extract_dictionary

@@ -43,11 +43,11 @@ from benchmarks._roofline import (
 from reproduce.core.config import EvaluationConfig, SamplingConfig
 from reproduce.core.files import write_json
 from reproduce.core.machine import describe_machine, describe_source, package_versions
+from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
 from reproduce.rollouts import EpisodeSampler
 from reproduce.rollouts.evaluation import cells_of, sample_cells
 from reproduce.rollouts.policies import load_policy
-from reproduce.training.bases import committed_folder
 
 SHARED, OWN_ROWS, PREFILL, TOOL_LOOP = "shared histories", "own rows", "re-prefill", "TRL tool loop"
 EVALUATION = "evaluation batch"

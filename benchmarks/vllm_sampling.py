@@ -29,13 +29,13 @@ from transformers.utils import logging as transformers_logging
 from reproduce.core.config import VLLM, RunConfig
 from reproduce.core.files import UserError, write_json
 from reproduce.core.machine import describe_machine, describe_source, package_versions
+from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalTask, build_panels
-from reproduce.plan.experiment import open_experiment
+from reproduce.plan.open import open_experiment
 from reproduce.rollouts import Sampler, UniformStreams
 from reproduce.rollouts.opening import open_sampler
 from reproduce.rollouts.streams import stream_length
 from reproduce.rollouts.vllm_engine import BUILDS, check_vllm
-from reproduce.training.bases import committed_folder
 
 IN_PROCESS = "in process"
 

@@ -16,11 +16,11 @@ from benchmarks import sampling
 from benchmarks._rollouts import Measured, ToolLoop, sample_ours, sample_with_prefill
 from benchmarks._roofline import Architecture, CountWork, Machine, Work, architecture_of, lower_bound
 from reproduce.core.config import PolicyConfig, SamplingConfig
+from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.rollouts import EpisodeSampler, UniformStreams
 from reproduce.rollouts.policies import TURN, build_model, build_tokenizer, load_policy, save_policy
-from reproduce.training.bases import committed_folder
 
 TASKS = build_panels(1, 8, 1)["test"].select("bridge")[::7]
 ENVIRONMENT = RetrievalEnvironment()

@@ -1,9 +1,10 @@
-"""The direction of imports: theory <- methods <- reproduce, and what each package may stand on."""
+"""The direction of imports: theory <- methods <- reproduce, the order of the rooms of reproduce, and no circle."""
 
 import ast
 import re
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,78 @@ def test_no_package_imports_the_tests_or_the_benchmarks(package):
 )
 def test_the_test_itself_sees_what_it_should(package, source, expected):
     assert [name for _, name in strangers(package, source)] == expected
+
+
+ROOMS = (
+    {"core"},
+    {"environments"},
+    {"rollouts"},
+    {"cost"},
+    {"training", "claims"},
+    {"report", "plan"},
+    {"runs", "logs"},
+    {"papers"},
+    {"cli"},
+)
+"""From the ground up: a room imports from lower ones only."""
+FLOOR = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def modules(root):
+    """Dotted name and file of every module of reproduce."""
+    found = {}
+    for path in sorted((root / "reproduce").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(source, known):
+    """The modules of reproduce that a source names, lazily or not."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names if alias.name in known)
+            case ast.ImportFrom(module=str(module), names=names) if module.split(".")[0] == "reproduce":
+                yield from (name if (name := f"{module}.{alias.name}") in known else module for alias in names)
+
+
+def import_graph(root):
+    known = modules(root)
+    return {name: set(imports_of(path.read_text(encoding="utf-8"), known)) - {name} for name, path in known.items()}
+
+
+def against_the_order(graph):
+    rooms = {name: name.split(".")[1] for name in graph if name.count(".")}
+    return [
+        f"{name} imports {target}"
+        for name, targets in graph.items()
+        for target in sorted(targets)
+        if rooms.get(name, "__main__") in FLOOR
+        and rooms.get(target) != rooms[name]
+        and FLOOR.get(rooms.get(target), len(ROOMS)) >= FLOOR[rooms[name]]
+    ]
+
+
+def test_the_rooms_of_reproduce_import_downwards_only_and_in_no_circle():
+    graph = import_graph(ROOT)
+    assert {name.split(".")[1] for name in graph if name.count(".")} == set(FLOOR) | {"__main__"}
+    assert not against_the_order(graph)
+    list(TopologicalSorter(graph).static_order())  # Raises CycleError, which names the circle.
+
+
+def test_the_top_of_reproduce_holds_no_module():
+    assert {path.name for path in (ROOT / "reproduce").glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+def test_the_order_of_rooms_is_seen_in_lazy_imports_too(tmp_path):
+    for name, source in {
+        "reproduce/core/a.py": "def f():\n    from reproduce.cli import b\n",
+        "reproduce/cli/b.py": "import reproduce.core.a",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    graph = import_graph(tmp_path)
+    assert against_the_order(graph) == ["reproduce.core.a imports reproduce.cli.b"]
+    with pytest.raises(CycleError):
+        list(TopologicalSorter(graph).static_order())

@@ -11,9 +11,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
+
+from reproduce.core.paper import PAPERS, paper_file
 
 CellValue = int | float | str
 SettingValue = int | float | str | tuple[int | float | str, ...]
@@ -21,6 +22,9 @@ SettingValue = int | float | str | tuple[int | float | str, ...]
 
 class PublishedError(ValueError):
     """A paper without a file, an entry that does not exist, or an entry that is not complete."""
+
+
+PUBLISHED = "published.toml"
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,7 @@ def published_number(paper: str, identifier: str) -> PublishedNumber:
 
 def published_papers() -> tuple[str, ...]:
     """The papers that have a file of published numbers."""
-    names = (resource.name for resource in files(__name__).iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    return tuple(sorted(key for key in PAPERS if paper_file(key, PUBLISHED).is_file()))
 
 
 @cache
@@ -145,7 +148,7 @@ def _document(paper: str) -> dict[str, Any]:
     if paper not in papers:
         raise PublishedError(f"no published numbers for paper {paper!r}{_nearest(paper, papers)}")
     try:
-        return tomllib.loads(files(__name__).joinpath(f"{paper}.toml").read_text(encoding="utf-8"))
+        return tomllib.loads(paper_file(paper, PUBLISHED).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise PublishedError(f"{paper}.toml cannot be read: {error}") from error
 

@@ -68,8 +68,8 @@ def _first_page(audits: Sequence[PaperAudit]) -> str:
         (
             f"# {TITLE}",
             "Everything here is recomputed by `python -m reproduce audit` from the numbers the four papers printed "
-            "(`reproduce/published/*.toml`, each with its source). No model is trained or run: this says what the "
-            "published evidence can carry, not whether a claim is true. Intervals are 95 % and tests two-sided at "
+            "(`reproduce/papers/*/published.toml`, each with its source). No model is trained or run: this says what "
+            "the published evidence can carry, not whether a claim is true. Intervals are 95 % and tests two-sided at "
             "5 % unless a table says otherwise.",
             "## The numbers",
             table(headings, rows, numbers=(2, 3, 4)),

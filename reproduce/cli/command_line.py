@@ -20,9 +20,9 @@ from rich.text import Text
 
 from reproduce.cli.parsing import SETTINGS, check_names, parse, parse_with_tyro
 from reproduce.core.files import UNUSABLE_PATH, UserError, unusable
+from reproduce.core.machine import available_cores
 from reproduce.core.names import escaped
 from reproduce.core.slices import parse_duration, slice_of
-from reproduce.runs.schedule import available_cores
 
 if TYPE_CHECKING:
     from reproduce.plan.experiment import Experiment
@@ -92,7 +92,8 @@ class Plan:
     """Worker processes the time is estimated for."""
 
     def carry_out(self, console: Console) -> None:
-        from reproduce.plan.experiment import open_experiment, show_plan
+        from reproduce.cli.plan import show_plan
+        from reproduce.plan.open import open_experiment
 
         _at_least_one(workers=self.workers)
         if self.paper is None:
@@ -144,7 +145,7 @@ class Run:
 
     def carry_out(self, console: Console) -> None:
         from reproduce.cli.run import report_experiment, run_experiment
-        from reproduce.plan.experiment import open_experiment
+        from reproduce.plan.open import open_experiment
 
         _at_least_one(workers=1 if self.workers is None else self.workers, threads=self.threads)
         seconds = parse_duration(self.slice) if self.slice else None

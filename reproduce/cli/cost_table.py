@@ -8,21 +8,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.cli.requirements import costs, machine_for
+from reproduce.cli.requirements import costs
+from reproduce.core.paper import PAPERS, load_paper
+from reproduce.cost.architecture import architecture_of, context_of
 from reproduce.cost.estimate import run_memory, total
-from reproduce.plan.experiment import (
-    PAPERS,
-    Experiment,
-    expected_bytes,
-    expected_seconds,
-    load_paper,
-    open_experiment,
-    rollouts,
-    shown_bytes,
-    shown_seconds,
-    stage_seconds,
-)
-from reproduce.plan.requirement_checks import architecture_of, context_of
+from reproduce.cost.format import shown_bytes, shown_seconds
+from reproduce.cost.machine_for import machine_for
+from reproduce.cost.time import expected_bytes, expected_seconds, rollouts, stage_seconds
+from reproduce.plan.experiment import Experiment
+from reproduce.plan.open import open_experiment
 
 CORES = 2
 """Of the laptop that profiles without a GPU are estimated for; the others for one GPU, or as many as a run needs."""
@@ -63,9 +57,9 @@ def _of_made_here(experiment: Experiment) -> tuple[str, str, str, str]:
     jobs: dict[tuple[str, int], float] = {}
     for run in experiment.plan:
         job = (run.environment, run.seed)
-        jobs[job] = jobs.get(job, 0.0) + sum(stage_seconds(experiment, run).values())
+        jobs[job] = jobs.get(job, 0.0) + sum(stage_seconds(run, experiment.episodes[run.name]).values())
     seconds = expected_seconds(list(jobs.values()), 1 if on_gpu else CORES)
-    disk = shown_bytes(sum(expected_bytes(experiment, run) for run in experiment.plan))
+    disk = shown_bytes(sum(expected_bytes(run, experiment.episodes[run.name]) for run in experiment.plan))
     return "1 GPU" if on_gpu else f"{CORES} cores", shown_seconds(seconds), "", disk
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reproduce.claims.verdicts import tested_claims
-from reproduce.plan.experiment import PAPERS, load_paper
+from reproduce.core.paper import PAPERS, load_paper
 
 
 def _table(title: str, *columns: str) -> Table:

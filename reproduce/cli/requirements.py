@@ -10,12 +10,14 @@ from rich.table import Table
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
+from reproduce.cost.architecture import architecture_of, context_of, describe, field_of, presence
 from reproduce.cost.cost import Architecture
 from reproduce.cost.estimate import RunCost, evaluation_bytes, run_cost, run_memory, total
-from reproduce.cost.machines import CORE, GPUS, Machine, machine_of
+from reproduce.cost.machine_for import machine_for
+from reproduce.cost.machines import CORE, GPUS, Machine
 from reproduce.cost.paper_scale import DataEntry, ModelEntry, PaperScale, ValueEntry, load_paper_scale
 from reproduce.cost.profile import PAPER
-from reproduce.plan.requirement_checks import architecture_of, context_of, describe, field_of, missing, presence
+from reproduce.plan.requirement_checks import missing
 from reproduce.training.checks import lines_on_processes
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
 def missing_lines(experiment: Experiment, disk: int, at_once: int = 1) -> list[str]:
     """What is missing, or that nothing is; empty where nothing could be. disk: bytes that the runs left need. at_once:
     runs that go at one time."""
-    from reproduce.plan.experiment import check_disk
+    from reproduce.cost.format import check_disk
 
     config = experiment.config
     sources = any(run.panels.source for run in experiment.plan)
@@ -116,22 +118,9 @@ def destination(entry: ValueEntry, config: Any) -> str:
     return f"{where}; {entry.note}" if where and entry.note else where or entry.note
 
 
-def machine_for(config: Any) -> Machine:
-    """The GPU here, else the paper's, else the CPU's core where the device is the CPU."""
-    if config.hardware.device == "cpu":
-        return CORE
-    import torch
-
-    if torch.cuda.is_available():
-        memory = float(torch.cuda.get_device_properties(0).total_memory)
-        if (found := machine_of(torch.cuda.get_device_name(0), memory)) is not None:
-            return found
-    return GPUS["H100 80GB"]
-
-
 def costs(experiment: Experiment, model: Architecture, machine: Machine) -> list[tuple[RunConfig, RunCost]]:
     """Every run with its cost."""
-    from reproduce.plan.experiment import rollouts
+    from reproduce.cost.time import rollouts
 
     return [
         (run, run_cost(run, model, machine, rollouts(run), experiment.episodes[run.name])) for run in experiment.plan
@@ -140,7 +129,7 @@ def costs(experiment: Experiment, model: Architecture, machine: Machine) -> list
 
 def cost_lines(experiment: Experiment) -> list[str]:
     """GPU memory, GPU-hours and disk of the whole plan, in words."""
-    from reproduce.plan.experiment import shown_bytes, shown_seconds
+    from reproduce.cost.format import shown_bytes, shown_seconds
 
     config = experiment.config
     model = architecture_of(config)

@@ -12,22 +12,16 @@ from rich.console import Console
 
 from reproduce.core.files import UserError, read_json
 from reproduce.core.names import nearest
+from reproduce.core.paper import load_paper
 from reproduce.core.slices import time_is_up
-from reproduce.plan.experiment import (
-    Experiment,
-    check_disk,
-    complete_runs,
-    default_records,
-    default_report,
-    expected_bytes,
-    expected_disk,
-    load_paper,
-    open_experiment,
-    stage_seconds,
-)
+from reproduce.cost.format import check_disk
+from reproduce.cost.time import expected_bytes, expected_disk, stage_seconds
+from reproduce.plan.experiment import Experiment, default_records, default_report
+from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import check_requirements
 from reproduce.runs.executors import Executor
 from reproduce.runs.schedule import Job, StageReport, Step, carry_out
+from reproduce.runs.state import complete_runs
 
 if TYPE_CHECKING:
     from reproduce.runs.execute import RunConfig
@@ -35,7 +29,7 @@ if TYPE_CHECKING:
 
 def execute_run(config: RunConfig, folder: Path, rebuild_base: bool, report: StageReport) -> None:
     """Carry out one run; this is what a worker does."""
-    from reproduce.runs import execute
+    from reproduce.runs.execute import execute
 
     execute(config, folder, report, rebuild_base)
 
@@ -59,7 +53,7 @@ def run_experiment(
             if redo:  # Not before the executor is known to work.
                 _discard(experiment, chosen)
             left = _left(chosen, complete_runs(experiment))
-            check_disk(experiment.folder, expected_disk(experiment, left, executor.at_once))
+            check_disk(experiment.folder, expected_disk(left, experiment.episodes, executor.at_once))
             _draw_panels(console, left)
             _say_what_is_done(console, experiment, len(left))
             carry_out(_jobs(experiment, left, rebuild_base))
@@ -85,7 +79,7 @@ def _jobs(experiment: Experiment, left: Sequence[RunConfig], rebuild_base: bool)
     for run in left:
         step = Step(
             run.name,
-            stage_seconds(experiment, run, rebuild_base),
+            stage_seconds(run, experiment.episodes[run.name], rebuild_base),
             partial(execute_run, run, experiment.folder, rebuild_base),
         )
         jobs.setdefault((run.environment, run.seed), []).append(step)
@@ -208,12 +202,14 @@ def build_bases(
     bases = [replace(first, seed=seed) for first in firsts for seed in chosen]
 
     def seconds(run: RunConfig) -> dict[str, float]:
-        starting = stage_seconds(experiment, replace(run, seed=0), rebuild_base=True)
+        first = replace(run, seed=0)
+        starting = stage_seconds(first, experiment.episodes[first.name], rebuild_base=True)
         return {"warm start": starting["warm start"], "measure": starting["evaluate"] / 4}
 
     jobs: list[Job] = base_jobs(bases, out, seconds)
     _say(console, f"{out or 'the bases of the package'}: {len(jobs)} of {len(bases)} bases to build")
-    check_disk(out or Path(), len(jobs) * expected_bytes(experiment, experiment.plan[0]))
+    first = experiment.plan[0]
+    check_disk(out or Path(), len(jobs) * expected_bytes(first, experiment.episodes[first.name]))
     carry_out(jobs, workers, threads, console)
     show_bases(console, bases, out)
 

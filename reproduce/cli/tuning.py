@@ -27,13 +27,13 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     import torch
 
     from reproduce.core.config import INDEPENDENT
+    from reproduce.environments.bases import committed_folder
     from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
     from reproduce.papers.pass_kt.paper import PROFILES, plan
     from reproduce.rollouts import EpisodeSampler
     from reproduce.rollouts.evaluation import Cell, sample_cells
     from reproduce.rollouts.policies import load_policy
-    from reproduce.training import train
-    from reproduce.training.bases import committed_folder
+    from reproduce.training.train import train
 
     torch.set_num_threads(1)
     config = PROFILES["laptop"]

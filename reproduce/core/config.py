@@ -314,3 +314,12 @@ class RunConfig:
     def digest(self) -> str:
         """sha256 of every field."""
         return digest(asdict(self))
+
+
+def weight_precision(config: RunConfig) -> str:
+    """In which precision weights are held while training.
+
+    With `model.precision` bfloat16 the model computes in it. Trained weights stay in float32 all the same, as usual in
+    mixed precision: of eight bits a step of 1e-6 would leave nothing. Weights that only carry LoRA adapters do not.
+    """
+    return config.model.precision if config.model.lora_rank else "float32"

@@ -51,7 +51,7 @@ def describe_machine() -> dict[str, Any]:
 
 def describe_source() -> dict[str, Any]:
     """Commit and dirty flag of the checkout this package runs from; the installed version where there is none."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -68,3 +68,8 @@ def describe_source() -> dict[str, Any]:
         return {"version": version("rl-claims")}
     except PackageNotFoundError:
         return {"version": "unknown"}
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, digest, read_json
-from reproduce.plan.experiment import PAPERS
+from reproduce.core.paper import PAPERS
 
 
 def read_run(path: Path) -> RunConfig:
@@ -36,7 +36,7 @@ def _settings_of(paper: str) -> type:
     """The dataclass of the settings of a paper's methods."""
     if paper not in PAPERS:
         raise ValueError(f"paper: unknown, {paper!r}")
-    return cast(type, importlib.import_module(f"{PAPERS[paper]}_arms").METHOD)
+    return cast(type, importlib.import_module(f"reproduce.papers.{paper}.arms").METHOD)
 
 
 def _dataclass(kind: type, content: Any, path: str) -> Any:

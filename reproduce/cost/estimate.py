@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reproduce.core.config import COLOCATE, TRANSFORMERS, EvaluationConfig, RunConfig
+from reproduce.core.config import COLOCATE, TRANSFORMERS, EvaluationConfig, RunConfig, weight_precision
 from reproduce.cost.cost import (
     ADAM_MOMENTS,
     ADAPTER_BYTES,
@@ -26,7 +26,6 @@ from reproduce.cost.cost import (
 )
 from reproduce.cost.machines import Machine
 from reproduce.cost.paper_scale import EpisodeEntry, PaperScaleError, load_paper_scale
-from reproduce.training.arguments import weight_precision
 
 EVALUATION_SHARE = 0.9
 """Of a GPU's memory that vLLM takes where it is alone."""

@@ -28,11 +28,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from importlib.resources import files
 from typing import Any, TypeVar, get_type_hints
 
 from reproduce.core.names import nearest
+from reproduce.core.paper import PAPERS, paper_file
 
+PAPER_SCALE = "paper_scale.toml"
 PROVENANCES = ("read directly", "digest", "code", "sister paper", "inferred", "ours")
 """Where a value was read: in the paper itself, in a digest of it, in released code, in a paper of the same authors, in
 none but deduced, or nowhere."""
@@ -183,8 +184,7 @@ Entry = TypeVar("Entry")
 @cache
 def load_paper_scale(paper: str) -> PaperScale:
     """The file of a paper. Raises PaperScaleError, in one line, for a file that is missing, damaged or incomplete."""
-    resource = files(__name__).joinpath(f"{paper}.toml")
-    if not resource.is_file():
+    if paper not in PAPERS or not (resource := paper_file(paper, PAPER_SCALE)).is_file():
         raise PaperScaleError(f"no file of paper scale for {paper!r}")
     return parse_paper_scale(paper, resource.read_text(encoding="utf-8"))
 

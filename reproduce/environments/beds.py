@@ -19,7 +19,7 @@ class Bed(Protocol):
 
     TRAINING_EPISODES_PER_SECOND: float
     EVALUATION_EPISODES_PER_SECOND: float
-    """Of one worker with one thread and the reference policy (`reproduce.plan.experiment`)."""
+    """Of one worker with one thread and the reference policy (`reproduce.cost.time`)."""
     CATEGORIES: Mapping[str, tuple[str, ...]]
     """Categories of each panel where `PanelSizes` names none, each of the size given there; empty where sizes are those
     of whole panels."""
@@ -63,7 +63,7 @@ def load_bed(environment: str) -> Bed:
     """The bed of an environment. Raises KeyError for an unknown one, UserError where its engine is not installed."""
     if environment not in ENVIRONMENTS:
         raise KeyError(environment)
-    return cast(Bed, importlib.import_module(f"reproduce.environments.beds.{environment}"))
+    return cast(Bed, importlib.import_module(f"reproduce.environments.{environment}.bed"))
 
 
 def task_counts(environment: str, sizes: PanelConfig | PanelSizes) -> dict[str, int]:

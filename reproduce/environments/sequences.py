@@ -13,8 +13,8 @@ import numpy as np
 from reproduce.environments.protocol import Turn
 
 BEGIN, TURN, END = "<begin>", "<turn>", "<end>"
-"""The markers of `reproduce.rollouts.policies`, which loads torch: `<turn>` hands the word to the policy, `<end>` closes its
-action."""
+"""The markers of `reproduce.rollouts.policies`, which loads torch: `<turn>` hands the word to the policy, `<end>`
+closes its action."""
 
 Sequence = list[tuple[str, bool]]
 """Words, each with whether the policy writes it: only those are trained."""

@@ -9,7 +9,7 @@ from typing import Any
 from reproduce.core.config import BedConfig
 from reproduce.core.files import UserError
 from reproduce.core.settings import ExperimentConfig
-from reproduce.plan.requirement_checks import planned_counts
+from reproduce.cost.architecture import planned_counts
 from reproduce.plan.setting_checks import check_settings
 
 FEWEST_POSITIONS = 64

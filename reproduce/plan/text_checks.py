@@ -17,9 +17,9 @@ PROMPTS = 8
 def check_texts(run: RunConfig, folder: Path, vocabulary: int, positions: int) -> None:
     """Write the first training tasks as the model at `folder` reads them. Raises UserError, in one line, where its
     format fails, a token lies beyond its vocabulary, or a prompt leaves no room for an action."""
+    from reproduce.rollouts.formats import open_episodes
     from reproduce.rollouts.model_files import open_tokenizer
     from reproduce.rollouts.models import end_tokens
-    from reproduce.rollouts.opening import open_episodes
 
     tokenizer = open_tokenizer(folder)
     if not end_tokens(folder) and tokenizer.eos_token_id is None:

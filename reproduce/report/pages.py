@@ -32,6 +32,19 @@ CONTROL_ALPHA = 0.01
 def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
     """Write `report.md`, `report.pdf` and `figures/` into `destination`; returns the path of the PDF.
 
+    Raises UserError as `write_markdown` does, and where the PDF cannot be made.
+    """
+    markdown = write_markdown(paper, records, destination)
+    try:
+        markdown_to_pdf(markdown, destination / "report.pdf")
+    except DocumentError as error:
+        raise UserError(str(error)) from error
+    return destination / "report.pdf"
+
+
+def write_markdown(paper: ModuleType, records: Path, destination: Path) -> Path:
+    """Write `report.md` and `figures/` into `destination`; returns the path of the text.
+
     Raises UserError, in one line, when records are missing, damaged, of another paper, or too few for an interval.
     """
     content = paper.read_records(records)
@@ -53,11 +66,7 @@ def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
         appendix(content, next(iter(paper.PROFILES.values())), _deviations(paper, content.experiment)),
     ]
     write_text(destination / "report.md", "\n\n".join(parts) + "\n")
-    try:
-        markdown_to_pdf(destination / "report.md", destination / "report.pdf")
-    except DocumentError as error:
-        raise UserError(str(error)) from error
-    return destination / "report.pdf"
+    return destination / "report.md"
 
 
 class _Gallery:

@@ -211,8 +211,8 @@ def open_text(
     """The format that a policy reads its episodes in.
 
     format: see `ModelConfig.format`. instructions: what a general model is told first. ends: tokens beside the
-    tokenizer's own that end a text (`reproduce.rollouts.models.end_tokens`). several_lines: whether an action may have more
-    than one line. Raises UserError for a format that the tokenizer does not offer.
+    tokenizer's own that end a text (`reproduce.rollouts.models.end_tokens`). several_lines: whether an action may have
+    more than one line. Raises UserError for a format that the tokenizer does not offer.
     """
     made_here = TURN in tokenizer.get_vocab()
     if format == AUTO:

@@ -113,7 +113,7 @@ def _serve(pipe: Connection) -> None:
 
         llm = LLM(**options)
         pipe.send((True, llm.llm_engine.model_config.max_model_len))
-        from reproduce.rollouts.vllm_engine import VllmGenerator
+        from reproduce.rollouts.vllm_generator import VllmGenerator
 
         while True:
             config, ends, *requests = pipe.recv()

@@ -15,7 +15,7 @@ import numpy as np
 
 from reproduce.core.config import SamplingConfig
 from reproduce.core.files import UserError
-from reproduce.rollouts.vllm_engine import VllmGenerator
+from reproduce.rollouts.vllm_generator import VllmGenerator
 from reproduce.rollouts.vllm_sampler import Generated
 
 _REQUESTS_AT_ONCE = 64

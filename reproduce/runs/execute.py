@@ -20,12 +20,13 @@ from reproduce.core.config import RunConfig
 from reproduce.core.files import FolderInUse, UserError, digest, read_json, read_jsonl, write_json
 from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.core.slices import SliceOver, time_is_up
+from reproduce.environments.bases import DESCRIPTION
 from reproduce.environments.beds import load_bed
 from reproduce.environments.protocol import Panel
 from reproduce.rollouts.evaluation import evaluate, evaluation_cost
 from reproduce.rollouts.models import save_reference
 from reproduce.rollouts.opening import open_sampler
-from reproduce.training.bases import DESCRIPTION, obtain_base
+from reproduce.training.bases import obtain_base
 from reproduce.training.process import make_policy
 
 Report = Callable[[str, int, int], None]

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from reproduce.core.config import COLOCATE, VLLM
 from reproduce.core.files import UserError
-from reproduce.runs.schedule import Job, available_cores, carry_out
+from reproduce.core.machine import available_cores
+from reproduce.runs.schedule import Job, carry_out
 
 if TYPE_CHECKING:
     from reproduce.core.config import HardwareConfig

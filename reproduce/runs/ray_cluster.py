@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from reproduce.core.files import UserError
-from reproduce.runs.schedule import available_cores
+from reproduce.core.machine import available_cores
 
 AUTO, LOCAL = "auto", "local"
 CONNECT_SECONDS = 20.0

@@ -48,11 +48,6 @@ Message = tuple[Any, ...]
 """Name of a method of `ProgressDisplay` and its arguments, from a worker."""
 
 
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def carry_out(jobs: Sequence[Job], workers: int, threads: int, console: Console, devices: Sequence[str] = ()) -> None:
     """Carry out every job, at most `workers` at a time, each with `threads` threads; less when the slice is over.
 

@@ -131,7 +131,7 @@ def check_own_arguments(config: RunConfig) -> None:
     given = named_arguments([pair for pair in training.arguments if pair not in profiles_own])
     if not given:
         return
-    arms = importlib.import_module(f"reproduce.papers.{config.paper}_arms")
+    arms = importlib.import_module(f"reproduce.papers.{config.paper}.arms")
     for name, value in arms.own_arguments(config.method).items():
         if name in given and given[name] != value:
             raise UserError(
@@ -233,15 +233,6 @@ def _words(kind: Any) -> str:
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
     members = typing.get_args(kind) if typing.get_origin(kind) is not dict else ()
     return " or ".join(words.get(member, "an object") for member in members or (kind,))
-
-
-def weight_precision(config: RunConfig) -> str:
-    """In which precision weights are held while training.
-
-    With `model.precision` bfloat16 the model computes in it. Trained weights stay in float32 all the same, as usual in
-    mixed precision: of eight bits a step of 1e-6 would leave nothing. Weights that only carry LoRA adapters do not.
-    """
-    return config.model.precision if config.model.lora_rank else "float32"
 
 
 def adapters(model: ModelConfig) -> Any:

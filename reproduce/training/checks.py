@@ -8,7 +8,7 @@ from reproduce.core.config import TRANSFORMERS, RunConfig
 from reproduce.core.files import UserError
 from reproduce.training.argument_checks import check_arguments
 from reproduce.training.arguments import adapters, batch_arguments, check_own_arguments, check_tracker, named_arguments
-from reproduce.training.process import accelerate_settings, by_accelerate
+from reproduce.training.launch import accelerate_settings, by_accelerate
 
 RESAMPLING = ("dapo", "dapo_echo")
 """Trainers of EchoRL that draw further batches within a step."""

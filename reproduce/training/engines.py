@@ -175,7 +175,7 @@ def check_engine(config: RunConfig) -> None:
     """Raise UserError for an engine of training that these settings cannot have."""
     hardware = config.hardware
     if hardware.training_engine == TRANSFORMERS:
-        from reproduce.training.process import shards_weights
+        from reproduce.training.launch import shards_weights
 
         if hardware.accelerate_config and shards_weights(hardware.accelerate_config):
             raise UserError(

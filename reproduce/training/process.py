@@ -8,7 +8,6 @@ started them does, which holds the other end of their input.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -19,16 +18,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reproduce.core.config import TRANSFORMERS, VLLM, RunConfig
+from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, write_jsonl
 from reproduce.core.slices import SliceOver
+from reproduce.training.launch import accelerate_settings, by_accelerate, in_processes
 
 PROGRESS, ERROR, FAILURE = "training progress: ", "training error: ", "training failure: "
 """What lines of a training process begin with that are for the process that started it."""
 LAST_LINES = 15
 """Lines of output in the error of a training that failed."""
-PACKAGED = Path(__file__).parent / "accelerate"
-"""Folder of the package's own files of settings for accelerate."""
 
 Report = Callable[[int, int], None]
 
@@ -51,18 +49,6 @@ def make_policy(
         train_in_processes(config, base, folder, partial, report)
     else:
         train_and_save(config, base, tasks, folder, partial, report)
-
-
-def in_processes(config: RunConfig) -> bool:
-    """Whether training has processes of its own: several, or one beside vLLM, which needs the GPU's memory after it."""
-    hardware = config.hardware
-    beside_vllm = hardware.training_engine != TRANSFORMERS or hardware.engine == VLLM
-    return by_accelerate(config) or (hardware.device.startswith("cuda") and beside_vllm)
-
-
-def by_accelerate(config: RunConfig) -> bool:
-    """Whether accelerate starts the training."""
-    return config.hardware.processes > 1 or bool(config.hardware.accelerate_config)
 
 
 def train_and_save(
@@ -93,38 +79,6 @@ def train_and_save(
 # ---- the process that starts them
 
 
-def accelerate_settings(name: str) -> Path:
-    """The file of settings: one of the package's own by its name, or a path; empty: plain data parallelism.
-
-    Raises UserError where there is none, where it is not one of accelerate's, and where it needs what is missing.
-    """
-    path = PACKAGED / f"{name or 'processes'}.yaml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        own = ", ".join(sorted(one.stem for one in PACKAGED.glob("*.yaml")))
-        raise UserError(f"hardware.accelerate_config={name}: no such file, nor one of the package's own: {own}")
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    try:
-        settings = load_config_from_file(str(path))
-    except Exception as error:  # Its YAML reader has errors of its own, and wrong types fail anywhere.
-        # Of a file without names it says which attribute its own code misses.
-        told = (str(error).splitlines() or [""])[0]
-        reason = "it holds no names with values" if isinstance(error, AttributeError) or not told else told[:200]
-        raise UserError(f"{path}: no settings for accelerate launch ({reason})") from None
-    if str(settings.distributed_type).endswith("DEEPSPEED") and importlib.util.find_spec("deepspeed") is None:
-        raise UserError(f"hardware.accelerate_config={name} needs deepspeed: pip install 'rl-claims[deepspeed]'")
-    return path.resolve()
-
-
-def shards_weights(name: str) -> bool:
-    """Whether the settings spread the weights so that no process holds all of them while it samples."""
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    return bool(name) and str(load_config_from_file(str(accelerate_settings(name))).distributed_type).endswith("FSDP")
-
-
 def launch_command(config: RunConfig, base: Path, folder: Path, partial: Path) -> list[str]:
     """What starts the processes."""
     hardware = config.hardware
@@ -145,7 +99,7 @@ def train_in_processes(config: RunConfig, base: Path, folder: Path, partial: Pat
     """Start the processes and follow the main one's progress to the end."""
     if config.hardware.device.startswith("cuda"):
         _give_memory_back()
-    package = str(Path(__file__).parents[1])
+    package = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
     if config.hardware.device == "cpu":
         environment["ACCELERATE_USE_CPU"] = "true"

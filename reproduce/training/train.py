@@ -30,22 +30,16 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
-from reproduce.core.config import TRANSFORMERS, RunConfig, TrainingConfig
+from reproduce.core.config import TRANSFORMERS, RunConfig, TrainingConfig, weight_precision
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.rollouts import EpisodeSampler, Sampler, UniformStreams, rollout_columns
+from reproduce.rollouts.formats import open_episodes
 from reproduce.rollouts.models import end_tokens, follow_reference
-from reproduce.rollouts.opening import open_episodes
 from reproduce.rollouts.policies import load_policy
 from reproduce.rollouts.room import check_room
 from reproduce.rollouts.streams import stream_length
 from reproduce.rollouts.vllm_sampler import VllmSampler
-from reproduce.training.arguments import (
-    adapters,
-    resolved,
-    sampled_positions,
-    shared_arguments,
-    weight_precision,
-)
+from reproduce.training.arguments import adapters, resolved, sampled_positions, shared_arguments
 from reproduce.training.engines import (
     SyncedGenerator,
     check_engine,
@@ -154,7 +148,7 @@ def build_arm(setting: Setting) -> Arm:
     """The arm of a run: GRPO where it has no settings of a method, else what its paper makes of them."""
     if setting.config.method is None:
         return Arm()
-    arms = importlib.import_module(f"reproduce.papers.{setting.config.paper}_arms")
+    arms = importlib.import_module(f"reproduce.papers.{setting.config.paper}.arms")
     arm = arms.build_arm(setting)
     assert isinstance(arm, Arm)
     return arm

@@ -15,8 +15,9 @@ import pandas as pd
 
 from reproduce.claims.records import MethodRecords
 from reproduce.core.config import RunConfig
+from reproduce.papers.resets.experiment import KEY, ResetsConfig
 from reproduce.papers.resets.measures import CATEGORIES, CHAINS, ENVIRONMENT
-from reproduce.papers.resets.paper import KEY, PROFILES, ResetsConfig, plan
+from reproduce.papers.resets.paper import PROFILES, plan
 from reproduce.papers.resets.settings import SETTINGS
 
 LEARNED = 15.0

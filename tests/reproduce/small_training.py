@@ -9,7 +9,7 @@ from typing import Any
 from reproduce.core.config import RunConfig
 from reproduce.core.files import write_json
 from reproduce.environments.beds import load_bed, task_counts
-from reproduce.plan.experiment import open_experiment
+from reproduce.plan.open import open_experiment
 from reproduce.training.bases import obtain_base
 
 TASKS, QUESTIONS = 12, 4

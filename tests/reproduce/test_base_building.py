@@ -15,9 +15,9 @@ TINY = ("bases", "--profile", "smoke", "--set", "warm_start.steps=4", "--workers
 def test_bases_are_built_measured_and_left_alone_the_next_time(reproduce_in_process, tmp_path):
     from dataclasses import replace
 
+    from reproduce.environments.bases import base_digest
     from reproduce.papers.pass_kt.paper import PROFILES
     from reproduce.rollouts.policies import load_policy
-    from reproduce.training.bases import base_digest
 
     built = reproduce_in_process(tmp_path, *TINY, "--seeds", "1")
     assert built.code == 0, built.err

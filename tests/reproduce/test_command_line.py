@@ -106,7 +106,8 @@ def test_plan_counts_what_is_left(reproduce_in_process, smoke_folder, tmp_path):
 def test_planned_episodes_are_those_written(smoke_folder, monkeypatch):
     import pyarrow.parquet as pq
 
-    from reproduce.plan.experiment import expected_bytes, open_experiment
+    from reproduce.cost.time import expected_bytes
+    from reproduce.plan.open import open_experiment
 
     monkeypatch.chdir(smoke_folder)
     experiment = open_experiment("pass_kt", "smoke", (), smoke_folder / "runs")
@@ -114,11 +115,11 @@ def test_planned_episodes_are_those_written(smoke_folder, monkeypatch):
         folder = experiment.folder / run.name
         assert pq.read_metadata(folder / "episodes.parquet").num_rows == experiment.episodes[run.name]
         written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        assert written < expected_bytes(experiment, run) < 10 * written + 10**6
+        assert written < expected_bytes(run, experiment.episodes[run.name]) < 10 * written + 10**6
 
 
 def test_time_of_jobs_in_order_on_few_workers():
-    from reproduce.plan.experiment import START_SECONDS, expected_seconds
+    from reproduce.cost.time import START_SECONDS, expected_seconds
 
     assert expected_seconds([], 2) == 0
     assert expected_seconds([10, 10, 10], 2) == START_SECONDS + 20

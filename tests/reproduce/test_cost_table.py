@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reproduce.cli.cost_table import COLUMNS, ORDER, cost_rows, show_cost
-from reproduce.plan.experiment import PAPERS
+from reproduce.core.paper import PAPERS
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -12,7 +12,7 @@ import torch
 from reproduce.core.config import HardwareConfig, ModelConfig
 from reproduce.cost.cost import Shape, parameters
 from reproduce.cost.memory_checks import gpu_memory, host_bytes, too_little_host_memory
-from reproduce.plan.experiment import open_experiment
+from reproduce.plan.open import open_experiment
 
 LAYERS = Shape(1, 1024, 16, 16, 64, 4096, 1000, True)
 

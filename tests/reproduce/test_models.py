@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 
 from reproduce.core.config import ModelConfig, PolicyConfig, RunConfig, SamplingConfig
 from reproduce.core.files import UserError, read_json
+from reproduce.environments.bases import committed_folder
 from reproduce.environments.beds import load_bed
 from reproduce.rollouts import UniformStreams, stream_length
 from reproduce.rollouts.models import (
@@ -29,7 +30,7 @@ from reproduce.rollouts.models import (
 from reproduce.rollouts.opening import open_sampler
 from reproduce.rollouts.policies import build_model, build_tokenizer, load_policy, save_policy
 from reproduce.rollouts.text import ChatText, WordText
-from reproduce.training.bases import committed_folder, obtain_base
+from reproduce.training.bases import obtain_base
 from tests.reproduce.general_models import ARCHITECTURES, QWEN, general_model, general_tokenizer
 
 NAME = "someone/small-model"

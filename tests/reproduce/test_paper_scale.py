@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from reproduce.claims import verdicts as claim_families
 from reproduce.claims.published import load_settings
 from reproduce.claims.verdicts import reason_untested
+from reproduce.claims.verdicts import verdicts as claim_families
 from reproduce.core.config import ModelConfig
+from reproduce.core.paper import PAPERS, load_paper
 from reproduce.core.settings import field_paths
 from reproduce.cost.cost import parameters
 from reproduce.cost.machines import GPUS
@@ -25,7 +26,6 @@ from reproduce.cost.paper_scale import (
 )
 from reproduce.cost.profile import PAPER, paper_profile, training_arguments, with_field
 from reproduce.environments.beds import ENVIRONMENTS
-from reproduce.plan.experiment import PAPERS, load_paper
 from reproduce.plan.size_checks import check_sizes
 from reproduce.training.arguments import adapters, named_arguments
 

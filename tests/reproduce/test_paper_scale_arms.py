@@ -23,6 +23,7 @@ from methods.echorl import newline_tokens
 from methods.localizers import localization_prompt
 from reproduce.core.config import RunConfig, SamplingConfig
 from reproduce.core.files import UserError, read_parquet
+from reproduce.core.paper import PAPERS, load_paper
 from reproduce.core.settings import with_settings
 from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.environments.reasoning import MathTask
@@ -36,9 +37,8 @@ from reproduce.papers.resets.chains import RESETS, STEPS, UNKNOWN, read_tables
 from reproduce.papers.resets.coverage_probe import PROBE, write_probe
 from reproduce.papers.resets.localizer import PolicyReplies, asking_sampler
 from reproduce.papers.resets.settings import PUBLISHED
-from reproduce.plan.experiment import PAPERS, load_paper
 from reproduce.rollouts import EpisodeSampler
-from reproduce.rollouts.opening import open_episodes
+from reproduce.rollouts.formats import open_episodes
 from reproduce.rollouts.policies import load_policy
 from reproduce.rollouts.room import check_room
 from reproduce.rollouts.text import ChatText

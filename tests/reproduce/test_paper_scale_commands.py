@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from reproduce.cost.paper_scale import load_paper_scale
-from reproduce.plan.experiment import PAPERS, open_experiment
+from reproduce.plan.experiment import PAPERS
+from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import missing
 
 WITHOUT_A_COMMAND = ("not needed: ", "generated here ")

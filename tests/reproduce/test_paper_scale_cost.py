@@ -27,9 +27,9 @@ from reproduce.cost.cost import (
 from reproduce.cost.estimate import longest_episode, mean_episode, run_cost, run_memory, total
 from reproduce.cost.machines import GPUS, Machine, machine_of
 from reproduce.cost.paper_scale import load_paper_scale
+from reproduce.cost.time import rollouts
 from reproduce.papers.echorl import paper as echorl
 from reproduce.papers.pass_kt import paper as pass_kt
-from reproduce.plan.experiment import rollouts
 
 QWEN = load_paper_scale("pass_kt").policy
 SMALL = Shape(

@@ -11,19 +11,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from reproduce.cli.requirements import cost_lines, destination, machine_for
+from reproduce.cli.requirements import cost_lines, destination
 from reproduce.core.files import UserError
+from reproduce.cost.architecture import architecture_of, known_model, planned_counts, presence
 from reproduce.cost.estimate import run_cost
+from reproduce.cost.machine_for import machine_for
 from reproduce.cost.paper_scale import DataEntry, load_paper_scale
-from reproduce.plan.experiment import PAPERS, Experiment, open_experiment, rollouts, stage_seconds
-from reproduce.plan.requirement_checks import (
-    architecture_of,
-    check_requirements,
-    known_model,
-    missing,
-    planned_counts,
-    presence,
-)
+from reproduce.cost.time import rollouts, stage_seconds
+from reproduce.plan.experiment import PAPERS, Experiment
+from reproduce.plan.open import open_experiment
+from reproduce.plan.requirement_checks import check_requirements, missing
 from tests.reproduce.official_files import sums, write_hotpot, write_lines
 from tests.reproduce.tiny_checkpoint import save_checkpoint
 
@@ -289,7 +286,7 @@ def test_processes_share_the_time_of_a_training_but_not_of_an_evaluation() -> No
     model = architecture_of(run)
     assert model is not None and run.hardware.processes == 8
     cost = run_cost(run, model, machine_for(run), rollouts(run), experiment.episodes[run.name])
-    stages = stage_seconds(experiment, run)
+    stages = stage_seconds(run, experiment.episodes[run.name])
     assert stages["train"] == pytest.approx((cost.sampling + cost.training) / 8)
     assert stages["evaluate"] == cost.evaluation
 

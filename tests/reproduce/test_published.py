@@ -2,7 +2,6 @@
 
 import pytest
 
-from reproduce.claims import published
 from reproduce.claims.published import (
     PublishedError,
     load_published,
@@ -10,6 +9,7 @@ from reproduce.claims.published import (
     published_number,
     published_papers,
 )
+from reproduce.claims.verdicts import published
 
 PASS_KT_COUNTS = [
     # category, arm, against: size of `against`, gained, lost, size of `arm`

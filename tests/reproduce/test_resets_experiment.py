@@ -19,9 +19,9 @@ from scipy import stats
 
 from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
-from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import HEADLINES_ONLY, Verdict, decide
+from reproduce.claims.verdicts import verdicts as claims
 from reproduce.core.config import PanelSizes
 from reproduce.core.files import UserError
 from reproduce.core.settings import with_settings
@@ -567,7 +567,7 @@ def test_so_many_batches_are_labelled_however_often_each_is_used(tmp_path: Path)
 @pytest.mark.slow
 def test_arms_train_on_the_environment(tmp_path: Path) -> None:
     """Two arms of the smoke profile: the oracle resets at the error, its control at the same places and blindly."""
-    from reproduce.runs import execute
+    from reproduce.runs.execute import execute
 
     arms = ("srpo_oracle", "position_control", "grpo_clip")
     for run in resets.plan(replace(resets.PROFILES["smoke"], seeds=1)):

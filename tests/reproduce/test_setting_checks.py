@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reproduce.core.files import UserError
-from reproduce.plan.experiment import PAPERS, load_paper, open_experiment
+from reproduce.core.paper import PAPERS, load_paper, open_experiment
 
 REFUSED = {
     "hardware.processes=0": "must be at least 1",

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from reproduce.core.files import read_json, read_jsonl
 from reproduce.core.slices import BEGAN, ENDS, SliceOver, parse_duration, slice_of, time_is_up
-from reproduce.plan.experiment import open_experiment
+from reproduce.plan.open import open_experiment
 from reproduce.runs.schedule import Step, carry_out
 
 RUN = ("run", "pass_kt", "--profile", "smoke")
@@ -67,7 +67,7 @@ def digest_of_files(folder: Path) -> dict[str, str]:
 
 
 def test_run_that_is_paused_wherever_it_can_be_ends_with_the_same_files(smoke_folder, tmp_path):
-    from reproduce.runs import execute
+    from reproduce.runs.execute import execute
 
     experiment = open_experiment("pass_kt", "smoke", (), tmp_path / "runs")
     config = next(config for config in experiment.plan if config.arm == "grpo" and config.seed == 0)

@@ -7,8 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from reproduce.training import train
 from reproduce.training.throughput import ModelShape, causal_pairs, device_peak, peak_of, rates
+from reproduce.training.train import train
 from tests.reproduce.small_training import base_of, run_folder, small_run, tasks_of
 
 LENGTH, ROWS = 24, 3

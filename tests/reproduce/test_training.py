@@ -9,14 +9,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from reproduce.core.config import HardwareConfig, ModelConfig
+from reproduce.core.config import HardwareConfig, ModelConfig, weight_precision
 from reproduce.core.files import UserError, read_jsonl
 from reproduce.core.slices import ENDS, SliceOver
 from reproduce.rollouts.models import save_reference
 from reproduce.rollouts.policies import load_policy
-from reproduce.training import train
-from reproduce.training.arguments import weight_precision
 from reproduce.training.process import make_policy
+from reproduce.training.train import train
 from tests.reproduce.small_training import base_of, run_folder, small_run, tasks_of
 
 

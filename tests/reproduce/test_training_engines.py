@@ -16,7 +16,7 @@ from trl import GRPOConfig
 from methods.grpo import GRPOWithGroupMetrics
 from reproduce.core.config import COLOCATE, SERVER, HardwareConfig
 from reproduce.core.files import UserError
-from reproduce.rollouts.opening import open_episodes
+from reproduce.rollouts.formats import open_episodes
 from reproduce.rollouts.policies import load_policy
 from reproduce.rollouts.vllm_sampler import Generated, VllmSampler
 from reproduce.training.arguments import resolved, shared_arguments

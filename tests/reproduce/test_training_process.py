@@ -14,15 +14,10 @@ from accelerate.commands.launch import launch_command_parser
 from reproduce.core.config import HardwareConfig, RunConfig
 from reproduce.core.files import UserError, write_json
 from reproduce.core.reader import read_run
-from reproduce.plan.experiment import PAPERS, open_experiment
-from reproduce.training.process import (
-    PACKAGED,
-    accelerate_settings,
-    by_accelerate,
-    in_processes,
-    launch_command,
-    shards_weights,
-)
+from reproduce.plan.experiment import PAPERS
+from reproduce.plan.open import open_experiment
+from reproduce.training.launch import PACKAGED, accelerate_settings, by_accelerate, in_processes, shards_weights
+from reproduce.training.process import launch_command
 from tests.reproduce.small_training import small_run
 
 

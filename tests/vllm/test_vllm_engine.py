@@ -25,18 +25,18 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 from benchmarks import vllm_sampling
 from reproduce.core.config import HardwareConfig, RunConfig, SamplingConfig
 from reproduce.core.files import UserError
+from reproduce.environments.bases import committed_folder
 from reproduce.environments.beds import load_bed
 from reproduce.environments.countdown import bed as countdown
 from reproduce.environments.reasoning import NEWLINE
 from reproduce.environments.reasoning import bed as reasoning
-from reproduce.plan.experiment import open_experiment
+from reproduce.plan.open import open_experiment
 from reproduce.rollouts import Beginning, EpisodeBatch, EpisodeSampler, Trajectory, UniformStreams, stream_length
 from reproduce.rollouts.agreement import CheckedGenerator, forward_log_probabilities
 from reproduce.rollouts.policies import load_policy, save_policy
 from reproduce.rollouts.vllm_engine import engine_options, open_vllm
 from reproduce.rollouts.vllm_process import VllmProcess
 from reproduce.rollouts.vllm_sampler import VllmSampler, request_seed
-from reproduce.training.bases import committed_folder
 
 pytestmark = pytest.mark.vllm
 LEVEL = 1e-3

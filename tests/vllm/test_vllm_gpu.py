@@ -16,11 +16,11 @@ import pytest
 
 from reproduce.core.config import HardwareConfig
 from reproduce.core.files import read_jsonl
+from reproduce.environments.bases import committed_folder
 from reproduce.environments.beds import load_bed
 from reproduce.rollouts import EpisodeSampler
 from reproduce.rollouts.opening import open_sampler
 from reproduce.rollouts.vllm_engine import open_vllm
-from reproduce.training.bases import committed_folder
 from tests.vllm.test_vllm_engine import episodes_of, run_of, sample
 
 pytestmark = [pytest.mark.vllm, pytest.mark.gpu]

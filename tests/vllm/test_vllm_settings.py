@@ -21,7 +21,7 @@ from trl.generation.vllm_generation import VLLMGeneration
 from reproduce.core.config import HardwareConfig, ModelConfig, PolicyConfig, SamplingConfig
 from reproduce.core.files import UserError
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.plan.experiment import open_experiment
+from reproduce.plan.open import open_experiment
 from reproduce.rollouts.agreement import CheckedGenerator, check_agreement, forward_log_probabilities
 from reproduce.rollouts.policies import build_model, build_tokenizer
 from reproduce.rollouts.vllm_engine import check_vllm, engine_options, fitting_model

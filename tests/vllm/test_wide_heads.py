@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from reproduce.environments.bases import committed_folder
 from reproduce.rollouts.policies import load_policy
 from reproduce.rollouts.wide_heads import widen_heads
-from reproduce.training.bases import committed_folder
 
 
 @pytest.mark.parametrize(("environment", "size"), [("countdown", 32), ("reasoning", 32), ("cooking", 80)])

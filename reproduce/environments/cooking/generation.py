@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from reproduce.core.files import UserError, digest
+from reproduce.core.machine import available_cores
 from reproduce.environments.cache import cache_folder, is_intact, obtain
 from reproduce.environments.cooking.facts import world_of
 from reproduce.environments.cooking.tasks import COOK_ON, CookingTask, Level, World, world_from_json
-from reproduce.runs.schedule import available_cores
 
 STORY, FACTS = "story.z8", "facts.json"
 SPLIT_OF_PANEL = {"train": "train", "test": "train", "ood": "test"}

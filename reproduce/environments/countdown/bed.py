@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 80.0, 180.0
-"""Of one worker with the reference policy (`reproduce.plan.experiment`)."""
+"""Of one worker with the reference policy (`reproduce.cost.time`)."""
 CATEGORIES: dict[str, tuple[str, ...]] = {}
 """Panels are not drawn by category: sizes are of whole panels."""
 STORED_AS = "float16"

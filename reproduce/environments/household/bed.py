@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 20.0, 40.0
-"""Of one worker with the reference policy (`reproduce.plan.experiment`)."""
+"""Of one worker with the reference policy (`reproduce.cost.time`)."""
 CATEGORIES = {"train": TASK_TYPES, "test": TASK_TYPES, "ood": TASK_TYPES}
 """Categories of each panel; each has as many tasks as the size says."""
 STORED_AS = "float16"

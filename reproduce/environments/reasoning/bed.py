@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 120.0, 500.0
-"""Of one worker with the reference policy (`reproduce.plan.experiment`)."""
+"""Of one worker with the reference policy (`reproduce.cost.time`)."""
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "train": ("easy", "medium"),
     "test": ("easy", "medium"),

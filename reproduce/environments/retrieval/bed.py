@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 TRAINING_EPISODES_PER_SECOND, EVALUATION_EPISODES_PER_SECOND = 400.0, 25_000.0
-"""Of one worker with the reference policy (`reproduce.plan.experiment`); episodes with one history share computation."""
+"""Of one worker with the reference policy (`reproduce.cost.time`); episodes with one history share computation."""
 STORED_AS = "float32"
 """Precision of the weights in a stored base."""
 PASSAGES = 1

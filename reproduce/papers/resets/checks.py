@@ -16,7 +16,7 @@ from reproduce.papers.resets.measures import CATEGORIES, ENVIRONMENT
 from reproduce.papers.resets.settings import LAPTOP, PUBLISHED, SETTINGS, WITH_ORACLE, needs_oracle
 
 if TYPE_CHECKING:
-    from reproduce.papers.resets.paper import ResetsConfig
+    from reproduce.papers.resets.experiment import ResetsConfig
 
 CHAINS_OF_A_PROMPT = 8
 """Trained chains of a prompt in every split."""

@@ -8,7 +8,7 @@ quality is set by design.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,15 +18,11 @@ from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import superiority
 from reproduce.claims.verdicts import Evidence
 from reproduce.core.config import (
-    BedConfig,
     DemonstrationConfig,
-    HardwareConfig,
     HorizonEvaluation,
-    ModelConfig,
     PanelSizes,
     PolicyConfig,
     RunConfig,
-    SamplingConfig,
 )
 from reproduce.core.files import read_parquet
 from reproduce.cost.gpu_profile import ONE_GPU, on_one_gpu
@@ -34,12 +30,13 @@ from reproduce.cost.profile import paper_profile
 from reproduce.environments.reasoning.bed import BED
 from reproduce.papers.resets.checks import check_settings
 from reproduce.papers.resets.claims import CLAIMS
+from reproduce.papers.resets.experiment import KEY, LAPTOP_BED, TEST_SEED, ResetsConfig
 from reproduce.papers.resets.figures import draw as draw_figures
 from reproduce.papers.resets.identities import IDENTITIES
 from reproduce.papers.resets.measures import CATEGORIES, ENVIRONMENT, gain, trained_arms
 from reproduce.papers.resets.power import planned_effects
 from reproduce.papers.resets.sections import further_sections
-from reproduce.papers.resets.settings import ARMS, LAPTOP, LOCALIZER, SETTINGS, WITH_ORACLE
+from reproduce.papers.resets.settings import ARMS, SETTINGS, WITH_ORACLE
 from reproduce.report.appendix import policy_text, seeds_text, tasks_text
 
 __all__ = [
@@ -64,7 +61,6 @@ __all__ = [
     "scope",
 ]
 
-KEY = "resets"
 TITLE = "Credit Assignment with Resets in Language Model Reasoning"
 ARXIV = "2605.25507"
 SUMMARY = (
@@ -121,40 +117,6 @@ DEVIATIONS = (
     "cap does not bind and a suffix allowance of its own would change nothing.",
     "Seeds set sampling, order of tasks and initial weights; each seed has its own base.",
 )
-
-
-TEST_SEED = 1
-"""Of the test panels: the tasks of seed 0 were answered while sizes were chosen (reports/LOG.md)."""
-LAPTOP_BED = replace(
-    BED,
-    panels=PanelSizes(train=48, test=64, ood=8, test_seed=TEST_SEED, categories=CATEGORIES, ood_categories=("longer",)),
-    training=replace(BED.training, epochs=6, questions_per_step=16, save_every=1000),
-    evaluation=HorizonEvaluation(samples=8, ood_samples=4, tasks_at_once=64),
-)
-
-
-@dataclass(frozen=True)
-class ResetsConfig:
-    """Every size of the experiment. A profile is one value of this."""
-
-    profile: str = "laptop"
-    """Name of the profile these sizes belong to."""
-    seeds: int = 8
-    """Seeds, each with its own base."""
-    arms: tuple[str, ...] = LAPTOP
-    """Trained arms, in the order of their runs: `position_control` reads the run of `srpo_oracle`."""
-    probe_tasks: int = 16
-    """Decisive chains of each coverage on which the base of each seed is probed."""
-    labelled_steps: int = 5
-    """Training steps whose failed chains `srpo_learned` labels by resampling, before it is fitted."""
-    updates: int = 0
-    """Optimiser steps on each batch of every arm (paper: 4); 0: what the arm says."""
-    localizer: SamplingConfig = field(default_factory=lambda: LOCALIZER)
-    """How the policy answers when it is asked for its first error."""
-    reasoning: BedConfig = field(default_factory=lambda: LAPTOP_BED)
-    """Chains of arithmetic, or the questions of a data set."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
 
 FULL_BED = replace(

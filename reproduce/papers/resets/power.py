@@ -14,7 +14,7 @@ from reproduce.papers.resets.measures import CATEGORIES
 from theory.inference import minimum_detectable_effect
 
 if TYPE_CHECKING:
-    from reproduce.papers.resets.paper import ResetsConfig
+    from reproduce.papers.resets.experiment import ResetsConfig
 
 SPREAD_BETWEEN_SEEDS = 2.0
 """Standard deviation of the true gain over seeds, in points."""
