@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
@@ -18,6 +19,9 @@ from transformers import Qwen3ForCausalLM
 
 from reproduce.rollouts.cache import layer_windows
 from reproduce.training.prefix_tree import PrefixTree
+
+ROUNDED_TO = 24
+"""Tokens that lengths of paths are rounded up to where they are put together."""
 
 
 class _Normal(torch.autograd.Function):
@@ -49,15 +53,12 @@ class TreeForward:
     def __init__(self, model: Qwen3ForCausalLM, tree: PrefixTree) -> None:
         self.model, config = model, model.config
         self.tokens, self.parent = torch.from_numpy(tree.tokens), torch.from_numpy(tree.parent)
-        self.paths, self.longest = tree.path.shape
-        self.path = torch.from_numpy(tree.path.reshape(-1))
         depth = torch.from_numpy(tree.depth)
-        self.home = torch.from_numpy(tree.owner) * self.longest + depth
-        """Place of each node among the places of all paths."""
+        self.bundles, self.home = _bundles(tree)
         self.windows, self.epsilon = layer_windows(config)[0], config.rms_norm_eps
         self.heads, self.size = config.num_attention_heads, config.head_dim
         with torch.no_grad():
-            cosines, sines = model.model.rotary_emb(torch.zeros(1), torch.arange(self.longest)[None])
+            cosines, sines = model.model.rotary_emb(torch.zeros(1), torch.arange(tree.path.shape[1])[None])
             sines[..., : self.size // 2] *= -1
             self.cosines, self.sines = cosines[0, depth, None, None], sines[0, depth, None, None]
 
@@ -84,27 +85,51 @@ class TreeForward:
         norms = torch.stack([attention.q_norm.weight, attention.k_norm.weight])[:, None]
         pair = _normal(pair, self.epsilon) * norms
         pair = torch.addcmul(pair * self.cosines, pair.roll(self.size // 2, -1), self.sines)
-        queries, keys = self._on_paths(pair).unbind(0)
-        band = None if window is None or window >= self.longest else self._band(window)
-        seen = functional.scaled_dot_product_attention(
-            queries, keys, self._on_paths(values)[0], attn_mask=band, is_causal=band is None, scale=self.size**-0.5
-        )
-        seen = seen.transpose(1, 2).reshape(-1, self.heads * self.size)[self.home]
+        seen = torch.cat([self._seen(pair, values, path, window) for path in self.bundles])[self.home]
         return seen @ attention.o_proj.weight.T
 
-    def _on_paths(self, values: torch.Tensor) -> torch.Tensor:
-        """(nodes, kinds, heads, size) to (kinds, paths, heads, longest, size)."""
-        kinds = values.shape[1]
-        laid_out = values.reshape(len(values), -1).index_select(0, self.path)
-        return laid_out.view(self.paths, self.longest, kinds, self.heads, self.size).permute(2, 0, 3, 1, 4)
-
-    def _band(self, window: int) -> torch.Tensor:
-        """What hides all but the last `window` positions, (longest, longest)."""
-        distance = torch.arange(self.longest)[:, None] - torch.arange(self.longest)
-        return torch.zeros(distance.shape).masked_fill_((distance < 0) | (distance >= window), -math.inf)
+    def _seen(self, pair: torch.Tensor, values: torch.Tensor, path: torch.Tensor, window: int | None) -> torch.Tensor:
+        """What each place of some paths (paths, longest) sees, (paths * longest, width)."""
+        paths, longest = path.shape
+        on_paths = [
+            part.reshape(len(part), -1)
+            .index_select(0, path.reshape(-1))
+            .view(paths, longest, -1, self.heads, self.size)
+            .permute(2, 0, 3, 1, 4)
+            for part in (pair, values)
+        ]
+        band = None if window is None or window >= longest else _band(longest, window)
+        seen = functional.scaled_dot_product_attention(
+            *on_paths[0].unbind(0), on_paths[1][0], attn_mask=band, is_causal=band is None, scale=self.size**-0.5
+        )
+        return seen.transpose(1, 2).reshape(paths * longest, -1)
 
     def _feed_forward(self, hidden: torch.Tensor, layer: nn.Module) -> torch.Tensor:
         weights = torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight])
         weights = weights * layer.post_attention_layernorm.weight
         gate, up = (_normal(hidden, self.epsilon) @ weights.T).chunk(2, -1)
         return (functional.silu(gate) * up) @ layer.mlp.down_proj.weight.T
+
+
+def _band(longest: int, window: int) -> torch.Tensor:
+    """What hides all but the last `window` positions, (longest, longest)."""
+    distance = torch.arange(longest)[:, None] - torch.arange(longest)
+    return torch.zeros(distance.shape).masked_fill_((distance < 0) | (distance >= window), -math.inf)
+
+
+def _bundles(tree: PrefixTree) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Paths of about equal length together, each (paths, longest); and the place of each node in all of them, (nodes,).
+
+    Attention costs the square of the length, padding included.
+    """
+    lengths = np.zeros(len(tree.path), dtype=np.int64)
+    np.maximum.at(lengths, tree.owner, tree.depth + 1)
+    rounded = -(-lengths // ROUNDED_TO) * ROUNDED_TO
+    begin, bundles, start = np.empty_like(lengths), [], 0
+    for size in np.unique(rounded):
+        members = np.flatnonzero(rounded == size)
+        longest = int(lengths[members].max())
+        begin[members] = start + longest * np.arange(len(members))
+        bundles.append(torch.from_numpy(tree.path[members, :longest]))
+        start += longest * len(members)
+    return bundles, torch.from_numpy(begin[tree.owner] + tree.depth)
