@@ -79,10 +79,9 @@ class _Layer:
     into_feed_forward: torch.Tensor
     """(width, 2 * inner): gate and up."""
     out_of_feed_forward: torch.Tensor
-    cosines: torch.Tensor
-    """(positions, 2, 1, head size) for queries and keys, times the weights of their norms; queries are scaled."""
-    sines: torch.Tensor
-    """The same for the numbers that the rotation takes from the other half of a head."""
+    rotation: torch.Tensor
+    """(2, positions, 2, 1, head size): cosines, and signed sines for the other half of a head, of queries and keys,
+    times the weights of their norms; queries are scaled."""
 
 
 class LeanDecoder:
@@ -93,23 +92,28 @@ class LeanDecoder:
         if not is_small_decoder(model):
             raise ValueError("this model has a forward pass of its own")
         config = model.config
-        self.heads, self.size, self.epsilon = config.num_attention_heads, config.head_dim, config.rms_norm_eps
-        self.windows = layer_windows(config)[0]
+        self.heads, self.size = config.num_attention_heads, config.head_dim
+        self.width, self.windows = config.hidden_size, layer_windows(config)[0]
+        self.floors = {
+            count: torch.tensor(math.sqrt(count * config.rms_norm_eps)) for count in (self.width, self.size)
+        }
         with torch.no_grad():
             positions = torch.arange(config.max_position_embeddings)[None]
             cosines, sines = model.model.rotary_emb(torch.zeros(1), positions)
             self.embedding = model.model.embed_tokens.weight.detach()
-            self.head = (model.lm_head.weight * model.model.norm.weight).T
+            self.head = (model.lm_head.weight * model.model.norm.weight).T * math.sqrt(self.width)
             self.layers = [self._layer(layer, cosines[0], sines[0]) for layer in model.model.layers]
 
     def _layer(self, layer: nn.Module, cosines: torch.Tensor, sines: torch.Tensor) -> _Layer:
         attention, feed_forward = layer.self_attn, layer.mlp
-        norms = torch.stack([attention.q_norm.weight / math.sqrt(self.size), attention.k_norm.weight])
+        # Norms are taken by `_normal`, which leaves out the root of the count.
+        norms = torch.stack([attention.q_norm.weight, attention.k_norm.weight * math.sqrt(self.size)])
         half = self.size // 2
         # The first half of a rotated head takes the second half with the other sign (Su et al. 2021, section 3.4.2).
         turned = norms.roll(half, -1) * torch.cat([-torch.ones(half), torch.ones(half)])
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        before, between = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+        root = math.sqrt(self.width)
+        before, between = layer.input_layernorm.weight * root, layer.post_attention_layernorm.weight * root
         return _Layer(
             into_attention=(torch.cat([part.weight for part in projections]) * before).T.contiguous(),
             out_of_attention=attention.o_proj.weight.detach().T,
@@ -117,8 +121,7 @@ class LeanDecoder:
                 torch.cat([feed_forward.gate_proj.weight, feed_forward.up_proj.weight]) * between
             ).T.contiguous(),
             out_of_feed_forward=feed_forward.down_proj.weight.detach().T,
-            cosines=cosines[:, None, None] * norms[:, None],
-            sines=sines[:, None, None] * turned[:, None],
+            rotation=torch.stack([cosines[:, None, None] * norms[:, None], sines[:, None, None] * turned[:, None]]),
         )
 
     def cache(self, capacity: int, longest: int) -> LeanCache:
@@ -137,14 +140,15 @@ class LeanDecoder:
         hidden = self.embedding[torch.from_numpy(ids.reshape(-1))]
         for layer, held in zip(self.layers, cache.layers, strict=True):
             mixed = (self._normal(hidden) @ layer.into_attention).view(rows * new, 3, self.heads, self.size)
-            pair = functional.rms_norm(mixed[:, :2], (self.size,), None, self.epsilon)
-            turned = pair.roll(self.size // 2, -1)
-            pair = torch.addcmul(pair * layer.cosines[positions], turned, layer.sines[positions])
+            pair, (cosines, sines) = self._normal(mixed[:, :2]), layer.rotation[:, positions]
+            pair = torch.addcmul(pair * cosines, pair.roll(self.size // 2, -1), sines)
             seen = held.attend(*pair.unbind(1), mixed[:, 2], view).reshape(rows * new, -1)
             hidden = torch.addmm(hidden, seen, layer.out_of_attention)
             gate, up = (self._normal(hidden) @ layer.into_feed_forward).chunk(2, -1)
             hidden = torch.addmm(hidden, functional.silu(gate) * up, layer.out_of_feed_forward)
         return self._normal(hidden.view(rows, new, -1)[:, -1]) @ self.head
 
-    def _normal(self, hidden: torch.Tensor) -> torch.Tensor:
-        return functional.rms_norm(hidden, hidden.shape[-1:], None, self.epsilon)
+    def _normal(self, values: torch.Tensor) -> torch.Tensor:
+        """values / sqrt(sum(values^2) + n epsilon) over the last dimension, of n numbers."""
+        floor = self.floors[values.shape[-1]]
+        return values / torch.linalg.vector_norm(values, dim=-1, keepdim=True).hypot_(floor)
