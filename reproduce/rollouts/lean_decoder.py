@@ -94,9 +94,7 @@ class LeanDecoder:
         config = model.config
         self.heads, self.size = config.num_attention_heads, config.head_dim
         self.width, self.windows = config.hidden_size, layer_windows(config)[0]
-        self.floors = {
-            count: torch.tensor(math.sqrt(count * config.rms_norm_eps)) for count in (self.width, self.size)
-        }
+        self.floors = {count: torch.tensor(math.sqrt(count * config.rms_norm_eps)) for count in (self.width, self.size)}
         with torch.no_grad():
             positions = torch.arange(config.max_position_embeddings)[None]
             cosines, sines = model.model.rotary_emb(torch.zeros(1), positions)
