@@ -12,7 +12,7 @@ LOWEST = torch.finfo(torch.float32).min
 
 
 class View:
-    """Where the new tokens of one forward pass lie: rows `first` to `first + rows - 1` of a cache, `new` tokens each."""
+    """Where the new tokens of a forward pass lie: rows `first` to `first + rows - 1` of a cache, `new` tokens each."""
 
     def __init__(self, starts: np.ndarray, new: int, first: int) -> None:
         """starts: position of the first new token of each row, (rows,)."""
@@ -114,8 +114,6 @@ class WindowLayer:
 
 class LeanCache:
     """The cache of `LeanDecoder`, for rows of unequal length: see `reproduce.rollouts.cache`."""
-
-    device = torch.device("cpu")
 
     def __init__(self, windows: tuple[int | None, ...], heads: int, size: int, capacity: int, longest: int) -> None:
         """windows: for each layer, how many tokens it sees; None for all."""

@@ -140,7 +140,7 @@ class LeanDecoder:
             mixed = (self._normal(hidden) @ layer.into_attention).view(rows * new, 3, self.heads, self.size)
             pair, (cosines, sines) = self._normal(mixed[:, :2]), layer.rotation[:, positions]
             pair = torch.addcmul(pair * cosines, pair.roll(self.size // 2, -1), sines)
-            seen = held.attend(*pair.unbind(1), mixed[:, 2], view).reshape(rows * new, -1)
+            seen = held.attend(pair[:, 0], pair[:, 1], mixed[:, 2], view).reshape(rows * new, -1)
             hidden = torch.addmm(hidden, seen, layer.out_of_attention)
             gate, up = (self._normal(hidden) @ layer.into_feed_forward).chunk(2, -1)
             hidden = torch.addmm(hidden, functional.silu(gate) * up, layer.out_of_feed_forward)

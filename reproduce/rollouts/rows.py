@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from reproduce.rollouts.cache import RaggedCache
@@ -81,7 +83,9 @@ class HistoryRows:
         for source, place in zip(sources.tolist(), places.tolist(), strict=True):
             target.history[place], target.skills[place] = self.history[source], self.skills[source]
         cached = self.cached[sources]
-        self.cache.copy_rows(sources, target.cache, places, int(cached.min()), int(cached.max()))
+        # Both caches are of one kind.
+        copy_rows: Any = self.cache.copy_rows
+        copy_rows(sources, target.cache, places, int(cached.min()), int(cached.max()))
 
     def begin(self, row: int, task: int, lines: int | None) -> None:
         """An empty history."""

@@ -33,9 +33,9 @@ from reproduce.rollouts.streams import UniformStreams, stream_length
 from reproduce.rollouts.text import EpisodeText, open_text
 
 TaskType = TypeVar("TaskType", bound=Task)
-LEAN_PREFILL_TOKENS = 1 << 13
-PREFILL_TOKENS = 1 << 16
-"""Most tokens of one forward pass over prompts: a bound on the memory of long ones."""
+PREFILL_TOKENS, LEAN_PREFILL_TOKENS = 1 << 16, 1 << 13
+"""Most tokens of one forward pass over prompts: a bound on the memory of long ones. A `LeanDecoder` holds the scores of
+every pair of tokens."""
 
 
 class EpisodeSampler(Generic[TaskType]):
@@ -120,7 +120,7 @@ class EpisodeSampler(Generic[TaskType]):
                     self._sample_token()
                 self.rows, self.next_rows = self.next_rows, self.rows
         for rows in (self.rows, self.next_rows):
-            if rows.cache.device.type != "cpu":
+            if isinstance(rows.cache, RaggedCache) and rows.cache.device.type != "cpu":
                 # A GPU's memory is needed for training, and quick to get back.
                 rows.cache.release()
         return EpisodeBatch(tuple(self.finished), self.trajectory_of_episode, self.forward_tokens, self.sampled_tokens)
@@ -235,7 +235,8 @@ class EpisodeSampler(Generic[TaskType]):
     def _forward(self, ids: np.ndarray, starts: np.ndarray, first: int = 0) -> torch.Tensor:
         """Logits after the last of the given columns of the rows from `first` on, (rows, vocabulary)."""
         cache = self.rows.cache
-        if self.decoder is not None:
+        if isinstance(cache, LeanCache):
+            assert self.decoder is not None
             return self.decoder.logits(ids, starts, cache, first)
         positions, masks = cache.place(starts, ids.shape[1], first)
         output = self.model(

@@ -1,4 +1,4 @@
-"""Scoring shared rows once changes no loss, no metric and no gradient, whatever the loss, and leaves other calls alone."""
+"""Scoring shared rows once changes no loss, metric or gradient, whatever the loss, and leaves other calls alone."""
 
 from __future__ import annotations
 
