@@ -14,7 +14,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from reproduce.core.paper import PAPERS, paper_file
+from reproduce.core.paper import paper_file, paper_keys
 
 CellValue = int | float | str
 SettingValue = int | float | str | tuple[int | float | str, ...]
@@ -139,7 +139,7 @@ def published_number(paper: str, identifier: str) -> PublishedNumber:
 
 def published_papers() -> tuple[str, ...]:
     """The papers that have a file of published numbers."""
-    return tuple(sorted(key for key in PAPERS if paper_file(key, PUBLISHED).is_file()))
+    return tuple(sorted(key for key in paper_keys() if paper_file(key, PUBLISHED).is_file()))
 
 
 @cache

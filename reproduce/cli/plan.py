@@ -24,7 +24,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     complete, config = complete_runs(experiment), experiment.config
     by_job: dict[tuple[str, int], float] = {}
     table = Table(
-        title=f"{experiment.paper.KEY}, profile {config.profile}, runs in {experiment.folder}", title_justify="left"
+        title=f"{experiment.paper.key}, profile {config.profile}, runs in {experiment.folder}", title_justify="left"
     )
     for name, right in (("run", False), ("state", False), ("rollouts", True), ("episodes", True), ("time", True)):
         table.add_column(name, justify="right" if right else "left")
@@ -58,12 +58,11 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    planned_effects = getattr(experiment.paper, "planned_effects", None)
-    if planned_effects is not None:
+    if planned := experiment.paper.planned_effects(config):
         effects = Table(title="Minimum detectable effects, 80 % power at 5 %, before Holm", title_justify="left")
         for name in ("claim", "effect", "assumption"):
             effects.add_column(name)
-        for row in planned_effects(config):
+        for row in planned:
             effects.add_row(*row)
         console.print(effects)
     show_untested(console, experiment)
@@ -78,7 +77,7 @@ def show_untested(console: Console, experiment: Experiment) -> None:
 
     reasons = {
         claim.identifier: reason
-        for claim in experiment.paper.CLAIMS
+        for claim in experiment.paper.claims
         if (reason := reason_untested(claim, experiment.config.profile))
     }
     if not reasons:

@@ -63,7 +63,7 @@ def run_experiment(
     if len(complete) < len(experiment.plan):
         _say_what_is_left(console, experiment, chosen, complete, redo)
         return None
-    if experiment.config == experiment.paper.PROFILES[experiment.config.profile]:
+    if experiment.config == experiment.paper.profiles[experiment.config.profile]:
         _collect(console, experiment, experiment.records_folder)
         return experiment.records_folder
     # Changed settings must not replace the reference records of the profile.
@@ -151,14 +151,8 @@ def _discard(experiment: Experiment, chosen: Sequence[RunConfig]) -> None:
 
 
 def _collect(console: Console, experiment: Experiment, destination: Path) -> None:
-    from reproduce.claims.grid import collect
-    from reproduce.claims.records import collect_method_runs
-
-    configuration = asdict(experiment.config)
-    if experiment.paper.KEY == "pass_kt":
-        collect(experiment.plan, configuration, experiment.folder, destination)
-    else:
-        collect_method_runs(experiment.paper, experiment.plan, configuration, experiment.folder, destination)
+    paper = experiment.paper
+    paper.collect(paper, experiment.plan, asdict(experiment.config), experiment.folder, destination)
     _say(console, f"records: {destination}")
 
 
@@ -167,8 +161,8 @@ def report_experiment(
 ) -> None:
     """Write the report of the records; where there are none, collect them from the runs if those are complete."""
     paper = load_paper(key)
-    if profile not in paper.PROFILES:
-        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.PROFILES))}")
+    if profile not in paper.profiles:
+        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.profiles))}")
     source = records or default_records(key, profile)
     if not (source / "experiment.json").is_file():
         experiment = open_experiment(key, profile, (), runs)

@@ -294,6 +294,11 @@ class RunConfig:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
     @property
+    def updates(self) -> int:
+        """Optimiser steps on each batch."""
+        return int(getattr(self.method, "updates", 1))
+
+    @property
     def name(self) -> str:
         """Where the run's folder lies below the folder of its profile and paper."""
         return f"{self.environment}/{self.arm}/seed-{self.seed}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import types
 import typing
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any, Literal, cast
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, digest, read_json
-from reproduce.core.paper import PAPERS
+from reproduce.core.paper import load_paper, paper_keys
 
 
 def read_run(path: Path) -> RunConfig:
@@ -34,9 +33,12 @@ def read_run(path: Path) -> RunConfig:
 
 def _settings_of(paper: str) -> type:
     """The dataclass of the settings of a paper's methods."""
-    if paper not in PAPERS:
+    if paper not in paper_keys():
         raise ValueError(f"paper: unknown, {paper!r}")
-    return cast(type, importlib.import_module(f"reproduce.papers.{paper}.arms").METHOD)
+    settings = load_paper(paper).settings
+    if settings is None:
+        raise ValueError(f"method: {paper} has none")
+    return settings
 
 
 def _dataclass(kind: type, content: Any, path: str) -> Any:

@@ -85,9 +85,9 @@ def context_of(config: Any) -> int | None:
 
 def known_model(name: str) -> ModelEntry | None:
     """The entry of a model in the file of some paper."""
-    from reproduce.core.paper import PAPERS
+    from reproduce.core.paper import PACKAGED
 
-    for paper in PAPERS:
+    for paper in PACKAGED:
         try:
             models = load_paper_scale(paper).models
         except PaperScaleError:

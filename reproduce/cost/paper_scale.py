@@ -31,7 +31,7 @@ from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from reproduce.core.names import nearest
-from reproduce.core.paper import PAPERS, paper_file
+from reproduce.core.paper import paper_file, paper_keys
 
 PAPER_SCALE = "paper_scale.toml"
 PROVENANCES = ("read directly", "digest", "code", "sister paper", "inferred", "ours")
@@ -184,7 +184,7 @@ Entry = TypeVar("Entry")
 @cache
 def load_paper_scale(paper: str) -> PaperScale:
     """The file of a paper. Raises PaperScaleError, in one line, for a file that is missing, damaged or incomplete."""
-    if paper not in PAPERS or not (resource := paper_file(paper, PAPER_SCALE)).is_file():
+    if paper not in paper_keys() or not (resource := paper_file(paper, PAPER_SCALE)).is_file():
         raise PaperScaleError(f"no file of paper scale for {paper!r}")
     return parse_paper_scale(paper, resource.read_text(encoding="utf-8"))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from reproduce.core.paper import Paper
 from reproduce.cost.time import evaluated_episodes
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Experiment:
     """A paper's plan at one configuration, and the folder its runs live in."""
 
-    paper: ModuleType
+    paper: Paper
     config: Any
     """The paper's configuration at a profile."""
     folder: Path
@@ -44,7 +44,7 @@ class Experiment:
     @property
     def records_folder(self) -> Path:
         """Where the records of this profile are kept."""
-        return default_records(self.paper.KEY, self.config.profile)
+        return default_records(self.paper.key, self.config.profile)
 
 
 def default_report(key: str, profile: str) -> Path:

@@ -20,9 +20,9 @@ def open_experiment(key: str, profile: str, settings: Sequence[str], runs: Path)
     paper = load_paper(key)
     from reproduce.core.settings import with_settings
 
-    if profile not in paper.PROFILES:
-        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.PROFILES))}")
-    experiment = Experiment(paper, with_settings(paper.PROFILES[profile], settings), runs / profile / key)
+    if profile not in paper.profiles:
+        raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.profiles))}")
+    experiment = Experiment(paper, with_settings(paper.profiles[profile], settings), runs / profile / key)
     from reproduce.plan.size_checks import check_sizes
 
     check_sizes(experiment.config)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from reproduce.claims.published import load_published, load_settings
 from reproduce.claims.tests import POWER
 from reproduce.claims.verdicts import HEADLINES_ONLY, Evidence, Identity, Verdict, decide, reason_untested
 from reproduce.core.files import UserError, write_text
+from reproduce.core.paper import Paper
 from reproduce.report.appendix import appendix, model_name, scale_deviation
 from reproduce.report.document import DocumentError, markdown_to_pdf
 from reproduce.report.figures import Figure
@@ -29,7 +29,7 @@ CONTROL_ALPHA = 0.01
 """Level of the positive control: whether training worked at all should not be in doubt."""
 
 
-def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
+def write_report(paper: Paper, records: Path, destination: Path) -> Path:
     """Write `report.md`, `report.pdf` and `figures/` into `destination`; returns the path of the PDF.
 
     Raises UserError as `write_markdown` does, and where the PDF cannot be made.
@@ -42,28 +42,28 @@ def write_report(paper: ModuleType, records: Path, destination: Path) -> Path:
     return destination / "report.pdf"
 
 
-def write_markdown(paper: ModuleType, records: Path, destination: Path) -> Path:
+def write_markdown(paper: Paper, records: Path, destination: Path) -> Path:
     """Write `report.md` and `figures/` into `destination`; returns the path of the text.
 
     Raises UserError, in one line, when records are missing, damaged, of another paper, or too few for an interval.
     """
-    content = paper.read_records(records)
+    content, reporting = paper.read_records(records), paper.load_reporting()
     try:
-        verdicts = decide(paper.CLAIMS, content, ALPHA)
-        controls = paper.positive_controls(content)
-        figures = paper.draw_figures(content, destination / "figures")
-        sections = paper.further_sections(content) if hasattr(paper, "further_sections") else ()
+        verdicts = decide(paper.claims, content, ALPHA)
+        controls = reporting.positive_controls(content)
+        figures = reporting.draw_figures(content, destination / "figures")
+        sections = reporting.further_sections(content)
     except ValueError as error:
         # The estimators refuse a grid with holes: cells, questions or episodes that some run lacks.
         raise UserError(f"{records}: cannot be evaluated ({' '.join(str(error).split())})") from error
     gallery = _Gallery(figures, destination)
     parts = [
         _first_page(paper, content, verdicts, controls),
-        *_identities(getattr(paper, "IDENTITIES", ())),
+        *_identities(paper.identities),
         *(_claim(verdict, gallery) for verdict in verdicts),
         *_untested(paper, content),
         *(_section(section, gallery) for section in sections),
-        appendix(content, next(iter(paper.PROFILES.values())), _deviations(paper, content.experiment)),
+        appendix(content, next(iter(paper.profiles.values())), _deviations(paper, content.experiment)),
     ]
     write_text(destination / "report.md", "\n\n".join(parts) + "\n")
     return destination / "report.md"
@@ -92,9 +92,9 @@ class _Gallery:
 
 
 def _first_page(
-    paper: ModuleType, records: Any, verdicts: tuple[Verdict, ...], controls: Sequence[tuple[str, Evidence]]
+    paper: Paper, records: Any, verdicts: tuple[Verdict, ...], controls: Sequence[tuple[str, Evidence]]
 ) -> str:
-    address = f"https://arxiv.org/abs/{paper.ARXIV}"
+    address = f"https://arxiv.org/abs/{paper.arxiv}"
     rows = []
     for verdict in verdicts:
         evidence = verdict.evidence
@@ -120,8 +120,8 @@ def _first_page(
     )
     return "\n\n".join(
         [
-            f"# {plain(paper.TITLE)}",
-            f"Report on the claims of [arXiv {plain(paper.ARXIV)}]({address}). {plain(paper.SUMMARY)}",
+            f"# {plain(paper.title)}",
+            f"Report on the claims of [arXiv {plain(paper.arxiv)}]({address}). {plain(paper.summary)}",
             _scope(paper, records),
             table(headings, rows, numbers=(2, 3, 4)),
             plain(note),
@@ -130,20 +130,20 @@ def _first_page(
     )
 
 
-def _backbone(paper: ModuleType) -> str:
+def _backbone(paper: Paper) -> str:
     """The model that the paper trained."""
-    settings = {setting.id: str(setting.value) for setting in load_settings(paper.KEY)}
+    settings = {setting.id: str(setting.value) for setting in load_settings(paper.key)}
     return settings.get("backbone", "its own model and data")
 
 
-def _deviations(paper: ModuleType, experiment: dict[str, Any]) -> tuple[str, ...]:
+def _deviations(paper: Paper, experiment: dict[str, Any]) -> tuple[str, ...]:
     """The paper's deviations. The first is about a policy made here, and holds only where no model is named."""
     if model_name(experiment):
-        return (scale_deviation(experiment, _backbone(paper)), *paper.DEVIATIONS[1:])
-    return tuple(paper.DEVIATIONS)
+        return (scale_deviation(experiment, _backbone(paper)), *paper.deviations[1:])
+    return paper.deviations
 
 
-def _scope(paper: ModuleType, records: Any) -> str:
+def _scope(paper: Paper, records: Any) -> str:
     """What the profile can and cannot show."""
     profile = str(records.experiment["profile"])
     if profile == "smoke":
@@ -151,7 +151,7 @@ def _scope(paper: ModuleType, records: Any) -> str:
     elif profile == "paper":
         limit = (
             "It follows the paper's experiment as far as its settings are public (`python -m reproduce plan "
-            f"{paper.KEY} --profile paper` lists each with its source; what is unstated is ours); the configuration "
+            f"{paper.key} --profile paper` lists each with its source; what is unstated is ours); the configuration "
             "table says what was changed."
         )
     else:
@@ -159,12 +159,13 @@ def _scope(paper: ModuleType, records: Any) -> str:
             f"It tests whether the mechanism works as claimed at this size. It does not repeat the paper's experiment "
             f"({_backbone(paper)}), and no verdict here is one on that model."
         )
-    return f"**{plain(profile.capitalize())} profile:** {plain(f'{paper.scope(records)} {limit}{_provenance(paper)}')}"
+    scope = f"{paper.load_reporting().scope(records)} {limit}{_provenance(paper)}"
+    return f"**{plain(profile.capitalize())} profile:** {plain(scope)}"
 
 
-def _provenance(paper: ModuleType) -> str:
+def _provenance(paper: Paper) -> str:
     """How much of what is quoted was read in the paper itself."""
-    published = load_published(paper.KEY)
+    published = load_published(paper.key)
     directly = sum(item.read_directly for item in published)
     if directly == len(published):
         return ""
@@ -215,12 +216,12 @@ def _identities(identities: Sequence[Identity]) -> list[str]:
     return ["\n\n".join([*parts, _details(tuple(details))] if details else parts)]
 
 
-def _untested(paper: ModuleType, records: Any) -> list[str]:
+def _untested(paper: Paper, records: Any) -> list[str]:
     """Claims that this profile does not test, with the reason."""
     profile = records.experiment["profile"]
     rows = [
         (claim.identifier.rpartition(".")[2], claim.statement, claim.test, claim.refuted_if, reason)
-        for claim in paper.CLAIMS
+        for claim in paper.claims
         if (reason := reason_untested(claim, profile))
     ]
     if not rows:

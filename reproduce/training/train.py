@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
 from reproduce.core.config import TRANSFORMERS, RunConfig, TrainingConfig, weight_precision
+from reproduce.core.paper import load_paper
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.rollouts import EpisodeSampler, Sampler, UniformStreams, rollout_columns
 from reproduce.rollouts.formats import open_episodes
@@ -127,7 +127,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Arm:
+class Recipe:
     """What one arm adds to GRPO. The default is GRPO with the outcome as its reward."""
 
     trainer: type[GRPOTrainer] = GRPOWithGroupMetrics
@@ -145,14 +145,14 @@ class Arm:
     """Called with the run folder after training, before the checkpoint is kept: writes what the arm wants to keep."""
 
 
-def build_arm(setting: Setting) -> Arm:
-    """The arm of a run: GRPO where it has no settings of a method, else what its paper makes of them."""
-    if setting.config.method is None:
-        return Arm()
-    arms = importlib.import_module(f"reproduce.papers.{setting.config.paper}.arms")
-    arm = arms.build_arm(setting)
-    assert isinstance(arm, Arm)
-    return arm
+def build_recipe(setting: Setting) -> Recipe:
+    """The recipe of a run: GRPO where it has no settings of a method, else what its paper makes of them."""
+    load_training = load_paper(setting.config.paper).load_training
+    if setting.config.method is None or load_training is None:
+        return Recipe()
+    recipe = load_training().build(setting)
+    assert isinstance(recipe, Recipe)
+    return recipe
 
 
 def independent_rollouts(setting: Setting) -> Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]:
@@ -260,7 +260,7 @@ def train(
         siblings=folder.parent.parent,
         engine=engine,
     )
-    arm = build_arm(setting)
+    arm = build_recipe(setting)
     engine_settings = engine_arguments(config, model.config)
     arguments = resolved(
         engine_settings | shared_arguments(config, longest, scratch, arm.updates) | dict(arm.arguments)

@@ -13,7 +13,7 @@ from reproduce.claims.published import load_settings
 from reproduce.claims.verdicts import reason_untested
 from reproduce.claims.verdicts import verdicts as claim_families
 from reproduce.core.config import ModelConfig
-from reproduce.core.paper import PAPERS, load_paper
+from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.core.settings import field_paths
 from reproduce.cost.cost import parameters
 from reproduce.cost.machines import GPUS
@@ -29,11 +29,11 @@ from reproduce.environments.beds import ENVIRONMENTS
 from reproduce.plan.size_checks import check_sizes
 from reproduce.training.arguments import adapters, named_arguments
 
-KEYS = tuple(PAPERS)
+KEYS = tuple(PACKAGED)
 
 
 def profile_of(key: str) -> Any:
-    return load_paper(key).PROFILES[PAPER]
+    return load_paper(key).profiles[PAPER]
 
 
 def field(config: Any, path: str) -> Any:
@@ -268,7 +268,7 @@ def test_weights_follow_from_the_shapes(key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_claims_left_out_are_claims_and_say_why(key: str) -> None:
-    claims, untested = load_paper(key).CLAIMS, load_paper_scale(key).untested
+    claims, untested = load_paper(key).claims, load_paper_scale(key).untested
     assert {entry.claim for entry in untested} <= {claim.identifier for claim in claims}
     assert all(len(entry.reason) > 10 for entry in untested)
     tested = claim_families.tested_claims(claims, PAPER)
@@ -381,7 +381,7 @@ def test_whole_numbers_become_floats() -> None:
 
 def test_loading_profiles_loads_no_model_code() -> None:
     code = (
-        "import sys, reproduce.papers.reuserl.settings, reproduce.plan.requirement_checks, reproduce.cli.requirements;"
+        "import sys, reproduce.papers.reuserl.paper, reproduce.plan.requirement_checks, reproduce.cli.requirements;"
         "print([name for name in ('torch', 'transformers', 'trl', 'vllm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -28,8 +28,8 @@ from reproduce.cost.estimate import longest_episode, mean_episode, run_cost, run
 from reproduce.cost.machines import GPUS, Machine, machine_of
 from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.cost.time import rollouts
-from reproduce.papers.echorl import paper as echorl
-from reproduce.papers.pass_kt import paper as pass_kt
+from reproduce.papers.echorl.paper import PAPER as echorl
+from reproduce.papers.pass_kt.paper import PAPER as pass_kt
 
 QWEN = load_paper_scale("pass_kt").policy
 SMALL = Shape(
@@ -119,7 +119,7 @@ def test_memory_of_full_training_and_of_adapters() -> None:
 
 def test_all_weights_are_trained_in_float32_and_computed_with_in_bfloat16() -> None:
     """EchoRL on 8 GPUs: 16 bytes a weight are divided, activations of 4 x 8,400 tokens and vLLM's copy are not."""
-    run = next(run for run in echorl.plan(echorl.PROFILES["paper"]) if run.training is not None)
+    run = next(run for run in echorl.plan(echorl.profiles["paper"]) if run.training is not None)
     assert (run.model.precision, run.model.lora_rank, run.hardware.processes) == ("bfloat16", 0, 8)
     model = load_paper_scale("echorl").policy
     needs = run_memory(run, model)
@@ -177,7 +177,7 @@ def test_gpus_are_known_by_their_names(device: str, memory: float, name: str | N
 
 
 def test_cost_of_a_run_adds_up() -> None:
-    base, trained = pass_kt.plan(pass_kt.PROFILES["paper"])[:2]
+    base, trained = pass_kt.plan(pass_kt.profiles["paper"])[:2]
     cost = run_cost(trained, QWEN, A100, rollouts(trained), 1000)
     twice = run_cost(trained, QWEN, A100, 2 * rollouts(trained), 1000)
     assert rollouts(trained) == 16_000
@@ -194,7 +194,7 @@ def test_cost_of_a_run_adds_up() -> None:
 
 
 def test_the_longest_episode_fills_every_action() -> None:
-    base, trained = pass_kt.plan(pass_kt.PROFILES["paper"])[:2]
+    base, trained = pass_kt.plan(pass_kt.profiles["paper"])[:2]
     mean = mean_episode(trained)
     # Five searches with what they find, and an answer.
     assert longest_episode(trained) == mean.prompt_tokens + 6 * (512 + mean.observation_tokens // 3)

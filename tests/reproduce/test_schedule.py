@@ -141,7 +141,7 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
 
     import torch
 
-    from reproduce.papers.pass_kt.paper import PROFILES, plan
+    from reproduce.papers.pass_kt.experiment import PROFILES, plan
     from reproduce.training.train import train as training
 
     def parity(completions, completion_ids, **columns):
@@ -155,7 +155,7 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
         if done == 6:
             raise Stopped
 
-    monkeypatch.setattr(training, "build_arm", lambda setting: training.Arm(reward=parity))
+    monkeypatch.setattr(training, "build_recipe", lambda setting: training.Recipe(reward=parity))
     config = training.TrainingConfig(epochs=4, questions_per_step=4, save_every=5)
     run = replace(plan(PROFILES["smoke"])[1], training=config)
     base = smoke_folder / "runs/smoke/pass_kt/retrieval/base/seed-0/checkpoint"
@@ -181,7 +181,7 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
 
 def training_tasks():
     from reproduce.environments.beds import load_bed
-    from reproduce.papers.pass_kt.paper import PROFILES
+    from reproduce.papers.pass_kt.experiment import PROFILES
 
     return load_bed("retrieval").panels(PROFILES["smoke"].panels)["train"].tasks
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reproduce.core.slices import ENDS, SliceOver
-from reproduce.papers.pass_kt.paper import PROFILES, plan
+from reproduce.papers.pass_kt.experiment import PROFILES, plan
 from reproduce.rollouts.policies import load_policy
 from reproduce.training.bases import obtain_base
 from reproduce.training.train import warm_start as module

@@ -11,7 +11,7 @@ from scipy import stats
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import all_must_hold, interval_text, superiority
 from reproduce.claims.verdicts import Evidence
-from reproduce.papers.echorl.design import DESIGNS, GROUP_SIZES, RIVALS, ROBUSTNESS, SELECTIONS
+from reproduce.papers.echorl.experiment import ARMS, GROUP_SIZES, RIVALS, ROBUSTNESS, SELECTIONS
 from reproduce.papers.echorl.measures import (
     ENVIRONMENTS,
     REASONING,
@@ -51,7 +51,7 @@ def final_accuracy(records: MethodRecords) -> Evidence:
     }
     details = [
         _line(
-            f"{environment}: {DESIGNS[arm].label} minus {DESIGNS[other].label}",
+            f"{environment}: {ARMS[arm].label} minus {ARMS[other].label}",
             gain(records, arm, other, "test", environment),
         )
         for environment in ENVIRONMENTS
@@ -120,7 +120,7 @@ def prefix_form(records: MethodRecords) -> Evidence:
         _line("full rollout minus isolated peak", gain(records, arms[1], arms[2])),
         _line("prefix minus isolated peak", gain(records, arms[0], arms[2])),
         *(
-            (f"tokens an episode, {DESIGNS[arm].label}", shown(_tokens(records, arm), signed=False))
+            (f"tokens an episode, {ARMS[arm].label}", shown(_tokens(records, arm), signed=False))
             for arm in (*arms, control(records))
         ),
     ]
@@ -196,7 +196,7 @@ def ood_transfer(records: MethodRecords) -> Evidence:
         for panel in ("ood", "test")
         if records.has(REASONING, arm)
     }
-    details = [(f"{DESIGNS[arm].label}, gain on {panel}", shown(values)) for (arm, panel), values in gains.items()]
+    details = [(f"{ARMS[arm].label}, gain on {panel}", shown(values)) for (arm, panel), values in gains.items()]
     if records.has(REASONING, "echo_strong"):
         strong = gains["echo_strong", "ood"] - gains["echo_strong", "test"]
         details.append(("interaction at lambda = 0.1", shown(strong)))
@@ -221,7 +221,7 @@ def vs_remedies(records: MethodRecords) -> Evidence:
         of_weight[arm] = all_must_hold([replace(part, against=part.high <= 0) for part in parts])
     details = [
         _line(
-            f"{environment}: {DESIGNS[arm].label} minus {DESIGNS[rival].label}",
+            f"{environment}: {ARMS[arm].label} minus {ARMS[rival].label}",
             gain(records, arm, rival, "test", environment),
         )
         for environment in ENVIRONMENTS
@@ -231,7 +231,7 @@ def vs_remedies(records: MethodRecords) -> Evidence:
     ]
     details += [
         (
-            f"at equal {unit}, reward in training: echo minus {DESIGNS[rival].label}",
+            f"at equal {unit}, reward in training: echo minus {ARMS[rival].label}",
             shown(equal_cost(records, "echo", rival, column)),
         )
         for unit, column in (("rollouts", "episodes"), ("tokens", "tokens/sampled"))

@@ -18,7 +18,7 @@ from reproduce.papers.echorl.accuracy import (
     robustness,
     vs_remedies,
 )
-from reproduce.papers.echorl.design import KEY
+from reproduce.papers.echorl.experiment import KEY
 from reproduce.papers.echorl.frozen import (
     ERRORS,
     FEWEST_GROUPS,

@@ -14,7 +14,7 @@ import numpy as np
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import superiority
 from reproduce.claims.verdicts import Evidence
-from reproduce.papers.echorl.design import DESIGNS
+from reproduce.papers.echorl.experiment import ARMS
 from reproduce.papers.echorl.measures import ENVIRONMENTS, REASONING, gain, trained_arms
 from reproduce.report.text import Section, number, plain, probability, table
 from theory.inference import crossed_t_interval, sign_flip_test
@@ -44,7 +44,7 @@ def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...
     """Every trained arm learns: success on test tasks rises over the base's."""
     return tuple(
         (
-            f"{DESIGNS[arm].label} minus base, {environment}",
+            f"{ARMS[arm].label} minus base, {environment}",
             superiority(gain(records, arm, "base", environment=environment), smallest_effect=0.0),
         )
         for environment in ENVIRONMENTS

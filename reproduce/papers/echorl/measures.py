@@ -9,7 +9,7 @@ import numpy as np
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import POWER
 from reproduce.claims.verdicts import Evidence
-from reproduce.papers.echorl.design import DESIGNS
+from reproduce.papers.echorl.experiment import ARMS
 from theory.inference import (
     mean_interval,
     minimum_detectable_effect,
@@ -31,7 +31,7 @@ def control(records: MethodRecords, environment: str = REASONING) -> str:
 
 def trained_arms(records: MethodRecords, environment: str) -> list[str]:
     """The trained arms of an environment in the order of the designs; the frozen base is not trained."""
-    return [arm for arm in DESIGNS if arm not in ("base", "frozen") and records.has(environment, arm)]
+    return [arm for arm in ARMS if arm not in ("base", "frozen") and records.has(environment, arm)]
 
 
 def gain(

@@ -9,7 +9,7 @@ import numpy as np
 from reproduce.claims.tests import POWER
 from reproduce.claims.verdicts import tested_claims
 from reproduce.papers.echorl.claims import CLAIMS, family_size
-from reproduce.papers.echorl.design import KEY, EchoRLConfig
+from reproduce.papers.echorl.experiment import KEY, EchoRLConfig
 from reproduce.papers.echorl.measures import MOST_ENUMERATED
 from theory.inference import minimum_detectable_effect, sign_flip_minimum_detectable_effect
 

@@ -23,7 +23,7 @@ from reproduce.core.files import write_parquet
 from reproduce.environments.reasoning import NEWLINE, Demonstrator, ReasoningEnvironment, demonstrate, solve
 from reproduce.environments.reasoning.bed import draw_demonstrator
 from reproduce.environments.reasoning.steps import ANSWER
-from reproduce.papers.echorl.design import ArmSettings
+from reproduce.papers.echorl.experiment import ArmSettings
 from reproduce.rollouts import Trajectory, UniformStreams, stream_length
 from reproduce.training.train import Setting
 

@@ -9,7 +9,7 @@ from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import interval_text
 from reproduce.papers.echorl.accuracy import cumulative_cost, final_entropy
 from reproduce.papers.echorl.controls import planted_section
-from reproduce.papers.echorl.design import ARMS, KEY, RIVALS
+from reproduce.papers.echorl.experiment import ARMS, KEY, RIVALS
 from reproduce.papers.echorl.frozen import picks
 from reproduce.papers.echorl.measures import (
     ENVIRONMENTS,
@@ -106,7 +106,9 @@ def arms(records: MethodRecords) -> Section:
             )
         headings = (f"Arm, {environment}", "Success", "Minus base", "Minus control", f"PASS@{k} minus base")
         parts.append(table(headings, rows))
-    described = {arm: ARMS[arm] for environment in ENVIRONMENTS for arm in trained_arms(records, environment)}
+    described = {
+        arm: ARMS[arm].description for environment in ENVIRONMENTS for arm in trained_arms(records, environment)
+    }
     parts.append(table(("Arm", "What it is"), described.items()))
     return Section("The arms", "\n\n".join(parts), ("learning_curves",))
 

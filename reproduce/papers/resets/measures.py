@@ -14,8 +14,8 @@ import pandas as pd
 
 from reproduce.claims.records import FAILURE, MethodRecords
 from reproduce.environments.reasoning import DECISIVE
+from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.chains import UNKNOWN
-from reproduce.papers.resets.settings import SETTINGS
 
 ENVIRONMENT = "reasoning"
 CATEGORIES = ("medium", "hard")
@@ -176,7 +176,7 @@ def resets(records: MethodRecords, *arms: str) -> pd.DataFrame:
 def localized(records: MethodRecords, arm: str) -> pd.DataFrame:
     """The resets of an arm by its localizer: those that `srpo_learned` made while it labelled chains are left out."""
     rows = resets(records, arm)
-    learned = SETTINGS[arm].rule == "learned"
+    learned = ARMS[arm].settings.rule == "learned"
     return rows[rows["step"] > records.experiment["labelled_steps"]] if learned else rows
 
 

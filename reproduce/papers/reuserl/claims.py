@@ -12,7 +12,7 @@ from reproduce.claims.tests import quote
 from reproduce.claims.verdicts import Claim, Evidence
 from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES
 from reproduce.papers.reuserl.compressibility import compressibility_evidence
-from reproduce.papers.reuserl.settings import KEY
+from reproduce.papers.reuserl.experiment import KEY
 from reproduce.papers.reuserl.statistics import (
     EASY_MARGIN,
     OOD_MARGIN,

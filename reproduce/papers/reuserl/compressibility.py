@@ -17,8 +17,8 @@ from scipy.stats import rankdata
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import Evidence
 from reproduce.papers.reuserl.evidence import nothing_measured
+from reproduce.papers.reuserl.experiment import ALL_ARMS, ENVIRONMENTS
 from reproduce.papers.reuserl.measures import ALPHABETS, drawn_law, encoded, strings_of
-from reproduce.papers.reuserl.settings import ALL_ARMS, ENVIRONMENTS
 from reproduce.report.text import number
 from theory.resampling import FloatArray, small_sample_factor
 from theory.segmentation import phrase_counts

@@ -16,19 +16,13 @@ from reproduce.claims.records import FAILURE, MethodRecords
 from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES, base_draws
 from reproduce.papers.reuserl.compressibility import run_points
 from reproduce.papers.reuserl.evidence import seed_ratios
+from reproduce.papers.reuserl.experiment import ALL_ARMS, ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl.measures import logged
-from reproduce.papers.reuserl.settings import ALL_ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl.statistics import gain, shares
-from reproduce.report.figures import BASE, INK, OTHER, QUIET, TRAINED, Figure, canvas, save
+from reproduce.report.colours import BASE, INK, OTHER, QUIET, TRAINED
+from reproduce.report.figures import Figure, canvas, save
 from theory.inference import crossed_t_interval
 
-LOOKS = {
-    "base": {"color": BASE, "marker": "o", "linestyle": "-"},
-    "grpo": {"color": INK, "marker": "D", "linestyle": ":"},
-    "length": {"color": OTHER, "marker": "^", "linestyle": "--"},
-    "segcost": {"color": TRAINED, "marker": "s", "linestyle": "-"},
-}
-"""Of the arms that the headline claims compare; the others are grey."""
 OF_ENVIRONMENT = {
     "countdown": {"color": BASE, "linestyle": "-"},
     "cooking": {"color": TRAINED, "linestyle": "--"},
@@ -75,12 +69,12 @@ def arms(records: MethodRecords, environment: str, among: Sequence[str] = ALL_AR
 
 def named(arm: str) -> str:
     """An arm's name for a reader."""
-    return {"grpo": "GRPO", "segcost": "SegCost"}.get(arm, arm.replace("_", " ").replace("segcost", "SegCost"))
+    return ARMS[arm].label
 
 
 def look(arm: str) -> dict[str, str]:
-    """Colour, mark and line of an arm."""
-    return LOOKS.get(arm, {"color": QUIET, "marker": "v", "linestyle": "-"})
+    """Colour, mark and line of an arm: grey for those that the headline claims do not compare."""
+    return dict(ARMS[arm].look) or {"color": QUIET, "marker": "v", "linestyle": "-"}
 
 
 def _panels(drawing: Canvas, count: int, share: bool = False) -> list[Axes]:
@@ -377,7 +371,7 @@ def compressibility(records: MethodRecords) -> tuple[Canvas, str]:
         for axes, environment in zip(panels, places, strict=True):
             points = run_points(records, environment)
             for column, arm in enumerate(points.arms):
-                label = named(arm) if arm in LOOKS else "other arms"
+                label = named(arm) if ARMS[arm].look else "other arms"
                 style = {"color": look(arm)["color"], "marker": look(arm)["marker"], "linestyle": "none"}
                 (handle,) = axes.plot(points.cost[:, column], points.ood_success[:, column], alpha=0.75, **style)
                 handles.setdefault(label, handle)

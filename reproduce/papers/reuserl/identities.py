@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reproduce.claims.tests import quote
 from reproduce.claims.verdicts import Check, Identity
-from reproduce.papers.reuserl.settings import KEY
+from reproduce.papers.reuserl.experiment import KEY
 from theory.description_length_check import HOUSEHOLD
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings, extract_dictionary

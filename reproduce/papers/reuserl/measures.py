@@ -16,7 +16,7 @@ from reproduce.core.files import UserError, read_json, write_json
 from reproduce.environments.cooking import SKILLS as COOKING_SKILLS
 from reproduce.environments.countdown import SKILLS as COUNTDOWN_SKILLS
 from reproduce.environments.household import SKILLS as HOUSEHOLD_SKILLS
-from reproduce.papers.reuserl.settings import KEY
+from reproduce.papers.reuserl.experiment import KEY
 from theory.segmentation import phrase_counts, segment
 from theory.skill_strings import SkillDictionary
 

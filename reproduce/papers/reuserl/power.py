@@ -10,7 +10,7 @@ from __future__ import annotations
 from scipy import stats
 
 from reproduce.claims.published import published_number
-from reproduce.papers.reuserl.settings import EASY_ENVIRONMENT, IRREVERSIBLE_ENVIRONMENT, KEY, ReuseConfig
+from reproduce.papers.reuserl.experiment import EASY_ENVIRONMENT, IRREVERSIBLE_ENVIRONMENT, KEY, ReuseConfig
 from theory.inference import minimum_detectable_effect
 
 SEED_DEVIATION = 5.0

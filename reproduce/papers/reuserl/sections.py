@@ -8,12 +8,12 @@ from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import superiority
 from reproduce.claims.verdicts import Evidence
 from reproduce.papers.reuserl.evidence import seed_ratios
+from reproduce.papers.reuserl.experiment import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl.figures import arms, environments, named
 from reproduce.papers.reuserl.hacks import hacks, weight_of
 from reproduce.papers.reuserl.measures import ends_of, logged, strings_of, was_empty
 from reproduce.papers.reuserl.planted import does_it_find
 from reproduce.papers.reuserl.published import beside_the_paper
-from reproduce.papers.reuserl.settings import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl.statistics import (
     failures,
     gain,

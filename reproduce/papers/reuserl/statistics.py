@@ -26,13 +26,13 @@ from reproduce.papers.reuserl.evidence import (
     together,
     two_panels,
 )
-from reproduce.papers.reuserl.measures import ends_of, logged, was_empty
-from reproduce.papers.reuserl.settings import (
+from reproduce.papers.reuserl.experiment import (
     EASY_ENVIRONMENT,
     ENVIRONMENTS,
     IRREVERSIBLE_ENVIRONMENT,
     TIMEOUT_ENVIRONMENTS,
 )
+from reproduce.papers.reuserl.measures import ends_of, logged, was_empty
 from reproduce.report.text import listed, number
 from theory.inference import crossed_t_interval
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reproduce.core.config import BedConfig, HardwareConfig, ModelConfig
+from reproduce.core.paper import Arm
 from reproduce.cost.gpu_profile import ONE_GPU, on_one_gpu
 from reproduce.cost.profile import paper_profile
 from reproduce.environments.countdown import bed as countdown
 from reproduce.environments.reasoning import bed as reasoning
+from reproduce.report.colours import BASE, OTHER, PURPLE, QUIET, SKY, TRAINED, YELLOW
 
 KEY = "echorl"
 Trainer = Literal["grpo", "dr_grpo", "dapo", "rl_zvp", "sign_advantage", "echo", "dapo_echo"]
@@ -66,16 +68,6 @@ class ArmSettings:
     """Optimiser steps between measurements of the two gradients' norms; 0 for none."""
 
 
-@dataclass(frozen=True)
-class ArmDesign:
-    """An arm: what it is called in a figure, what it is, how it is made."""
-
-    label: str
-    description: str
-    settings: ArmSettings | None = None
-    """None for the base."""
-
-
 def _echo(weight: float, **choices: object) -> ArmSettings:
     return replace(ArmSettings("echo", weight, measure_gradients_every=5), **choices)  # type: ignore[arg-type]
 
@@ -117,81 +109,92 @@ ROBUSTNESS: dict[str, tuple[str, str, dict[str, object]]] = {
 GROUP_SIZES = (4, 16)
 
 
-def _designs() -> dict[str, ArmDesign]:
+LOOKS = {
+    "grpo": {"color": BASE, "linestyle": "-"},
+    "echo": {"color": SKY, "linestyle": "--"},
+    "echo_strong": {"color": TRAINED, "linestyle": "-"},
+    "random_prefix_strong": {"color": QUIET, "linestyle": ":"},
+    "lowest_entropy_prefix_strong": {"color": OTHER, "linestyle": "-."},
+    "positive_nll": {"color": PURPLE, "linestyle": "--"},
+    "rl_zvp": {"color": YELLOW, "linestyle": ":"},
+}
+"""Of the arms that are drawn as curves."""
+
+
+def _arms() -> dict[str, Arm]:
     found = {
-        "base": ArmDesign("base", "the warm-started policy, evaluated only"),
-        "grpo": ArmDesign("GRPO", "GRPO, the base method of every echo arm", ArmSettings()),
-        "placebo": ArmDesign("placebo", "the echo's code path with lambda = 0", _echo(0.0)),
+        "base": Arm("base", "the warm-started policy, evaluated only"),
+        "grpo": Arm("GRPO", "GRPO, the base method of every echo arm", ArmSettings()),
+        "placebo": Arm("placebo", "the echo's code path with lambda = 0", _echo(0.0)),
     }
     for name, (label, description, choices) in SELECTIONS.items():
-        found[name] = ArmDesign(label, f"GRPO and lambda = 0.001: {description}", _echo(PUBLISHED_WEIGHT, **choices))
+        found[name] = Arm(label, f"GRPO and lambda = 0.001: {description}", _echo(PUBLISHED_WEIGHT, **choices))
     for name, (label, description, choices) in SELECTIONS.items():
-        found[f"{name}_strong"] = ArmDesign(
+        found[f"{name}_strong"] = Arm(
             f"{label}, λ = 0.1", f"GRPO and lambda = 0.1: {description}", _echo(STRONG_WEIGHT, **choices)
         )
     found |= {
-        "echo_moderate": ArmDesign("echo, λ = 0.01", "the echo with lambda = 0.01", _echo(MODERATE_WEIGHT)),
-        "dr_grpo": ArmDesign(
-            "Dr. GRPO", "no division by the group's deviation, sum over tokens", ArmSettings("dr_grpo")
+        "echo_moderate": Arm("echo, λ = 0.01", "the echo with lambda = 0.01", _echo(MODERATE_WEIGHT)),
+        "dr_grpo": Arm("Dr. GRPO", "no division by the group's deviation, sum over tokens", ArmSettings("dr_grpo")),
+        "dapo": Arm(
+            "DAPO",
+            "dynamic sampling until every group is mixed, its extra rollouts counted",
+            ArmSettings("dapo"),
+            resamples=True,
         ),
-        "dapo": ArmDesign(
-            "DAPO", "dynamic sampling until every group is mixed, its extra rollouts counted", ArmSettings("dapo")
-        ),
-        "dapo_echo": ArmDesign(
+        "dapo_echo": Arm(
             "DAPO + echo",
             "DAPO, and the echo of clips mined before its filter (lambda = 0.001)",
             ArmSettings("dapo_echo", PUBLISHED_WEIGHT),
+            resamples=True,
         ),
-        "rl_zvp": ArmDesign("RL-ZVP", "entropies as advantages in groups of equal rewards", ArmSettings("rl_zvp", 0.1)),
-        "sign_advantage": ArmDesign(
-            "sign advantage", "advantage 2 r - 1, without centring", ArmSettings("sign_advantage")
-        ),
-        "positive_nll": ArmDesign(
+        "rl_zvp": Arm("RL-ZVP", "entropies as advantages in groups of equal rewards", ArmSettings("rl_zvp", 0.1)),
+        "sign_advantage": Arm("sign advantage", "advantage 2 r - 1, without centring", ArmSettings("sign_advantage")),
+        "positive_nll": Arm(
             "NLL of successes",
             "VAPO's positive-example loss, weight 0.1: all tokens of all successes",
             ArmSettings("echo", 0.1, "last_step", "rollout", unit="rollout", reduction="tokens"),
         ),
-        "lowest_entropy_success": ArmDesign(
+        "lowest_entropy_success": Arm(
             "lowest-entropy success",
             "ExGRPO's choice: the whole success of lowest mean entropy, lambda = 0.001",
             ArmSettings("echo", PUBLISHED_WEIGHT, "lowest_entropy", "rollout", split="rollout"),
         ),
-        "grpo_bonus": ArmDesign(
+        "grpo_bonus": Arm(
             "GRPO, entropy bonus", "GRPO with an entropy bonus of 0.001", ArmSettings(entropy_bonus=1e-3)
         ),
-        "echo_bonus": ArmDesign(
+        "echo_bonus": Arm(
             "echo, entropy bonus",
             "the echo with an entropy bonus of 0.001",
             _echo(PUBLISHED_WEIGHT, entropy_bonus=1e-3),
         ),
-        "grpo_demonstrations": ArmDesign(
+        "grpo_demonstrations": Arm(
             "GRPO + demonstrations", "one episode of each group is the expert's", ArmSettings(demonstrations=1)
         ),
-        "echo_demonstrations": ArmDesign(
+        "echo_demonstrations": Arm(
             "echo + demonstrations",
             "the same with the echo of the policy's own successes (lambda = 0.001)",
             _echo(PUBLISHED_WEIGHT, demonstrations=1),
         ),
     }
     for name, (label, description, choices) in ROBUSTNESS.items():
-        found[name] = ArmDesign(label, f"the echo with lambda = 0.1: {description}", _echo(STRONG_WEIGHT, **choices))
+        found[name] = Arm(label, f"the echo with lambda = 0.1: {description}", _echo(STRONG_WEIGHT, **choices))
     for size in GROUP_SIZES:
-        found[f"grpo_group_{size}"] = ArmDesign(
+        found[f"grpo_group_{size}"] = Arm(
             f"GRPO, G = {size}", f"GRPO with groups of {size}", ArmSettings(group_size=size)
         )
-        found[f"echo_strong_group_{size}"] = ArmDesign(
+        found[f"echo_strong_group_{size}"] = Arm(
             f"G = {size}", f"the echo with lambda = 0.1 and groups of {size}", _echo(STRONG_WEIGHT, group_size=size)
         )
-    found["frozen"] = ArmDesign(
+    found["frozen"] = Arm(
         "frozen base",
         "the base at learning rate 0: which clips one fixed policy gives, and their mean gradients",
         ArmSettings("echo", PUBLISHED_WEIGHT, frozen=True),
     )
-    return found
+    return {name: replace(arm, look=LOOKS.get(name, {})) for name, arm in found.items()}
 
 
-DESIGNS = _designs()
-ARMS = {name: design.description for name, design in DESIGNS.items()}
+ARMS = _arms()
 RIVALS = ("grpo", "dapo", "rl_zvp", "sign_advantage", "positive_nll", "lowest_entropy_success")
 """The remedies that the claim `vs-remedies` names; Dr. GRPO is shown beside them."""
 LAPTOP_ARMS = (
@@ -221,7 +224,7 @@ COUNTDOWN_ARMS = (
     "positive_nll",
     "lowest_entropy_success",
 )
-EVERY_ARM = tuple(name for name in DESIGNS if name != "base")
+EVERY_ARM = tuple(name for name in ARMS if name != "base")
 LAPTOP_NEEDS = (
     "grpo",
     "echo",
@@ -239,8 +242,6 @@ REASONING_ONLY = ("grpo_demonstrations", "echo_demonstrations", "frozen")
 """Arms that read the expert's solutions or lines, which countdown does not have."""
 PUBLISHED = ("grpo", "echo", "dapo", "dapo_echo")
 """The paper's own trained arms that can run here; LUFFY and UFT, its other bases, are not implemented."""
-RESAMPLING = ("dapo", "dapo_echo")
-"""Arms that draw further batches within a step."""
 FEWEST_ANALYSIS_GROUPS = 4
 """Half of them give a direction, and two in the other half a standard error."""
 

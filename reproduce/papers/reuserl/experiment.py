@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from reproduce.core.config import (
     BedConfig,
@@ -16,11 +18,14 @@ from reproduce.core.config import (
 )
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
+from reproduce.core.paper import Arm
 from reproduce.cost.gpu_profile import ONE_GPU, on_one_gpu
 from reproduce.cost.profile import paper_profile
 from reproduce.environments.cooking import bed as cooking
 from reproduce.environments.countdown import bed as countdown
 from reproduce.environments.household import bed as household
+from reproduce.plan.study import planned_run
+from reproduce.report.colours import BASE, INK, OTHER, TRAINED
 
 KEY = "reuserl"
 ENVIRONMENTS = ("countdown", "cooking", "household")
@@ -55,32 +60,81 @@ class ReuseSettings:
     """Whether advantages are divided by the standard deviation of their group."""
 
 
-DESCRIPTIONS = {
-    "base": "the warm-started policy, evaluated only",
-    "grpo": "GRPO on the outcome alone (lambda = 0); a dictionary is learned beside it, for the log only",
-    "length": "round-length penalty: the segmentation cost under a dictionary frozen to single symbols",
-    "discounted_length": "the outcome discounted by length, R (1 - lambda)^(|s|/T)",
-    "segcost": "segmentation cost with the success buffer",
-    "segcost_no_buffer": "segmentation cost, dictionary from the batch's successes alone",
-    "random_dictionary": "8a: random phrases, as many and as long as those `segcost` of the same seed ended with",
-    "shuffled_order": "8f: dictionary from successes whose symbols are in random order",
-    "frozen_after_warm_up": "8c: dictionary from the first batches, which the base wrote, frozen from then on",
-    "length_weight_0.1": "the length penalty with lambda = 0.1",
-    "length_weight_0.5": "the length penalty with lambda = 0.5",
-    "length_weight_0.9": "the length penalty with lambda = 0.9",
-    "segcost_weight_0.1": "segmentation cost with lambda = 0.1",
-    "segcost_weight_0.5": "segmentation cost with lambda = 0.5",
-    "segcost_weight_0.9": "segmentation cost with lambda = 0.9",
-    "cap_1": "8e: phrases of one symbol only, which must be the length penalty",
-    "cap_2": "8e: phrases of at most 2 symbols",
-    "cap_3": "8e: phrases of at most 3 symbols",
-    "cap_6": "8e: phrases of at most 6 symbols",
-    "grpo_no_std": "GRPO, advantages centred only",
-    "length_no_std": "the length penalty, advantages centred only",
-    "segcost_no_std": "segmentation cost, advantages centred only",
+def _with(**choices: Any) -> Callable[[ReuseConfig], ReuseSettings]:
+    """Settings of a configuration with these choices."""
+
+    def settings(config: ReuseConfig) -> ReuseSettings:
+        default = ReuseSettings(config.weight, buffer_size=config.buffer_size, min_corpus=config.min_corpus)
+        return replace(default, **choices)
+
+    return settings
+
+
+def _length(**choices: Any) -> Callable[[ReuseConfig], ReuseSettings]:
+    return _with(dictionary="frozen_singletons", **choices)
+
+
+ARMS = {
+    "base": Arm(
+        "base", "the warm-started policy, evaluated only", look={"color": BASE, "marker": "o", "linestyle": "-"}
+    ),
+    "grpo": Arm(
+        "GRPO",
+        "GRPO on the outcome alone (lambda = 0); a dictionary is learned beside it, for the log only",
+        _with(weight=0.0),
+        look={"color": INK, "marker": "D", "linestyle": ":"},
+    ),
+    "length": Arm(
+        "length",
+        "round-length penalty: the segmentation cost under a dictionary frozen to single symbols",
+        _length(),
+        look={"color": OTHER, "marker": "^", "linestyle": "--"},
+    ),
+    "discounted_length": Arm(
+        "discounted length", "the outcome discounted by length, R (1 - lambda)^(|s|/T)", _length(penalty="discount")
+    ),
+    "segcost": Arm(
+        "SegCost",
+        "segmentation cost with the success buffer",
+        _with(),
+        look={"color": TRAINED, "marker": "s", "linestyle": "-"},
+    ),
+    "segcost_no_buffer": Arm(
+        "SegCost no buffer", "segmentation cost, dictionary from the batch's successes alone", _with(buffer_size=0)
+    ),
+    "random_dictionary": Arm(
+        "random dictionary",
+        "8a: random phrases, as many and as long as those `segcost` of the same seed ended with",
+        _with(dictionary="random"),
+    ),
+    "shuffled_order": Arm(
+        "shuffled order",
+        "8f: dictionary from successes whose symbols are in random order",
+        _with(dictionary="shuffled_order"),
+    ),
+    "frozen_after_warm_up": Arm(
+        "frozen after warm up",
+        "8c: dictionary from the first batches, which the base wrote, frozen from then on",
+        lambda config: replace(_with()(config), freeze_after=config.freeze_after),
+    ),
+    "length_weight_0.1": Arm("length weight 0.1", "the length penalty with lambda = 0.1", _length(weight=0.1)),
+    "length_weight_0.5": Arm("length weight 0.5", "the length penalty with lambda = 0.5", _length(weight=0.5)),
+    "length_weight_0.9": Arm("length weight 0.9", "the length penalty with lambda = 0.9", _length(weight=0.9)),
+    "segcost_weight_0.1": Arm("SegCost weight 0.1", "segmentation cost with lambda = 0.1", _with(weight=0.1)),
+    "segcost_weight_0.5": Arm("SegCost weight 0.5", "segmentation cost with lambda = 0.5", _with(weight=0.5)),
+    "segcost_weight_0.9": Arm("SegCost weight 0.9", "segmentation cost with lambda = 0.9", _with(weight=0.9)),
+    "cap_1": Arm(
+        "cap 1", "8e: phrases of one symbol only, which must be the length penalty", _with(max_phrase_length=1)
+    ),
+    "cap_2": Arm("cap 2", "8e: phrases of at most 2 symbols", _with(max_phrase_length=2)),
+    "cap_3": Arm("cap 3", "8e: phrases of at most 3 symbols", _with(max_phrase_length=3)),
+    "cap_6": Arm("cap 6", "8e: phrases of at most 6 symbols", _with(max_phrase_length=6)),
+    "grpo_no_std": Arm("grpo no std", "GRPO, advantages centred only", _with(weight=0.0, standardised=False)),
+    "length_no_std": Arm("length no std", "the length penalty, advantages centred only", _length(standardised=False)),
+    "segcost_no_std": Arm("SegCost no std", "segmentation cost, advantages centred only", _with(standardised=False)),
 }
 """Every arm in the order of the plan: `random_dictionary` reads what `segcost` of its seed has written."""
-ALL_ARMS = tuple(DESCRIPTIONS)
+ALL_ARMS = tuple(ARMS)
 HEADLINE_ARMS = ("base", "grpo", "length", "segcost")
 STRUCTURE_ARMS = ("random_dictionary", "shuffled_order")
 SWEPT_WEIGHTS = (0.1, 0.5, 0.9)
@@ -128,28 +182,8 @@ class ReuseConfig:
 
 def settings_of(arm: str, config: ReuseConfig) -> ReuseSettings | None:
     """The settings of an arm; None for the base. Raises KeyError for an unknown arm."""
-    default = ReuseSettings(config.weight, buffer_size=config.buffer_size, min_corpus=config.min_corpus)
-    length = replace(default, dictionary="frozen_singletons")
-    arms: dict[str, ReuseSettings | None] = {
-        "base": None,
-        "grpo": replace(default, weight=0.0),
-        "length": length,
-        "discounted_length": replace(length, penalty="discount"),
-        "segcost": default,
-        "segcost_no_buffer": replace(default, buffer_size=0),
-        "random_dictionary": replace(default, dictionary="random"),
-        "shuffled_order": replace(default, dictionary="shuffled_order"),
-        "frozen_after_warm_up": replace(default, freeze_after=config.freeze_after),
-        "grpo_no_std": replace(default, weight=0.0, standardised=False),
-        "length_no_std": replace(length, standardised=False),
-        "segcost_no_std": replace(default, standardised=False),
-    }
-    for weight in SWEPT_WEIGHTS:
-        arms[f"length_weight_{weight}"] = replace(length, weight=weight)
-        arms[f"segcost_weight_{weight}"] = replace(default, weight=weight)
-    for cap in CAPS:
-        arms[f"cap_{cap}"] = replace(default, max_phrase_length=cap)
-    return arms[arm]
+    make = ARMS[arm].settings
+    return None if make is None else make(config)
 
 
 def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
@@ -165,25 +199,8 @@ def plan(config: ReuseConfig) -> tuple[RunConfig, ...]:
         for environment in ENVIRONMENTS:
             bed = config.bed(environment)
             for arm in config.arms(environment):
-                runs.append(
-                    RunConfig(
-                        paper=KEY,
-                        profile=config.profile,
-                        environment=environment,
-                        arm=arm,
-                        seed=seed,
-                        panels=bed.panels,
-                        policy=bed.policy,
-                        warm_start=bed.warm_start,
-                        training=None if arm == "base" else bed.training,
-                        sampling=bed.sampling,
-                        evaluation=bed.evaluation,
-                        rounds=bed.training.rounds,
-                        method=settings_of(arm, config),
-                        model=config.model,
-                        hardware=config.hardware,
-                    )
-                )
+                training = None if arm == "base" else bed.training
+                runs.append(planned_run(KEY, config, environment, bed, arm, seed, training, settings_of(arm, config)))
     return tuple(runs)
 
 

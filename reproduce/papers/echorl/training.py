@@ -22,15 +22,14 @@ from methods.echo_dynamic_sampling import EchoWithDynamicSampling
 from methods.echorl import EchoConfig, EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
 from reproduce.core.files import UserError
+from reproduce.core.paper import Training
 from reproduce.environments.reasoning import NEWLINE, MathTask, ReasoningTask, solve, split_steps
-from reproduce.papers.echorl.design import ArmSettings
+from reproduce.papers.echorl.experiment import ArmSettings
 from reproduce.papers.echorl.probes import write_tables
 from reproduce.rollouts import EpisodeText
-from reproduce.training.checks import RESAMPLING, check_processes
-from reproduce.training.train import Arm, Setting, sample_columns
+from reproduce.training.checks import check_processes
+from reproduce.training.train import Recipe, Setting, sample_columns
 
-METHOD = ArmSettings
-"""Dataclass of `RunConfig.method`."""
 REPLICATED = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 """Several processes, each of which holds all weights."""
 
@@ -221,7 +220,7 @@ def own_arguments(settings: ArmSettings) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     if settings.trainer == "dr_grpo":
         arguments = dr_grpo_settings()
-    elif settings.trainer in RESAMPLING:
+    elif settings.trainer in ("dapo", "dapo_echo"):
         arguments = dapo_settings()
     if settings.entropy_bonus:
         arguments["entropy_coef"] = settings.entropy_bonus
@@ -230,7 +229,7 @@ def own_arguments(settings: ArmSettings) -> dict[str, Any]:
     return arguments
 
 
-def build_arm(setting: Setting) -> Arm:
+def build(setting: Setting) -> Recipe:
     """The arm of a run. Raises ValueError for demonstrations in an environment without them."""
     settings = setting.config.method
     assert isinstance(settings, ArmSettings)
@@ -261,7 +260,7 @@ def build_arm(setting: Setting) -> Arm:
         if settings.frozen:
             write_tables(setting, folder)
 
-    return Arm(
+    return Recipe(
         trainer=trainer,
         reward=outcome,
         updates=settings.updates,
@@ -270,3 +269,6 @@ def build_arm(setting: Setting) -> Arm:
         rollout=rollouts(setting, settings.demonstrations),
         finish=finish,
     )
+
+
+TRAINING = Training(build, own_arguments)

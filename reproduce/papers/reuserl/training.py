@@ -12,15 +12,13 @@ from scipy.stats import spearmanr
 
 from methods.reuserl import PenaltySettings, SkillReuseReward
 from methods.reuserl_dictionary import DictionarySettings, matched_random_dictionary
+from reproduce.core.paper import Training
+from reproduce.papers.reuserl.experiment import ReuseSettings
 from reproduce.papers.reuserl.measures import ALPHABETS, read_dictionary, write_dictionary
-from reproduce.papers.reuserl.settings import ReuseSettings
-from reproduce.training.train import Arm, Setting
+from reproduce.training.train import Recipe, Setting
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings
 from theory.skill_strings import SkillDictionary
-
-METHOD = ReuseSettings
-"""Dataclass of `RunConfig.method`."""
 
 
 class LoggedSkillReuse(SkillReuseReward):
@@ -72,7 +70,7 @@ def own_arguments(settings: ReuseSettings) -> dict[str, Any]:
     return {} if settings.standardised else {"scale_rewards": "none"}
 
 
-def build_arm(setting: Setting) -> Arm:
+def build(setting: Setting) -> Recipe:
     """GRPO with the arm's reward; at the end of training its dictionary is kept in the run folder."""
     config, settings = setting.config, setting.config.method
     assert isinstance(settings, ReuseSettings)
@@ -90,4 +88,7 @@ def build_arm(setting: Setting) -> Arm:
     def finish(folder: Path) -> None:
         write_dictionary(folder, reward.phrases, settings.max_phrase_length)
 
-    return Arm(reward=reward, callbacks=(reward,), arguments=own_arguments(settings), finish=finish)
+    return Recipe(reward=reward, callbacks=(reward,), arguments=own_arguments(settings), finish=finish)
+
+
+TRAINING = Training(build, own_arguments)
