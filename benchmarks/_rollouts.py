@@ -21,7 +21,7 @@ from datasets import Dataset
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
-from benchmarks._roofline import CountWork, Work
+from benchmarks._roofline import CountSampled, CountWork, Work
 from reproduce.core.config import SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.environments.retrieval.vocabulary import ANSWER, SEARCH
@@ -52,7 +52,7 @@ def sample_ours(
     """The sampler of the package; coalesce: whether episodes with the same history share its computation."""
     count = len(task_of_episode)
     streams = UniformStreams((stream,), count)
-    with CountWork(sampler.model) as counted:
+    with CountSampled(sampler) as counted:
         start = time.perf_counter()
         batch = sampler.sample(tasks, task_of_episode, np.full(count, rounds), np.arange(count), streams, coalesce)
         seconds = time.perf_counter() - start

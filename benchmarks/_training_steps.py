@@ -32,12 +32,18 @@ class Counted:
     """What passed through the model in a step."""
 
     def __init__(self) -> None:
-        self.sampling_seconds = 0.0
+        self.sampling_seconds = self.environment_seconds = 0.0
         self.work = {"forward_tokens": 0, "decoded_tokens": 0, "attended_positions": 0, "trained_nodes": 0}
 
     def watch(self, windows: Any) -> None:
         """Count in samplers and, where there is one, in the tree of the training's rows."""
-        sample, forward = EpisodeSampler.sample_from, EpisodeSampler._forward
+        sample, forward, step = EpisodeSampler.sample_from, EpisodeSampler._forward, EpisodeSampler._step
+
+        def timed_step(sampler: Any, row: int) -> Any:
+            begun = time.process_time()
+            observation = step(sampler, row)
+            self.environment_seconds += time.process_time() - begun
+            return observation
 
         def counted_sample(sampler: Any, *positional: Any, **named: Any) -> Any:
             begun = time.process_time()
@@ -55,6 +61,7 @@ class Counted:
             return forward(sampler, ids, starts, first)
 
         EpisodeSampler.sample_from, EpisodeSampler._forward = counted_sample, counted_forward
+        EpisodeSampler._step = timed_step
         try:
             from reproduce.training import scoring
         except ImportError:
@@ -70,8 +77,10 @@ class Counted:
 
     def take(self) -> dict[str, Any]:
         """The counts since the last call."""
-        found = {"sampling_seconds": self.sampling_seconds, **self.work}
-        self.sampling_seconds, self.work = 0.0, dict.fromkeys(self.work, 0)
+        seconds = {"sampling_seconds": self.sampling_seconds, "environment_seconds": self.environment_seconds}
+        found = {**seconds, **self.work}
+        self.sampling_seconds = self.environment_seconds = 0.0
+        self.work = dict.fromkeys(self.work, 0)
         return found
 
 

@@ -32,7 +32,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks._rollouts import Measured, ToolLoop, sample_ours, sample_with_prefill
 from benchmarks._roofline import (
-    CountWork,
+    CountSampled,
     Machine,
     architecture_of,
     fastest,
@@ -121,7 +121,7 @@ def sample_evaluation(
 ) -> Measured:
     """One batch of the evaluation, sampled as the evaluation samples it."""
     cells = cells_of(tasks, "test", "benchmark", name, EvaluationConfig(samples=samples))
-    with CountWork(sampler.model) as counted:
+    with CountSampled(sampler) as counted:
         start = time.perf_counter()
         batch, _, _ = sample_cells(sampler, tasks, cells)
         seconds = time.perf_counter() - start
