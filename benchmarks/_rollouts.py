@@ -53,9 +53,9 @@ def sample_ours(
     count = len(task_of_episode)
     streams = UniformStreams((stream,), count)
     with CountSampled(sampler) as counted:
-        start = time.perf_counter()
+        start = time.process_time()
         batch = sampler.sample(tasks, task_of_episode, np.full(count, rounds), np.arange(count), streams, coalesce)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     counted.work.forward_tokens = batch.forward_tokens
     episodes = [batch.trajectories[place] for place in batch.trajectory_of_episode]
     return Measured(
@@ -100,7 +100,7 @@ def sample_with_prefill(
     past: list[tuple[str, ...]] = [()] * count
     with CountWork(model) as counted, torch.inference_mode(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        start = time.perf_counter()
+        start = time.process_time()
         histories = []
         for task in task_of_episode.tolist():
             message = encode(environment.close(tasks[task])) if rounds == 0 else []
@@ -138,7 +138,7 @@ def sample_with_prefill(
                 histories[episode] += [*ids, *encode(observation.text), *message, turn]
                 going_on.append(episode)
             live = going_on
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     work.computed_positions = counted.work.computed_positions
     return Measured(seconds, success, used, sampled, work)
 
@@ -222,9 +222,9 @@ class _Timed(GRPOTrainer):
     def _generate(self, prompts: list[Any]) -> Any:
         self.work = Work()
         with CountWork(self.model) as counted:
-            start = time.perf_counter()
+            start = time.process_time()
             output = super()._generate(prompts)
-            self.generation_seconds = time.perf_counter() - start
+            self.generation_seconds = time.process_time() - start
         self.work.computed_positions = counted.work.computed_positions
         self.sampled = np.array([sum(mask) for mask in output[2]])
         return output

@@ -122,9 +122,9 @@ def sample_evaluation(
     """One batch of the evaluation, sampled as the evaluation samples it."""
     cells = cells_of(tasks, "test", "benchmark", name, EvaluationConfig(samples=samples))
     with CountSampled(sampler) as counted:
-        start = time.perf_counter()
+        start = time.process_time()
         batch, _, _ = sample_cells(sampler, tasks, cells)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     counted.work.forward_tokens = batch.forward_tokens
     rounds = np.array([trajectory.rounds for trajectory in batch.trajectories])
     sampled = np.array([int(trajectory.from_policy.sum()) for trajectory in batch.trajectories])
