@@ -30,7 +30,7 @@ from benchmarks import _kit
 from benchmarks._rollouts import Measured, ToolLoop, sample_ours, sample_with_prefill
 from benchmarks._roofline import (
     Architecture,
-    CountWork,
+    CountSampled,
     Machine,
     architecture_of,
     lower_bound,
@@ -113,7 +113,7 @@ def sample_evaluation(
 ) -> Measured:
     """One batch of the evaluation, sampled as the evaluation samples it."""
     cells = cells_of(tasks, "test", "benchmark", name, EvaluationConfig(samples=samples))
-    with CountWork(sampler.model) as counted:
+    with CountSampled(sampler) as counted:
         seconds, (batch, _, _) = _kit.clock(lambda: sample_cells(sampler, tasks, cells))
     counted.work.forward_tokens = batch.forward_tokens
     rounds = np.array([trajectory.rounds for trajectory in batch.trajectories])

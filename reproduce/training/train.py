@@ -50,6 +50,7 @@ from reproduce.training.engines import (
     open_generator,
 )
 from reproduce.training.row_dropping import without_idle_rows
+from reproduce.training.scoring import score_once
 from reproduce.training.throughput import MeteredSampler, ThroughputMeter
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -294,6 +295,7 @@ def train(
         peft_config=adapters(config.model),
         **arm.options,
     )
+    score_once(trainer)
     trainer.remove_callback(PrinterCallback)
     if engine is not None:
         keep_frozen_weights(trainer)
