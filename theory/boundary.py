@@ -131,6 +131,17 @@ def excess_gain(
     return np.asarray(solved_by_new * (1 - pass_at_k(n_reference, c_reference, sample_size)) - self_gain)
 
 
+def expected_gained_and_lost(
+    n_new: ArrayLike, c_new: ArrayLike, n_reference: ArrayLike, c_reference: ArrayLike, sample_size: int
+) -> tuple[float, float]:
+    """Unbiased (gained, lost) as they would be at `sample_size` episodes a question; NaN where n is smaller.
+
+    Shapes broadcast to (questions,). Raises ValueError as `pass_at_k`. Source: independence of the two samples.
+    """
+    new, old = pass_at_k(n_new, c_new, sample_size), pass_at_k(n_reference, c_reference, sample_size)
+    return float((new * (1 - old)).sum()), float((old * (1 - new)).sum())
+
+
 def _self_gain(n: ArrayLike, c: ArrayLike, sample_size: int) -> FloatArray:
     gain = np.atleast_1d(pass_at_k(n, c, 2 * sample_size) - pass_at_k(n, c, sample_size))
     if np.isnan(gain).any():

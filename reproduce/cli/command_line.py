@@ -412,42 +412,121 @@ class Bases:
         build_bases(console, self.paper, self.profile, self.settings, self.seeds, self.out, self.workers, self.threads)
 
 
+LogScore = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Threshold = Annotated[
+    float | None,
+    tyro.conf.arg(metavar="X", help="Smallest score that is a success. When left out, scores must be 0 or 1."),
+]
+Success = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="COLUMN[>=X]", help="Score and threshold in one: the column and from which value it counts."),
+]
+Question = Annotated[
+    str,
+    tyro.conf.arg(metavar="COLUMN", help="Column that names the question, where a table has it under another name."),
+]
+PolicyColumn = Annotated[
+    str,
+    tyro.conf.arg(metavar="COLUMN", help="Column that names the policy; several with commas: model,temperature."),
+]
+Unscored = Annotated[
+    Literal["leave-out", "fail", "refuse"],
+    tyro.conf.arg(help="Episodes without a score, such as errors: left out with a note, failures, or refused."),
+]
+NewFile = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
 @dataclass(frozen=True)
 class PassKt:
     """PASS@(k,T) of your own episodes: surface with bands, paired tests, boundary and self-null. Needs no model."""
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = ()
-    """Tables (.csv, .jsonl, .parquet) with columns policy, question, T and success, or n and c in its place (policy and
-    T may be missing), or sample logs of lm-evaluation-harness, inspect_ai (.eval, .json) and verifiers. POLICY=FILE or
-    POLICY@T=FILE says the policy and T of a file that does not."""
-    score: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Tables (.csv, .tsv, .jsonl, .json, .parquet) with columns policy, question, T and success, or n and c in its
+    place (policy and T may be missing), or logs of lm-evaluation-harness, inspect_ai, verifiers, EvalPlus, human-eval,
+    HELM, every_eval_ever, verl and TRL. POLICY=FILE or POLICY@T=FILE says the policy and T of a file that does not."""
+    policy: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="POLICY=FILE")] = ()
+    """A further file, and its policy; may be given several times."""
+    score: LogScore = None
     """The score or column that counts, where a log has several; else the only one, `success` or `reward`."""
-    threshold: Annotated[float | None, tyro.conf.arg(metavar="X")] = None
-    """Smallest score that is a success. When left out, scores must be 0 or 1."""
+    threshold: Threshold = None
+    success: Success = None
+    question: Question = ""
+    policy_column: PolicyColumn = ""
+    unscored: Unscored = "leave-out"
     k: Annotated[str, tyro.conf.arg(metavar="A,B")] = ""
     """Numbers of samples, with commas between them; powers of two up to the smallest n when left out."""
+    tau: float = 0.5
+    """Success rate of cover@tau, and share of G-Pass@k."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="POLICY")] = None
     """Policy the others are compared with; the first one when left out."""
-    figure: Annotated[str, tyro.conf.arg(metavar="PATH")] = "pass_kt.png"
-    """Where the figure goes, .png, .svg or .pdf; `none` for no figure."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    figure: NewFile = None
+    """Also draw a figure: .png, .svg or .pdf."""
+    json: NewFile = None
     """Also write all numbers as JSON."""
+    csv: NewFile = None
+    """Also write the tables as CSV, with all digits."""
     seed: int = 0
-    """Seed of bootstrap and sign flips."""
+    """Seed of bands and sign flips."""
     resamples: int = 10_000
-    """Bootstrap resamples and sign patterns."""
+    """Draws for the bands, and sign patterns."""
     level: float = 0.95
     """Level of intervals and bands."""
 
     def carry_out(self, console: Console) -> None:
         from reproduce.logs.analysis import Settings
-        from reproduce.logs.command import show_pass_kt
-        from reproduce.logs.scores import ScoreRule
+        from reproduce.logs.command import Outputs, show_pass_kt
+        from reproduce.logs.plain_tables import columns_of
+        from reproduce.logs.scores import rule_of
 
         ks = tuple(sorted(set(_numbers("--k", self.k)))) if self.k else None
-        settings = Settings(ks, self.baseline, self.level, self.resamples, self.seed)
-        figure = None if self.figure == "none" else Path(self.figure)
-        show_pass_kt(console, self.files, ScoreRule(self.score, self.threshold), settings, figure, self.json)
+        settings = Settings(ks, self.baseline, self.level, self.resamples, self.seed, self.tau)
+        rule = rule_of(self.score, self.threshold, self.success, self.unscored)
+        columns = columns_of(self.question, self.policy_column, None)
+        files = (*self.files, *self.policy)
+        show_pass_kt(console, files, rule, settings, columns, Outputs(self.figure, self.json, self.csv))
+
+
+@dataclass(frozen=True)
+class CompareLogs:
+    """Is B better than A on the same questions, and how sure is that? Needs no model."""
+
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="A B")] = ()
+    """Two logs or tables of the same questions, of one policy each, in any format of `pass-kt`. NAME=FILE names one."""
+    score: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
+    """Scores to compare, corrected together; all that both logs have when left out."""
+    threshold: Threshold = None
+    success: Success = None
+    question: Question = ""
+    policy_column: PolicyColumn = ""
+    unscored: Unscored = "leave-out"
+    cluster: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """Column of groups of questions that were not drawn independently, such as a passage or a repository."""
+    margin: float = 0.05
+    """Largest difference that counts as none, for the verdict of equivalence."""
+    k: int = 1
+    """Compare PASS@k instead of the success rate."""
+    json: NewFile = None
+    """Also write all numbers as JSON."""
+    csv: NewFile = None
+    """Also write the table as CSV, with all digits."""
+    seed: int = 0
+    """Seed of the sign flips."""
+    resamples: int = 10_000
+    """Sign patterns."""
+    level: float = 0.95
+    """Level of intervals; equivalence is tested at the same error."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.logs.command import Outputs
+        from reproduce.logs.comparison import ComparisonSettings
+        from reproduce.logs.comparison_command import show_comparison
+        from reproduce.logs.plain_tables import columns_of
+        from reproduce.logs.scores import rule_of
+
+        settings = ComparisonSettings(self.margin, self.k, self.level, self.resamples, self.seed)
+        rule = rule_of(None, self.threshold, self.success, self.unscored)
+        columns = columns_of(self.question, self.policy_column, self.cluster)
+        show_comparison(console, self.files, self.score, rule, settings, columns, Outputs(None, self.json, self.csv))
 
 
 COMMANDS: dict[str, Any] = {
@@ -465,6 +544,7 @@ COMMANDS: dict[str, Any] = {
     "env": Environment,
     "bases": Bases,
     "pass-kt": PassKt,
+    "compare-logs": CompareLogs,
 }
 WITH_SETTINGS = tuple(name for name, command in COMMANDS.items() if SETTINGS in {item.name for item in fields(command)})
 
