@@ -11,31 +11,30 @@ import fast_downward
 
 from reproduce.core.files import read_json, write_json
 from reproduce.environments.cache import cache_folder, obtain
-from reproduce.environments.household import tables
 
 _FILE = "translation.json"
 
 
-def translate(problem: str) -> dict[str, Any]:
+def translate(problem: str, domain: str) -> dict[str, Any]:
     """The planning task of a problem, with what the engine needs to know of it besides.
 
     Raises ValueError for a problem that the engine cannot translate.
     """
     recipe = {
         "problem": problem,
-        "domain": tables.domain(),
+        "domain": domain,
         "translator": version("fast_downward_textworld"),
         "format": 2,
     }
-    folder = obtain(cache_folder("household"), recipe, lambda folder: _translate(problem, folder / _FILE))
+    folder = obtain(cache_folder("household"), recipe, lambda folder: _translate(problem, domain, folder / _FILE))
     return dict(read_json(folder / _FILE))
 
 
-def _translate(problem: str, file: Path) -> None:
+def _translate(problem: str, domain: str, file: Path) -> None:
     arguments = sys.argv
     try:
-        task, sas = fast_downward.pddl2sas(tables.domain(), problem)
-        _, plan_sas = fast_downward.pddl2sas(tables.domain(), problem, optimize=True)
+        task, sas = fast_downward.pddl2sas(domain, problem)
+        _, plan_sas = fast_downward.pddl2sas(domain, problem, optimize=True)
     except (Exception, SystemExit) as error:
         # The translator asserts, raises what it likes, or leaves the program.
         raise ValueError(f"no problem of the household's domain ({type(error).__name__}: {error})") from None
