@@ -130,7 +130,7 @@ def compare(tasks: Sequence[HouseholdTask], options: Options, console: Console) 
             if place < random_steps:
                 action = generator.choice(commands)
             else:
-                planned = planned or list(loaded_game(task).plan(environment.position(task, history)))
+                planned = planned or plan_from(task, environment.position(task, history))
                 action = planned.pop(0)
                 expert_steps += 1
             block = done_steps * BLOCKS // options.steps
@@ -157,6 +157,14 @@ def compare(tasks: Sequence[HouseholdTask], options: Options, console: Console) 
         "stock_with_our_grammar": _rates(dropped_in, stock, done_steps),
         "ours": _rates(ours, stock, done_steps),
     }
+
+
+def plan_from(task: HouseholdTask, position: Any) -> list[str]:
+    """The expert's commands from a position."""
+    from reproduce.environments.household.walkthrough import walkthrough
+
+    game = loaded_game(task)
+    return list(walkthrough(game, task, position) if isinstance(task, OfficialTask) else game.plan(position))
 
 
 def _rates(timed: Timed, stock: Timed, steps: int) -> dict[str, float]:

@@ -311,6 +311,21 @@ class Play:
 
 
 @dataclass(frozen=True)
+class Panels:
+    """Hold official games against the panels that published results are about, game by game, by digest."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """alfworld: the 140 games of valid_seen and the 134 of valid_unseen."""
+    alfworld_data: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    """Folder with the games, such as the one that alfworld-download fills."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.panels import show_panels
+
+        show_panels(console, self.name, self.alfworld_data)
+
+
+@dataclass(frozen=True)
 class Environment:
     """Show versions and hardware."""
 
@@ -390,6 +405,7 @@ COMMANDS: dict[str, Any] = {
     "audit": Audit,
     "show": Show,
     "play": Play,
+    "panels": Panels,
     "env": Environment,
     "bases": Bases,
     "pass-kt": PassKt,

@@ -112,7 +112,7 @@ def _tasks(
     module: ModuleType, panel: str, number: int, seed: int, games: Path | None, skip_broken: bool
 ) -> tuple[Any, ...]:
     if games is not None:
-        panels = module.load_official_games(games, skip_broken=skip_broken)
+        panels = module.load_official_games(games, skip_broken=skip_broken, panels=(panel,))
     else:
         sizes = [number + 1 if name == panel else 1 for name in PANELS]
         panels = module.build_panels(*sizes, train_seed=seed, test_seed=seed)

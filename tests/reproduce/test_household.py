@@ -514,8 +514,8 @@ def test_random_policies_score_as_documented() -> None:
 def test_a_damaged_translation_is_made_again(cache: Path) -> None:
     task = draw_task("x", "train", CATEGORIES[0], random.Random(99))
     text = FULL.reset(task)
-    for file in cache.glob("household/*/translation.json"):
-        file.write_text(file.read_text()[:100])
+    for file in cache.glob("household/*/translation.json.gz"):
+        file.write_bytes(file.read_bytes()[:100])
     loaded_game.cache_clear()
     assert HouseholdEnvironment("full").reset(task) == text
 

@@ -23,7 +23,7 @@ from textworld.logic import Placeholder, Proposition, Type, TypeHierarchy, Varia
 from reproduce.environments.household import tables
 from reproduce.environments.household.facts import Facts
 from reproduce.environments.household.grammar import FastGrammar
-from reproduce.environments.household.translation import translate
+from reproduce.environments.household.translation import planner_task, translate
 
 Applied = tuple[int, int]
 """Number of an operator and of its effects."""
@@ -76,7 +76,7 @@ class Game:
         """
         domain, grammar = domain or tables.domain(), grammar or tables.grammar()
         translation = translate(problem, domain)
-        self.sas, self.plan_sas = translation["sas"].encode(), translation["plan_sas"].encode()
+        self.problem, self.domain, self.sas = problem, domain, translation["sas"].encode()
         self.type_of: dict[str, str] = translation["type_of"]
         self.parameters: dict[str, list[list[str]]] = translation["parameters"]
         self.actions, self.grammar = _logic(domain, grammar)
@@ -125,10 +125,13 @@ class Game:
         return self._position((*position.path, operator.applied), facts, text)
 
     def plan(self, position: Position) -> tuple[str, ...]:
-        """The engine's plan from a position to the goal: commands; empty where it finds none."""
+        """The engine's plan from a position to the goal: commands; empty where it finds none.
+
+        Meant for scenes of a dozen receptacles; in those of ALFWorld's own games it can take minutes, or for ever.
+        """
         engine = _library()
         engine.take_to(self, position.path)
-        engine.library.load_sas_replan(self.plan_sas)
+        engine.library.load_sas_replan(planner_task(self.problem, self.domain).encode())
         if not engine.library.replan(False):
             return ()
         operators = (fast_downward.Operator * engine.library.get_last_plan_length())()

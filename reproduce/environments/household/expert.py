@@ -20,7 +20,6 @@ from reproduce.environments.household.terse import terse
 from reproduce.environments.protocol import Turn
 
 
-
 @dataclass(frozen=True)
 class Demonstrator:
     """Chances of a demonstrator's habits and mistakes. The default has none, searches with care and succeeds."""

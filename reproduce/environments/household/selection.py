@@ -49,9 +49,7 @@ def build_official_panels(
 
 
 @lru_cache(maxsize=4)
-def _panels(
-    directory: Path, sizes: tuple[int, int, int], states: tuple[State, ...]
-) -> tuple[Panel[OfficialTask], ...]:
+def _panels(directory: Path, sizes: tuple[int, int, int], states: tuple[State, ...]) -> tuple[Panel[OfficialTask], ...]:
     """states: of the files, so that what was kept is not used once they have changed."""
     most = dict(zip(FOLDERS.values(), sizes, strict=True))
     trained: dict[str, str] = {}
