@@ -284,9 +284,11 @@ class Play:
     alfworld_data: OptionalFolder = None
     """household: play the official games of this folder."""
     skip_broken: bool = False
-    """household: leave out official games that cannot be played, after saying which, instead of stopping."""
-    dataset: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """reasoning: a JSONL or Parquet file with columns question and answer."""
+    """household, reasoning: leave out games that cannot be played and rows without an answer, after saying which,
+    instead of stopping."""
+    dataset: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """reasoning: a JSONL or Parquet file with columns question and answer; retrieval: a folder with HotpotQA,
+    2WikiMultihopQA or MuSiQue."""
 
     def carry_out(self, console: Console) -> None:
         from reproduce.cli.play import open_game, play_in_terminal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
@@ -20,18 +20,12 @@ def show_panels(console: Console, name: str, directory: Path) -> None:
     if name not in PANELS:
         raise UserError(f"no panels of {name!r}; {nearest(name, PANELS)}")
     checks = check_official_panels(directory)
-    table = Table("panel", "games", "as listed", "missing", "different", "not listed", "refused", "release", "sha256")
     for one in checks:
-        counts = (one.missing, one.different, one.unlisted, one.refused)
-        table.add_row(
-            one.folder,
-            str(one.known),
-            str(one.same),
-            *(str(len(games)) for games in counts),
-            ", ".join(one.releases) or "-",
-            one.sha256[:12],
+        release = f" ({', '.join(one.releases)})" if one.releases else ""
+        console.print(
+            Text(f"{one.folder}: {one.same} of {one.known} games as listed{release}; panel {one.sha256}"),
+            soft_wrap=True,
         )
-    console.print(table)
     if wrong := [
         f"{one.folder}: {len(games)} {word}, such as {games[0]}"
         for one in checks
