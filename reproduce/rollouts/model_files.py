@@ -128,7 +128,9 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, padding_side="left"
+        )
         tokens = tokenizer(SAMPLE, add_special_tokens=False).input_ids
     except Exception as error:  # The library for tokenizers raises what it likes, down to bare Exception.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -117,6 +117,7 @@ def load_policy(
         dtype=getattr(torch, precision),
         use_safetensors=True,
         local_files_only=True,
+        trust_remote_code=False,
         # What is missing or of another shape is filled at random, and reported here.
         ignore_mismatched_sizes=True,
         output_loading_info=True,
@@ -125,7 +126,9 @@ def load_policy(
         raise UserError(f"{weights}: the weights are not those of its config.json: {differences}")
     if (folder / ADAPTER).is_file():
         model = _with_adapter(model, folder, merged)
-    tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True, padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(
+        weights, local_files_only=True, trust_remote_code=False, padding_side="left"
+    )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(device), tokenizer

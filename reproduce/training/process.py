@@ -72,7 +72,9 @@ def train_and_save(
                 model = model.to(precision)
             else:
                 weights = {name: values.to(precision) for name, values in weights.items()}
-        tokenizer = AutoTokenizer.from_pretrained(follow_reference(base), local_files_only=True, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(
+            follow_reference(base), local_files_only=True, trust_remote_code=False, padding_side="left"
+        )
         save_policy(model, tokenizer, partial, base, weights)
 
 
