@@ -328,6 +328,34 @@ class Panels:
 
 
 @dataclass(frozen=True)
+class Localize:
+    """Measure localizers on chains whose first wrong step is known: exact hits, clean prefixes, position."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """Chains (.jsonl, .json, .parquet) with columns input or problem, steps, and mistake_index or label: BIG-Bench
+    Mistake and ProcessBench."""
+    localizer: Annotated[str, tyro.conf.arg(metavar="A,B")] = "uniform,first,middle,last,published"
+    """Localizers, with commas between them; asked (SRPO) and entropy need a model."""
+    model: Model = ""
+    number: int | None = None
+    """Chains at the most; all when left out."""
+    seed: int = 0
+    """Seed of what is drawn."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Also write all numbers as JSON."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.localize import localize
+
+        if self.number is not None:
+            _at_least_one(number=self.number)
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: must not be negative")
+        names = tuple(dict.fromkeys(name.strip() for name in self.localizer.split(",")))
+        localize(console, self.file, names, self.model, self.number, self.seed, self.json)
+
+
+@dataclass(frozen=True)
 class Environment:
     """Show versions and hardware."""
 
@@ -408,6 +436,7 @@ COMMANDS: dict[str, Any] = {
     "show": Show,
     "play": Play,
     "panels": Panels,
+    "localize": Localize,
     "env": Environment,
     "bases": Bases,
     "pass-kt": PassKt,
