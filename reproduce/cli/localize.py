@@ -30,6 +30,8 @@ RULES: Mapping[str, ResetRule] = {
     "published": PUBLISHED_POSITIONS,
 }
 """Localizers that read nothing. uniform: RRPO. published: places drawn as often as SRPO's own in its training."""
+DRAWN, DRAWS = ("uniform", "published"), 200
+"""Rules that draw the step, and how often they do for each chain."""
 OF_A_MODEL = ("asked", "entropy")
 """asked: SRPO, the model names the step. entropy: the step whose tokens have the highest mean entropy."""
 TEMPERATURE, LONGEST_REPLY = 0.3, 512
@@ -90,27 +92,28 @@ def localize(
 def measure(
     name: str, rule: Callable[..., Sequence[ResetChoice]], seeds: list[Seed], chains: Sequence[LabelledChain], seed: int
 ) -> Localized:
-    """Apply one rule and compare with the labels."""
-    chosen = np.array([choice.step for choice in rule(seeds, np.random.default_rng(seed))])
+    """Apply one rule and compare with the labels; a rule that draws is applied `DRAWS` times and averaged."""
+    generator, draws = np.random.default_rng(seed), DRAWS if name in DRAWN else 1
+    chosen = np.array([[choice.step for choice in rule(seeds, generator)] for _ in range(draws)])
     truth = np.array([chain.first_error for chain in chains])
-    steps = np.array([len(chain.steps) for chain in chains])
-    result, count = agreement(chosen.tolist(), truth.tolist()), len(chains)
-    spread = 1.96 * float(np.std(chosen - truth, ddof=1)) / np.sqrt(count) if count > 1 else float("nan")
+    result = agreement(chosen.ravel().tolist(), np.tile(truth, draws).tolist())
+    off, count = (chosen - truth).mean(axis=0), len(chains)
+    spread = 1.96 * float(np.std(off, ddof=1)) / np.sqrt(count) if count > 1 else float("nan")
 
-    def interval(hits: int) -> tuple[float, float]:
-        low, high = proportion_confint(hits, count, method="wilson")
+    def interval(share: float) -> tuple[float, float]:
+        low, high = proportion_confint(share * count, count, method="wilson")
         return float(low), float(high)
 
     return Localized(
         name,
         count,
         result.exact,
-        interval(int((chosen == truth).sum())),
+        interval(result.exact),
         result.clean,
-        interval(int((chosen <= truth).sum())),
+        interval(result.clean),
         result.deviation,
         (result.deviation - spread, result.deviation + spread),
-        float((chosen / steps).mean()),
+        float((chosen / [len(chain.steps) for chain in chains]).mean()),
     )
 
 
