@@ -23,7 +23,7 @@ from theory.boundary import (
     expected_self_null_discordants,
     self_null_from_counts,
 )
-from theory.estimators import all_at_k, cover_at, pass_at_k, pass_at_k_variance
+from theory.estimators import all_at_k, cover_at, g_pass_at_k, pass_at_k, pass_at_k_variance
 from theory.pass_surface import Crossing, PassSurface, Saturation, crossing_k, saturation_depth
 
 __all__ = [

@@ -352,9 +352,11 @@ class Play:
     alfworld_data: OptionalFolder = None
     """household: play the official games of this folder."""
     skip_broken: bool = False
-    """household: leave out official games that cannot be played, after saying which, instead of stopping."""
-    dataset: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """reasoning: a JSONL or Parquet file with columns question and answer."""
+    """household, reasoning: leave out games that cannot be played and rows without an answer, after saying which,
+    instead of stopping."""
+    dataset: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """reasoning: a JSONL or Parquet file with columns question and answer; retrieval: a folder with HotpotQA,
+    2WikiMultihopQA or MuSiQue."""
 
     def carry_out(self, console: Console) -> None:
         from reproduce.cli.play import open_game, play_in_terminal
@@ -376,6 +378,49 @@ class Play:
             self.skip_broken,
         )
         play_in_terminal(console, game, self.expert, self.explain)
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Hold official games against the panels that published results are about, game by game, by digest."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """alfworld: the 140 games of valid_seen and the 134 of valid_unseen."""
+    alfworld_data: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    """Folder with the games, such as the one that alfworld-download fills."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.panels import show_panels
+
+        show_panels(console, self.name, self.alfworld_data)
+
+
+@dataclass(frozen=True)
+class Localize:
+    """Measure localizers on chains whose first wrong step is known: exact hits, clean prefixes, position."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """Chains (.jsonl, .json, .parquet) with columns input or problem, steps, and mistake_index or label: BIG-Bench
+    Mistake and ProcessBench."""
+    localizer: Annotated[str, tyro.conf.arg(metavar="A,B")] = "uniform,first,middle,last,published"
+    """Localizers, with commas between them; asked (SRPO) and entropy need a model."""
+    model: Model = ""
+    number: int | None = None
+    """Chains at the most; all when left out."""
+    seed: int = 0
+    """Seed of what is drawn."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Also write all numbers as JSON."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.localize import localize
+
+        if self.number is not None:
+            _at_least_one(number=self.number)
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: must not be negative")
+        names = tuple(dict.fromkeys(name.strip() for name in self.localizer.split(",")))
+        localize(console, self.file, names, self.model, self.number, self.seed, self.json)
 
 
 @dataclass(frozen=True)
@@ -541,6 +586,8 @@ COMMANDS: dict[str, Any] = {
     "verify": Verify,
     "show": Show,
     "play": Play,
+    "panels": Panels,
+    "localize": Localize,
     "env": Environment,
     "bases": Bases,
     "pass-kt": PassKt,

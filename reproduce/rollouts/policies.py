@@ -102,8 +102,8 @@ def load_policy(
     bfloat16, whose numbers lie 0.4 to 0.8 % apart, the rounding takes from each weight all that the adapter changes in
     it by less than half of that, most of a small adapter; so what is only evaluated in process is left unmerged, as it
     was trained: the adapter is then computed beside the weights, in float32. device: cpu or cuda. precision: float32 or
-    bfloat16. Raises
-    FileNotFoundError where there is no checkpoint, UserError where what it refers to is not there or the device is not.
+    bfloat16. Raises FileNotFoundError where there is no checkpoint, UserError where what it refers to is not there or
+    the device is not.
     """
     if not is_checkpoint(folder):
         raise FileNotFoundError(f"no checkpoint in {folder}")
