@@ -8,10 +8,10 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class UserError(Exception):
@@ -70,6 +70,8 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a Parquet file whole."""
+    import pyarrow.parquet as pq
+
     write_whole(path, lambda beside: pq.write_table(table, beside, compression="zstd", compression_level=7))
 
 
@@ -107,6 +109,9 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file. Raises UserError naming the file, and the row where reading stopped, when it is damaged."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     row = 0
     try:
         with pq.ParquetFile(path) as file:

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reproduce.core.config import RunConfig
-from reproduce.core.files import FolderInUse, UserError, digest, read_json, read_jsonl, write_json
+from reproduce.core.files import FolderInUse, read_json, read_jsonl, write_json
 from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.environments.bases import DESCRIPTION
@@ -26,6 +26,7 @@ from reproduce.environments.protocol import Panel
 from reproduce.rollouts.evaluation import evaluate, evaluation_cost
 from reproduce.rollouts.models import save_reference
 from reproduce.rollouts.opening import open_sampler
+from reproduce.runs.folder import RunFolder
 from reproduce.training.bases import obtain_base
 from reproduce.training.process import make_policy
 
@@ -34,31 +35,6 @@ Report = Callable[[str, int, int], None]
 LOCK_SECONDS = "RL_CLAIMS_LOCK_SECONDS"
 """Environment variable: how long a run waits for the lock of its folder; unset: not at all. For who takes up the run of
 a lost machine, whose locks a server of files may keep for a while."""
-
-
-class RunFolder:
-    """The files of one run. Raises UserError when the folder holds a run with another configuration."""
-
-    def __init__(self, path: Path, config: RunConfig) -> None:
-        self.path, self.config = path, config
-        self.checkpoint, self.episodes = path / "checkpoint", path / "episodes.parquet"
-        self.metrics, self.manifest = path / "metrics.jsonl", path / "manifest.json"
-        if (path / "config.json").exists():
-            written = read_json(path / "config.json")
-            if digest(written) != config.digest:
-                raise UserError(
-                    f"{path} holds a run with config digest {digest(written)[:12]}, this one has {config.digest[:12]}: "
-                    "choose another --runs folder, or discard it with --redo"
-                )
-
-    @property
-    def complete(self) -> bool:
-        """Whether the run has been carried out to its end."""
-        return self.manifest.exists() and bool(read_json(self.manifest)["exit_state"] == "complete")
-
-    def discard(self) -> None:
-        """Remove everything the run wrote."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def execute(
@@ -96,6 +72,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         "arm": config.arm,
         "seed": config.seed,
         "config_digest": config.digest,
+        "hardware": asdict(config.hardware),
         "attempt": earlier["attempt"] + 1,
         "started": earlier["started"] or _now(),
         "exit_state": "running",

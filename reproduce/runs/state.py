@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def complete_runs(experiment: Experiment) -> set[str]:
     """Names of the complete runs. Raises UserError for a folder of another configuration or with damaged files."""
     from reproduce.rollouts.models import is_checkpoint
-    from reproduce.runs.execute import RunFolder
+    from reproduce.runs.folder import RunFolder
 
     complete = set()
     for run in experiment.plan:
