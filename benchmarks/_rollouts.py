@@ -22,12 +22,12 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks._kit import clock, grpo_arguments
-from benchmarks._roofline import CountWork, Work
+from benchmarks._roofline import CountSampled, CountWork, Work
 from reproduce.core.config import SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.environments.retrieval.vocabulary import ANSWER, SEARCH
+from reproduce.environments.sequences import BEGIN, END, TURN
 from reproduce.rollouts import EpisodeSampler, UniformStreams
-from reproduce.rollouts.policies import BEGIN, END, TURN
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def sample_ours(
     """The sampler of the package; coalesce: whether episodes with the same history share its computation."""
     count = len(task_of_episode)
     streams = UniformStreams((stream,), count)
-    with CountWork(sampler.model) as counted:
+    with CountSampled(sampler) as counted:
         caps, numbers = np.full(count, rounds), np.arange(count)
         seconds, batch = clock(lambda: sampler.sample(tasks, task_of_episode, caps, numbers, streams, coalesce))
     counted.work.forward_tokens = batch.forward_tokens
@@ -100,7 +100,7 @@ def sample_with_prefill(
     past: list[tuple[str, ...]] = [()] * count
     with CountWork(model) as counted, torch.inference_mode(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        start = time.perf_counter()
+        start = time.process_time()
         histories = []
         for task in task_of_episode.tolist():
             message = encode(environment.close(tasks[task])) if rounds == 0 else []
@@ -138,7 +138,7 @@ def sample_with_prefill(
                 histories[episode] += [*ids, *encode(observation.text), *message, turn]
                 going_on.append(episode)
             live = going_on
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     work.computed_positions = counted.work.computed_positions
     return Measured(seconds, success, used, sampled, work)
 

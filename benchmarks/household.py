@@ -1,6 +1,7 @@
 """Speed of a step in the household, against the stock engine on the same actions.
 
     python -m benchmarks.household
+    python -m benchmarks.household --alfworld-data DIR --steps 2000 --out official.json
 
 Stock is TextWorld's PDDL environment with ALFWorld's names; ours is `HouseholdEnvironment`, fresh for each episode so
 that every step goes through the engine; between them, stock with nothing changed but its grammar. All three take the
@@ -22,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -36,6 +38,8 @@ from reproduce.environments.household import (
     tables,
 )
 from reproduce.environments.household.environment import loaded_game
+from reproduce.environments.household.selection import build_official_panels
+from reproduce.environments.household.tasks import OfficialTask
 
 TARGET = 10.0
 """Target: times the steps/s of the stock engine."""
@@ -56,6 +60,8 @@ class Options(_kit.Options):
     random_episodes: int = 1_200
     """Episodes of the random policy."""
     seed: int = 0
+    alfworld_data: Path | None = None
+    """Folder of ALFWorld's own games; each of its panels takes the place of the generated train panel."""
 
 
 def stock_engine(task: HouseholdTask, fast_grammar: bool) -> Any:
@@ -67,14 +73,24 @@ def stock_engine(task: HouseholdTask, fast_grammar: bool) -> Any:
     from reproduce.environments.household.grammar import FastGrammar
 
     engine = PddlEnv(EnvInfos(won=True, admissible_commands=True))
-    grammar = tables.grammar().replace(tables.UNKNOWN_GOAL, task.instruction)
-    engine.load({"pddl_domain": tables.domain(), "grammar": grammar, "pddl_problem": task.problem})
+    official = isinstance(task, OfficialTask)
+    domain, grammar = (task.domain, task.grammar) if official else (tables.domain(), tables.grammar())
+    grammar = grammar.replace(tables.UNKNOWN_GOAL, task.instruction)
+    engine.load({"pddl_domain": domain, "grammar": grammar, "pddl_problem": task.problem})
     names = Demangler(game_infos=engine._entity_infos)
     for entity in engine._entity_infos.values():
         entity.name = names.demangle_alfred_name(entity.id)
     if fast_grammar:
         engine._logic.grammar = FastGrammar.of(engine._logic.grammar)
     return engine
+
+
+def tasks_of(options: Options) -> Sequence[HouseholdTask]:
+    """The tasks that are played."""
+    count, folder = options.per_category, options.alfworld_data
+    if folder is None:
+        return build_panels(count, 1, 1)["train"].tasks
+    return [task for panel in build_official_panels(folder, count, count, count).values() for task in panel.tasks]
 
 
 def compare(tasks: Sequence[HouseholdTask], options: Options) -> dict[str, Any]:
@@ -102,7 +118,7 @@ def compare(tasks: Sequence[HouseholdTask], options: Options) -> dict[str, Any]:
             if place < random_steps:
                 action = generator.choice(commands)
             else:
-                planned = planned or list(loaded_game(task).plan(environment.position(task, history)))
+                planned = planned or plan_from(task, environment.position(task, history))
                 action = planned.pop(0)
                 expert_steps += 1
             named = zip((STOCK, DROPPED_IN), engines[task], strict=True)
@@ -117,6 +133,14 @@ def compare(tasks: Sequence[HouseholdTask], options: Options) -> dict[str, Any]:
             if observed.done:
                 break
     return {"steps": done_steps, "expert_steps": expert_steps, "differences": different, "seconds": seconds}
+
+
+def plan_from(task: HouseholdTask, position: Any) -> list[str]:
+    """The expert's commands from a position."""
+    from reproduce.environments.household.walkthrough import walkthrough
+
+    game = loaded_game(task)
+    return list(walkthrough(game, task, position) if isinstance(task, OfficialTask) else game.plan(position))
 
 
 def take_turns(tasks: Sequence[HouseholdTask], options: Options, episodes: int = 4) -> float:
@@ -174,14 +198,14 @@ def measure(options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         # Importing alfworld creates this folder.
         os.environ.setdefault("ALFWORLD_DATA", folder)
-        tasks = build_panels(options.per_category, 1, 1)["train"].tasks
+        tasks = tasks_of(options)
         compared = compare(tasks, options)
         return {
             "compared": compared,
             "differences": compared["differences"],
             "steps_per_second_taking_turns": take_turns(tasks, options),
             "start_seconds": start_up(tasks),
-            "random_success": random_policy(options),
+            "random_success": {} if options.alfworld_data else random_policy(options),
         }
 
 

@@ -115,7 +115,7 @@ def train(method: str, options: Options, seed: int) -> list[dict[str, float]]:
             train_dataset=Dataset.from_list([{"prompt": str(place)} for place in range(options.prompts)]),
             processing_class=tokenizer,
             rollout_func=ResetRollouts(
-                Generation(model, options), rule, encode, BufferSettings(longest=options.steps), seed
+                rule, Generation(model, options), encode, BufferSettings(longest=options.steps), seed
             ),
         )
         trainer.remove_callback(PrinterCallback)

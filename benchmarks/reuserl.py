@@ -177,7 +177,7 @@ def measure_step(options: Options) -> dict[str, Any]:
         skills = [batch.trajectories[found].skills for found in batch.trajectory_of_episode]
         return rollout_columns(batch) | {"skills": skills}
 
-    reward = SkillReuseReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(min_corpus=1))
+    reward = SkillReuseReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(buffer_size=1024))
     reward_seconds = _kit.note_seconds(SkillReuseReward, "__call__")
     episodes = config.questions_per_step * config.group_size
     with tempfile.TemporaryDirectory() as folder:
@@ -220,7 +220,7 @@ def measure_step(options: Options) -> dict[str, Any]:
 def reward_on_long_strings(episodes: int, repeats: int) -> float:
     """Seconds of taking in and scoring a batch of strings of up to 50 symbols, with a full buffer."""
     law, generator = grammar(9), np.random.default_rng(1)
-    learner = DictionaryLearner(9, DictionarySettings())
+    learner = DictionaryLearner(9, DictionarySettings(buffer_size=1024))
     learner.observe(law.draw(2 * learner.settings.buffer_size, generator))
     batches = [law.draw(episodes, generator) for _ in range(repeats)]
 

@@ -30,7 +30,7 @@ from benchmarks import _kit
 from benchmarks._rollouts import Measured, ToolLoop, sample_ours, sample_with_prefill
 from benchmarks._roofline import (
     Architecture,
-    CountWork,
+    CountSampled,
     Machine,
     architecture_of,
     lower_bound,
@@ -42,7 +42,8 @@ from reproduce.core.files import UserError
 from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
 from reproduce.rollouts import EpisodeSampler
-from reproduce.rollouts.evaluation import cells_of, sample_cells
+from reproduce.rollouts.cells import cells_of
+from reproduce.rollouts.evaluation import sample_cells
 from reproduce.rollouts.policies import load_policy
 
 SHARED, OWN_ROWS, PREFILL, TOOL_LOOP = "shared histories", "own rows", "re-prefill", "TRL tool loop"
@@ -112,7 +113,7 @@ def sample_evaluation(
 ) -> Measured:
     """One batch of the evaluation, sampled as the evaluation samples it."""
     cells = cells_of(tasks, "test", "benchmark", name, EvaluationConfig(samples=samples))
-    with CountWork(sampler.model) as counted:
+    with CountSampled(sampler) as counted:
         seconds, (batch, _, _) = _kit.clock(lambda: sample_cells(sampler, tasks, cells))
     counted.work.forward_tokens = batch.forward_tokens
     rounds = np.array([trajectory.rounds for trajectory in batch.trajectories])

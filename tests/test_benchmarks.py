@@ -14,13 +14,14 @@ from scipy.stats import chi2_contingency
 
 from benchmarks import sampling
 from benchmarks._rollouts import Measured, ToolLoop, sample_ours, sample_with_prefill
-from benchmarks._roofline import Architecture, CountWork, Machine, Work, architecture_of, lower_bound
+from benchmarks._roofline import Architecture, CountSampled, Machine, Work, architecture_of, lower_bound
 from reproduce.core.config import PolicyConfig, SamplingConfig
 from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
+from reproduce.environments.sequences import TURN
 from reproduce.rollouts import EpisodeSampler, UniformStreams
-from reproduce.rollouts.policies import TURN, build_model, build_tokenizer, load_policy, save_policy
+from reproduce.rollouts.policies import build_model, build_tokenizer, load_policy, save_policy
 
 TASKS = build_panels(1, 8, 1)["test"].select("bridge")[::7]
 ENVIRONMENT = RetrievalEnvironment()
@@ -64,7 +65,7 @@ def test_the_sizes_of_a_model() -> None:
 def test_work_is_counted_at_the_true_lengths_of_histories() -> None:
     model, tokenizer = tiny_policy()
     sampler = EpisodeSampler(model, tokenizer, ENVIRONMENT, CONFIG)
-    with CountWork(model) as counted:
+    with CountSampled(sampler) as counted:
         batch = sampler.sample(TASKS, [0, 1, 1], [ROUNDS] * 3, range(3), UniformStreams(("a",), 3), coalesce=False)
     # The token at place p is drawn from a history of p tokens.
     histories = np.concatenate([np.flatnonzero(episode.from_policy) for episode in batch.trajectories])

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq, minimize
-from scipy.special import betainc, betaln, digamma, gammaln
 
 from theory.estimators import FloatArray, checked_counts
 
@@ -46,7 +45,7 @@ def beta_pass_at_k(alpha: ArrayLike, beta: ArrayLike, k: ArrayLike) -> FloatArra
     a, b, draws = (np.asarray(x, dtype=np.float64) for x in (alpha, beta, k))
     if not (np.all(a > 0) and np.all(b > 0) and np.all(draws >= 0)):
         raise ValueError("need alpha > 0, beta > 0 and k >= 0")
-    return np.asarray(-np.expm1(betaln(a, b + draws) - betaln(a, b)))
+    return np.asarray(-np.expm1(scipy.special.betaln(a, b + draws) - scipy.special.betaln(a, b)))
 
 
 def beta_from_pass_values(pass_at_1: float, pass_at_k: float, k: int) -> tuple[float, float]:
@@ -62,7 +61,7 @@ def beta_from_pass_values(pass_at_1: float, pass_at_k: float, k: int) -> tuple[f
         total = np.exp(log_total)
         return float(beta_pass_at_k(pass_at_1 * total, (1 - pass_at_1) * total, k)) - pass_at_k
 
-    total = np.exp(brentq(excess, -20.0, 20.0, xtol=1e-12))
+    total = np.exp(scipy.optimize.brentq(excess, -20.0, 20.0, xtol=1e-12))
     return float(pass_at_1 * total), float((1 - pass_at_1) * total)
 
 
@@ -85,10 +84,10 @@ def fit_beta_binomial(n: ArrayLike, c: ArrayLike) -> BetaBinomialFit:
     def negative(parameters: FloatArray) -> tuple[float, FloatArray]:
         """Minus the log-likelihood without its binomial coefficients, and its gradient in (log alpha, log beta)."""
         a, b = np.exp(parameters)
-        value = betaln(a + successes, b + episodes - successes) - betaln(a, b)
-        common = digamma(a + b) - digamma(a + b + episodes)
-        by_alpha = a * (digamma(a + successes) - digamma(a) + common)
-        by_beta = b * (digamma(b + episodes - successes) - digamma(b) + common)
+        value = scipy.special.betaln(a + successes, b + episodes - successes) - scipy.special.betaln(a, b)
+        common = scipy.special.digamma(a + b) - scipy.special.digamma(a + b + episodes)
+        by_alpha = a * (scipy.special.digamma(a + successes) - scipy.special.digamma(a) + common)
+        by_beta = b * (scipy.special.digamma(b + episodes - successes) - scipy.special.digamma(b) + common)
         return -float(weights @ value), -np.array([weights @ by_alpha, weights @ by_beta])
 
     rate = successes / episodes
@@ -101,11 +100,17 @@ def fit_beta_binomial(n: ArrayLike, c: ArrayLike) -> BetaBinomialFit:
         options = {"ftol": 1e-13, "gtol": 1e-7}
         bounds = [LOG_PARAMETER_BOUNDS] * 2
         point = np.clip(start, low, high)
-        found.append(minimize(negative, point, jac=True, method="L-BFGS-B", bounds=bounds, options=options))
+        found.append(
+            scipy.optimize.minimize(negative, point, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        )
     # The second start counts only if it is better by more than the optimiser's tolerance.
     best = found[1] if found[1].fun < found[0].fun - 1e-9 else found[0]
     log_alpha, log_beta = best.x
-    constant = gammaln(episodes + 1) - gammaln(successes + 1) - gammaln(episodes - successes + 1)
+    constant = (
+        scipy.special.gammaln(episodes + 1)
+        - scipy.special.gammaln(successes + 1)
+        - scipy.special.gammaln(episodes - successes + 1)
+    )
     return BetaBinomialFit(
         alpha=float(np.exp(log_alpha)),
         beta=float(np.exp(log_beta)),
@@ -140,4 +145,4 @@ def boundary_membership(
         raise ValueError("level must lie in [0, 1)")
     threshold = -np.expm1(np.log1p(-height) / np.asarray(k, dtype=np.float64))
     # The complement through the mirrored Beta keeps small probabilities accurate.
-    return np.asarray(betainc(b + episodes - successes, a + successes, 1 - threshold))
+    return np.asarray(scipy.special.betainc(b + episodes - successes, a + successes, 1 - threshold))

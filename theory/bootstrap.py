@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import t
 
 from theory.paired import check_confidence
 from theory.resampling import FloatArray, block_sizes, multinomial_counts, small_sample_factor
@@ -112,27 +112,8 @@ def crossed_t_interval(values: ArrayLike, confidence: float = 0.95) -> SeedQuest
     if questions < 2:
         raise ValueError("a crossed interval needs at least 2 questions")
     mean = panel.mean(axis=(0, 1))
-    seed_mean, question_mean = panel.mean(axis=1), panel.mean(axis=0)
-    seed_square = questions * ((seed_mean - mean) ** 2).sum(axis=0) / (seeds - 1)
-    question_square = seeds * ((question_mean - mean) ** 2).sum(axis=0) / (questions - 1)
-    residual = panel - seed_mean[:, None] - question_mean[None] + mean
-    residual_square = (residual**2).sum(axis=(0, 1)) / ((seeds - 1) * (questions - 1))
-
-    combined = seed_square + question_square - residual_square
-    # A negative component of variance is noise; below the floor the one term that is left carries its own degrees of
-    # freedom.
-    floor = np.maximum(seed_square, question_square)
-    total = np.maximum(combined, floor)
-    spread = (
-        seed_square**2 / (seeds - 1)
-        + question_square**2 / (questions - 1)
-        + residual_square**2 / ((seeds - 1) * (questions - 1))
-    )
-    satterthwaite = np.divide(total**2, spread, out=np.full_like(total, seeds - 1.0), where=spread > 0)
-    floored = np.where(seed_square >= question_square, seeds - 1.0, questions - 1.0)
-    freedom = np.where(combined > floor, np.maximum(satterthwaite, 1.0), floored)
-    error = np.sqrt(total / (seeds * questions))
-    half = t.ppf(0.5 + confidence / 2, freedom) * error
+    error, freedom = crossed_error(*mean_squares(panel), seeds, questions)
+    half = scipy.stats.t.ppf(0.5 + confidence / 2, freedom) * error
     return SeedQuestionInterval(
         estimate=mean.reshape(cell_shape),
         low=(mean - half).reshape(cell_shape),
@@ -145,6 +126,39 @@ def crossed_t_interval(values: ArrayLike, confidence: float = 0.95) -> SeedQuest
         n_questions=questions,
         degrees_of_freedom=freedom.reshape(cell_shape),
     )
+
+
+def mean_squares(panel: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean squares of seeds, questions and residual of a crossed (seeds, questions, ...) table, each of the shape of
+    its cells. Source: two-way analysis of variance without replication."""
+    seeds, questions = panel.shape[:2]
+    mean, seed_mean, question_mean = panel.mean(axis=(0, 1)), panel.mean(axis=1), panel.mean(axis=0)
+    seed_square = questions * ((seed_mean - mean) ** 2).sum(axis=0) / (seeds - 1)
+    question_square = seeds * ((question_mean - mean) ** 2).sum(axis=0) / (questions - 1)
+    residual = panel - seed_mean[:, None] - question_mean[None] + mean
+    return seed_square, question_square, (residual**2).sum(axis=(0, 1)) / ((seeds - 1) * (questions - 1))
+
+
+def crossed_error(
+    seed_square: ArrayLike, question_square: ArrayLike, residual_square: ArrayLike, seeds: int, questions: int
+) -> tuple[FloatArray, FloatArray]:
+    """Standard error of the mean of a crossed table and its degrees of freedom, from the mean squares of
+    `mean_squares`; the rule is in `crossed_t_interval`."""
+    of_seeds, of_questions, of_rest = (
+        np.asarray(square, dtype=np.float64) for square in (seed_square, question_square, residual_square)
+    )
+    combined = of_seeds + of_questions - of_rest
+    # A negative component of variance is noise; below the floor the one term that is left carries its own degrees of
+    # freedom.
+    floor = np.maximum(of_seeds, of_questions)
+    total = np.maximum(combined, floor)
+    spread = (
+        of_seeds**2 / (seeds - 1) + of_questions**2 / (questions - 1) + of_rest**2 / ((seeds - 1) * (questions - 1))
+    )
+    satterthwaite = np.divide(total**2, spread, out=np.full_like(total, seeds - 1.0), where=spread > 0)
+    floored = np.where(of_seeds >= of_questions, seeds - 1.0, questions - 1.0)
+    freedom = np.where(combined > floor, np.maximum(satterthwaite, 1.0), floored)
+    return np.sqrt(total / (seeds * questions)), freedom
 
 
 def _seed_question_panel(values: ArrayLike, seeds_at_least: int) -> tuple[FloatArray, tuple[int, ...]]:

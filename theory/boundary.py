@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import betaln
-from scipy.stats import binom
 
 from theory.estimators import FloatArray, IntArray, as_integers, pass_at_k
 
@@ -47,7 +46,7 @@ class SelfNull:
     def discordant_range(self, confidence: float = 0.95) -> tuple[int, int]:
         """Central range of the number of discordant questions."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        low, high = binom.ppf(tails, self.questions, 2 * self.gain_rate)
+        low, high = scipy.stats.binom.ppf(tails, self.questions, 2 * self.gain_rate)
         return int(low), int(high)
 
     def probability(
@@ -62,7 +61,9 @@ class SelfNull:
             wanted &= lost <= lost_at_most
         if net_at_least is not None:
             wanted &= gained - lost >= net_at_least
-        law = binom.pmf(total, self.questions, 2 * self.gain_rate) * binom.pmf(gained, total, 0.5)
+        law = scipy.stats.binom.pmf(total, self.questions, 2 * self.gain_rate) * scipy.stats.binom.pmf(
+            gained, total, 0.5
+        )
         return float(law[wanted].sum())
 
 
@@ -90,8 +91,8 @@ def expected_self_null_discordants(alpha: ArrayLike, beta: ArrayLike, n: ArrayLi
         raise ValueError("alpha and beta must be positive")
     if np.any(episodes < 1):
         raise ValueError("n must be at least 1")
-    none = np.exp(betaln(a, b + episodes) - betaln(a, b))
-    none_in_both = np.exp(betaln(a, b + 2 * episodes) - betaln(a, b))
+    none = np.exp(scipy.special.betaln(a, b + episodes) - scipy.special.betaln(a, b))
+    none_in_both = np.exp(scipy.special.betaln(a, b + 2 * episodes) - scipy.special.betaln(a, b))
     return np.asarray(2 * np.asarray(questions) * (none - none_in_both))
 
 
@@ -128,6 +129,17 @@ def excess_gain(
         raise ValueError(f"the new policy needs at least {sample_size} episodes for every question")
     self_gain = _self_gain(n_reference, c_reference, sample_size)
     return np.asarray(solved_by_new * (1 - pass_at_k(n_reference, c_reference, sample_size)) - self_gain)
+
+
+def expected_gained_and_lost(
+    n_new: ArrayLike, c_new: ArrayLike, n_reference: ArrayLike, c_reference: ArrayLike, sample_size: int
+) -> tuple[float, float]:
+    """Unbiased (gained, lost) as they would be at `sample_size` episodes a question; NaN where n is smaller.
+
+    Shapes broadcast to (questions,). Raises ValueError as `pass_at_k`. Source: independence of the two samples.
+    """
+    new, old = pass_at_k(n_new, c_new, sample_size), pass_at_k(n_reference, c_reference, sample_size)
+    return float((new * (1 - old)).sum()), float((old * (1 - new)).sum())
 
 
 def _self_gain(n: ArrayLike, c: ArrayLike, sample_size: int) -> FloatArray:

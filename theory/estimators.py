@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
@@ -146,6 +147,21 @@ def all_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
     episodes, successes = checked_counts(n, c)
     draws = _checked_k(k)
     return _failure(episodes, episodes - successes, draws)
+
+
+def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: ArrayLike) -> FloatArray:
+    """Unbiased estimate of the probability that at least max(1, ceil(tau k)) of k episodes succeed.
+
+    n, c, k, tau broadcast together, tau in [0, 1]. NaN where k > n. tau = 0 gives pass@k, tau = 1 gives `all_at_k`.
+    Raises ValueError as `pass_at_k`, and for tau outside [0, 1]. Source: Liu et al. 2024 (G-Pass@k), arXiv 2412.13147.
+    """
+    episodes, successes = checked_counts(n, c)
+    draws, share = _checked_k(k), _checked_share(tau)
+    # Without the slack, a share such as .55 of 100 rounds up to 56.
+    needed = np.maximum(1, np.ceil(share * draws - 1e-9))
+    feasible = draws <= episodes
+    possible_draws = np.where(feasible, draws, 0)
+    return np.where(feasible, scipy.stats.hypergeom.sf(needed - 1, episodes, successes, possible_draws), np.nan)
 
 
 def cover_at(n: ArrayLike, c: ArrayLike, tau: ArrayLike) -> FloatArray:

@@ -19,10 +19,11 @@ from theory.boundary import (
     beta_self_null,
     boundary_difference,
     excess_gain,
+    expected_gained_and_lost,
     expected_self_null_discordants,
     self_null_from_counts,
 )
-from theory.estimators import all_at_k, cover_at, pass_at_k, pass_at_k_variance
+from theory.estimators import all_at_k, cover_at, g_pass_at_k, pass_at_k, pass_at_k_variance
 from theory.pass_surface import Crossing, PassSurface, Saturation, crossing_k, saturation_depth
 
 __all__ = [
@@ -42,8 +43,10 @@ __all__ = [
     "cover_at",
     "crossing_k",
     "excess_gain",
+    "expected_gained_and_lost",
     "expected_self_null_discordants",
     "fit_beta_binomial",
+    "g_pass_at_k",
     "pass_at_k",
     "pass_at_k_variance",
     "posterior_pass_at_k",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.bands import Bands, bootstrap_means, question_bands
-from theory.boundary import BoundaryDifference, boundary_difference
+from theory.boundary import BoundaryDifference, boundary_difference, expected_gained_and_lost
 from theory.estimators import FloatArray, IntArray, as_integers, checked_counts, pass_at_k, pass_at_k_variance
 from theory.paired import check_confidence
 
@@ -277,11 +277,10 @@ class PassSurface:
     ) -> tuple[float, float]:
         """Unbiased (gained, lost) as they would be at `sample_size` episodes a question; NaN where n is smaller."""
         at = self._depth(depth)
-        new, old = (
-            pass_at_k(self.n[row, :, at], self.c[row, :, at], sample_size)
-            for row in (self._policy(policy), self._policy(reference))
+        new, old = self._policy(policy), self._policy(reference)
+        return expected_gained_and_lost(
+            self.n[new, :, at], self.c[new, :, at], self.n[old, :, at], self.c[old, :, at], sample_size
         )
-        return float((new * (1 - old)).sum()), float((old * (1 - new)).sum())
 
     def _paired_counts(self, policy: Hashable, reference: Hashable, depth: float) -> tuple[IntArray, IntArray]:
         new, old, at = self._policy(policy), self._policy(reference), self._depth(depth)

@@ -17,11 +17,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
+from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import HEADLINES_ONLY, Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
 from reproduce.core.config import PanelSizes
 from reproduce.core.files import UserError
 from reproduce.core.settings import with_settings
@@ -35,6 +34,7 @@ from reproduce.papers.resets.chains import ChainLog, Located, group_signal, read
 from reproduce.papers.resets.coverage import coverage_laws
 from reproduce.papers.resets.evidence import different, not_worse, of_seeds
 from reproduce.papers.resets.paper import PAPER as resets
+from reproduce.papers.resets.rules import Oracle
 from reproduce.papers.resets.training import first_outcomes
 from tests.reproduce.simulated_resets import Planted, simulated
 from theory.inference import mean_interval

@@ -7,9 +7,7 @@ could explain a gain, and with the other remedies for groups whose rewards are a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from reproduce.claims.record_checks import read_method_records
 from reproduce.claims.records import MethodRecords, collect_method_runs
@@ -21,6 +19,9 @@ from reproduce.papers.echorl.experiment import ARMS, KEY, PROFILES, ArmSettings
 from reproduce.papers.echorl.identities import IDENTITIES
 from reproduce.papers.echorl.plan import plan
 from reproduce.papers.echorl.power import planned_effects
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRAINING_COLUMNS = (
     "reward",

@@ -9,9 +9,7 @@ quality is set by design.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from reproduce.claims.record_checks import read_method_records
 from reproduce.claims.records import MethodRecords, collect_method_runs
@@ -25,6 +23,9 @@ from reproduce.papers.resets.claims import CLAIMS
 from reproduce.papers.resets.experiment import KEY, PROFILES, plan
 from reproduce.papers.resets.identities import IDENTITIES
 from reproduce.papers.resets.power import planned_effects
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRAINING_COLUMNS = (
     "reward",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import fisher_exact, norm
+import scipy
 
 from reproduce.claims.published import published_values, whole_setting
 from reproduce.report.audit_tables import Analysis, PaperAudit, numbers, probabilities
@@ -204,7 +204,7 @@ def success_tests() -> Analysis:
     found = comparisons()
     for size in ("episodes", "instances"):
         rows = zip(found[f"of_{size}"], found[size], strict=True)
-        found[f"p_{size}"] = [float(fisher_exact([[a, n - a], [b, n - b]]).pvalue) for (a, b), n in rows]
+        found[f"p_{size}"] = [float(scipy.stats.fisher_exact([[a, n - a], [b, n - b]]).pvalue) for (a, b), n in rows]
         found[f"holm_{size}"] = holm(found[f"p_{size}"])
     lengths = found[(found.arm == "SegCost-buf") & (found.against == "length")]
     plain = found[(found.arm == "SegCost-buf") & (found.against == "GRPO")]
@@ -249,9 +249,9 @@ def gain_contrast() -> Analysis:
     unseen, seen = (100 * (plain["first"] - plain.second)[f"ALFWorld-{kind}"] for kind in ("OOD", "IID"))
     variances = 1e4 * sum(plain[arm] * (1 - plain[arm]) for arm in ("first", "second")) / plain.instances
     difference, error = unseen - seen, float(np.sqrt(variances["ALFWorld-OOD"] + variances["ALFWorld-IID"]))
-    half_width = float(norm.isf(0.025)) * error
+    half_width = float(scipy.stats.norm.isf(0.025)) * error
     low, high = difference - half_width, difference + half_width
-    row = (unseen, seen, difference, half_width, float(2 * norm.sf(abs(difference) / error)))
+    row = (unseen, seen, difference, half_width, float(2 * scipy.stats.norm.sf(abs(difference) / error)))
     found = pd.DataFrame([row], columns=["unseen", "seen", "difference", "half_width", "p"])
     return Analysis(
         "gain-contrast",

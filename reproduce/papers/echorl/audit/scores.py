@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, norm
+import scipy
 
 from reproduce.claims.published import load_published, setting_values, whole_setting
 from reproduce.report.audit_tables import Analysis, filled, numbers, probabilities, texts
@@ -115,11 +115,11 @@ def _tested(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     """
     found = pd.DataFrame(rows, columns=["base", "measure", "before", "gain", "before_error", "after_error"])
     found["error"] = np.hypot(found.before_error, found.after_error)
-    critical, shift = float(norm.isf(0.025)), found.gain / found.error
-    found["p"] = 2 * norm.sf(shift.abs())
+    critical, shift = float(scipy.stats.norm.isf(0.025)), found.gain / found.error
+    found["p"] = 2 * scipy.stats.norm.sf(shift.abs())
     found["adjusted"] = holm(found.p)
-    found["power"] = norm.sf(critical - shift) + norm.cdf(-critical - shift)
-    found["factor"] = ((critical + float(norm.ppf(0.8))) / shift) ** 2
+    found["power"] = scipy.stats.norm.sf(critical - shift) + scipy.stats.norm.cdf(-critical - shift)
+    found["factor"] = ((critical + float(scipy.stats.norm.ppf(0.8))) / shift) ** 2
     return found
 
 
@@ -364,7 +364,15 @@ def signs() -> Analysis:
     for base in BASES:
         changes = accuracies().loc[f"{base}+EchoRL"] - accuracies().loc[base]
         improved, fallen = int((changes > 0).sum()), list(changes.index[changes < 0])
-        rows.append((base, improved, len(changes), fallen, float(binomtest(improved, improved + len(fallen)).pvalue)))
+        rows.append(
+            (
+                base,
+                improved,
+                len(changes),
+                fallen,
+                float(scipy.stats.binomtest(improved, improved + len(fallen)).pvalue),
+            )
+        )
     found = pd.DataFrame(rows, columns=["base", "improved", "benchmarks", "fallen", "p"])
     found["adjusted"] = holm(found.p)
     parts = [

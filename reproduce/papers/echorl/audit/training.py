@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import geom
 
 from reproduce.claims.published import load_published, published_values, setting_values, whole_setting
 from reproduce.papers.echorl.audit.scores import BASES, DOMAINS, KEY, OUT_OF_DOMAIN, accuracies, tested_averages
@@ -247,7 +247,7 @@ def picked_lengths() -> pd.DataFrame:
         lengths = generator.geometric(1 / MEAN_LENGTH, (size, pool))
         for law, means in _step_entropies(generator, lengths).items():
             blocks.setdefault(law, []).append(lengths[np.arange(size), means.argmax(axis=1)])
-    exact, picked = geom(1 / MEAN_LENGTH), {law: np.concatenate(parts) for law, parts in blocks.items()}
+    exact, picked = scipy.stats.geom(1 / MEAN_LENGTH), {law: np.concatenate(parts) for law, parts in blocks.items()}
     rows = [("no selection", exact.median(), exact.cdf(3), exact.cdf(4))]
     rows += [(law, np.median(steps), (steps <= 3).mean(), (steps < 5).mean()) for law, steps in picked.items()]
     return pd.DataFrame(rows, columns=["law", "median", "up_to_three", "below_five"])

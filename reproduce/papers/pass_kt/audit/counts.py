@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.stats import fisher_exact, norm
+import scipy
 
 from reproduce.claims.published import load_published, published_values, setting_values, whole_setting
 from reproduce.report.audit_tables import Analysis, filled, numbers, probabilities, texts
@@ -62,7 +61,11 @@ def boundary_pairs() -> pd.DataFrame:
 def wald_half_width(gained: Any, lost: Any, confidence: float = 0.95) -> Any:
     """Half-width of the interval of a difference of paired proportions. Source: Agresti 2013, section 11.1."""
     questions = evaluation_questions()
-    return norm.isf((1 - confidence) / 2) * np.sqrt(gained + lost - (gained - lost) ** 2 / questions) / questions
+    return (
+        scipy.stats.norm.isf((1 - confidence) / 2)
+        * np.sqrt(gained + lost - (gained - lost) ** 2 / questions)
+        / questions
+    )
 
 
 def pair_of(pairs: pd.DataFrame, category: str, arm: str, against: str) -> Any:
@@ -188,7 +191,7 @@ def task_specific() -> Analysis:
             (a.counts, b.counts),
             100 * (b.net - a.net) / evaluation_questions(),
             np.hypot(a.half_width, b.half_width),
-            min(float(fisher_exact([[a.gained, a.lost], [b.gained, b.lost]])[1]), 1.0),
+            min(float(scipy.stats.fisher_exact([[a.gained, a.lost], [b.gained, b.lost]])[1]), 1.0),
         )
         for a, b in couples
     ]
@@ -313,8 +316,8 @@ def novelty_of_itself(arm: str, episodes: int = 64) -> tuple[float, float, float
     def mode_excess(mode: float) -> float:
         return 1 - (1 - mode) ** episodes + episodes * (1 - mode) - unique
 
-    sequences = exp(brentq(spread_excess, log(unique), log(1e9)))
-    mode = float(brentq(mode_excess, 1e-9, 1 - 1e-9))
+    sequences = exp(scipy.optimize.brentq(spread_excess, log(unique), log(1e9)))
+    mode = float(scipy.optimize.brentq(mode_excess, 1e-9, 1 - 1e-9))
     return unique, (1 - 1 / sequences) ** episodes, episodes * (1 - mode) / unique
 
 

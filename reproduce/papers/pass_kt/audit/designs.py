@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from reproduce.papers.pass_kt.audit.counts import MARGINS, boundary_pairs, evaluation_questions, value
 from reproduce.papers.pass_kt.audit.noise import evaluation_episodes, rate_law
@@ -58,7 +58,7 @@ def discordance_rates(first: str, second: str, design: Design, points: int = 801
     Trapezoid rule over the two normal scores of the copula, `points` nodes each.
     """
     score = np.linspace(-8.0, 8.0, points)
-    weight = stats.norm.pdf(score)
+    weight = scipy.stats.norm.pdf(score)
     weight /= weight.sum()
     none_second = (1 - _rates(second, score)) ** design.episodes
     mixed = design.correlation * score[:, None] + np.sqrt(1 - design.correlation**2) * score[None, :]
@@ -73,7 +73,7 @@ def end_power(design: Design) -> dict[str, float]:
     gained, lost = discordance_rates("RL", "base", design)
     gain = _gains("RL", design)[..., KS.index(64)]
     return {
-        "paired_t": float((np.abs(_t(gain)) > stats.t.isf(ALPHA / 2, design.questions - 1)).mean()),
+        "paired_t": float((np.abs(_t(gain)) > scipy.stats.t.isf(ALPHA / 2, design.questions - 1)).mean()),
         "sign_flip": _sign_flip_power(gain, np.random.default_rng(1)),
         "mcnemar": power_mcnemar(gained, lost, design.questions, ALPHA),
         "mid_p": power_mcnemar(gained, lost, design.questions, ALPHA, mid_p=True),
@@ -92,8 +92,8 @@ def widening_power(design: Design) -> dict[str, float]:
     power = {"error": 100 * float(contrasts[64].std() / np.sqrt(design.questions))}
     for k, contrast in contrasts.items():
         statistic = _t(contrast)
-        power[f"two_sided_{k}"] = float((np.abs(statistic) > stats.t.isf(ALPHA / 2, freedom)).mean())
-        power[f"one_sided_{k}"] = float((statistic > stats.t.isf(ALPHA, freedom)).mean())
+        power[f"two_sided_{k}"] = float((np.abs(statistic) > scipy.stats.t.isf(ALPHA / 2, freedom)).mean())
+        power[f"one_sided_{k}"] = float((statistic > scipy.stats.t.isf(ALPHA, freedom)).mean())
     return power
 
 
@@ -104,7 +104,7 @@ def equality_power(design: Design) -> dict[str, float]:
     """
     gain = 100 * _gains("base", design)[..., KS.index(64)]
     error = gain.std(axis=1, ddof=1) / np.sqrt(design.questions)
-    reach = np.abs(gain.mean(axis=1)) + stats.t.isf(ALPHA, design.questions - 1) * error
+    reach = np.abs(gain.mean(axis=1)) + scipy.stats.t.isf(ALPHA, design.questions - 1) * error
     return {f"within_{margin}": float((reach < margin).mean()) for margin in MARGINS}
 
 
@@ -127,7 +127,7 @@ def _gains(arm: str, design: Design) -> FloatArray:
 
 @cache
 def _quantiles(arm: str) -> FloatArray:
-    return np.asarray(stats.beta.ppf(stats.norm.cdf(NODES), *rate_law(arm)))
+    return np.asarray(scipy.stats.beta.ppf(scipy.stats.norm.cdf(NODES), *rate_law(arm)))
 
 
 def _rates(arm: str, score: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import betabinom
+import scipy
 
 from reproduce.claims.published import setting_values, whole_setting
 from reproduce.papers.pass_kt.audit.counts import KEY, boundary_pairs, evaluation_questions, pair_of, value
@@ -68,7 +68,7 @@ def detection_rate(share: float, episodes: int) -> float:
 def _count_law() -> tuple[np.ndarray, np.ndarray]:
     """Successes of one question, shape (n + 1,), and their probabilities under the law of the base."""
     counts = np.arange(evaluation_episodes() + 1)
-    return counts, betabinom.pmf(counts, evaluation_episodes(), *rate_law("base"))
+    return counts, scipy.stats.betabinom.pmf(counts, evaluation_episodes(), *rate_law("base"))
 
 
 def curves() -> Analysis:

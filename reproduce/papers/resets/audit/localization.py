@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, fisher_exact, pearsonr
+import scipy
 
 from reproduce.claims.published import whole_setting
 from reproduce.papers.resets.audit.curves import final_step
@@ -58,7 +58,7 @@ def successes(counting: str) -> pd.DataFrame:
 
 def fisher(first: tuple[int, int], second: tuple[int, int]) -> float:
     """Two-sided Fisher p of two (successes, trials)."""
-    return float(fisher_exact([[hits, trials - hits] for hits, trials in (first, second)]).pvalue)
+    return float(scipy.stats.fisher_exact([[hits, trials - hits] for hits, trials in (first, second)]).pvalue)
 
 
 def tests() -> pd.DataFrame:
@@ -232,8 +232,8 @@ def signal() -> Analysis:
         for name in ("signal-ratio", "suffix-passes")
     )
     rate = 100 * passes / (whole_setting(KEY, "batch.prompts") * whole_setting(KEY, "buffer.shared-prefix-group"))
-    above, fitted = int((ratio > 1).sum()), pearsonr(steps, passes)
-    p = np.array([binomtest(above, int((ratio != 1).sum())).pvalue, fitted.pvalue])
+    above, fitted = int((ratio > 1).sum()), scipy.stats.pearsonr(steps, passes)
+    p = np.array([scipy.stats.binomtest(above, int((ratio != 1).sum())).pvalue, fitted.pvalue])
     sign, correlation = zip(probabilities(p), probabilities(holm(p)), strict=True)
     showcase = value("signal.showcase.shared-prefix") / value("signal.showcase.base")
     median = float(np.median(ratio))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import PermutationMethod, binomtest, wilcoxon
+import scipy
 
 from reproduce.claims.published import published_values, whole_setting
 from reproduce.papers.resets.published import (
@@ -65,7 +65,11 @@ def across_benchmarks(cases: Iterable[tuple[str, str]]) -> pd.DataFrame:
             gaps = differences(model, arm, against)
             # Every sign assignment is enumerated: exact with tied ranks too; ties of 0 are dropped, as Wilcoxon did.
             untied = gaps[gaps != 0]
-            p = float(wilcoxon(untied, method=PermutationMethod(n_resamples=2 ** (untied.size + 1))).pvalue)
+            p = float(
+                scipy.stats.wilcoxon(
+                    untied, method=scipy.stats.PermutationMethod(n_resamples=2 ** (untied.size + 1))
+                ).pvalue
+            )
             rows.append((arm, against, model, float(gaps.mean()), int((gaps > 0).sum()), int((gaps < 0).sum()), p))
     found = pd.DataFrame(rows, columns=["arm", "against", "model", "mean", "won", "lost", "p"])
     return found.assign(adjusted=holm(found.p))
@@ -283,7 +287,7 @@ def clip_cells() -> tuple[int, int, int, float]:
     """Cells of the clip ablation that no clip and clip win, ties, and the sign test over untied cells."""
     gaps = np.concatenate([differences(model, "no-clip", "clip") for model in MODELS])
     wins, losses = int((gaps > 0).sum()), int((gaps < 0).sum())
-    return wins, losses, int((gaps == 0).sum()), float(binomtest(wins, wins + losses).pvalue)
+    return wins, losses, int((gaps == 0).sum()), float(scipy.stats.binomtest(wins, wins + losses).pvalue)
 
 
 def score_clip() -> Analysis:
