@@ -88,7 +88,10 @@ def _convert(file: Path, folder: Path) -> None:
         del config.quantization_config
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    model.load_state_dict(read.state_dict(), assign=True)
+    try:
+        model.load_state_dict(read.state_dict(), assign=True)
+    except RuntimeError:
+        raise UserError(f"{file}: its weights are not those of its configuration as transformers reads it") from None
     model.tie_weights()
     model.generation_config = read.generation_config
     model.save_pretrained(folder)
