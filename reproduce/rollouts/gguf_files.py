@@ -32,14 +32,11 @@ def packaged_file(name: str) -> Path | None:
     if name not in PACKAGED:
         return None
     found = importlib.util.find_spec(PACKAGED[name])
-    files = sorted(Path(found.submodule_search_locations[0]).glob(f"*{ENDING}")) if _is_folder(found) else []
+    folders = (found.submodule_search_locations or []) if found is not None else []
+    files = sorted(file for folder in folders for file in Path(folder).glob(f"*{ENDING}"))
     if not files:
         raise UserError(f"model {name}: {HOW_TO_GET}")
     return files[0]
-
-
-def _is_folder(found: Any) -> bool:
-    return found is not None and bool(found.submodule_search_locations)
 
 
 def gguf_of(folder: Path) -> Path | None:

@@ -331,7 +331,7 @@ def test_what_is_missing_is_said_with_how_to_get_it(tmp_path: Path) -> None:
         assert "hf download" in one_line(refused)
     write_hotpot(tmp_path)
     bed.check_source(sizes)
-    (tmp_path / DEV).rename(tmp_path / "dev.json")
+    (tmp_path / DEV).rename(tmp_path / "old.json")
     with pytest.raises(UserError, match=f"neither {DEV}"):
         bed.check_source(sizes)
     write_hotpot_shards(tmp_path)

@@ -27,7 +27,7 @@ def translate(problem: str, domain: str) -> dict[str, Any]:
 
 def planner_task(problem: str, domain: str) -> str:
     """The same planning task without what a planner does not need."""
-    return str(_kept("planner", lambda *given: {"sas": _translated(*given, optimize=True)[1]}, problem, domain)["sas"])
+    return str(_kept("planner", _planner_task, problem, domain)["sas"])
 
 
 def _kept(what: str, make: Callable[[str, str], dict[str, Any]], problem: str, domain: str) -> dict[str, Any]:
@@ -57,6 +57,10 @@ def _translated(problem: str, domain: str, optimize: bool = False) -> tuple[Any,
     finally:
         # The translator sets them to its own.
         sys.argv = arguments
+
+
+def _planner_task(problem: str, domain: str) -> dict[str, Any]:
+    return {"sas": _translated(problem, domain, optimize=True)[1]}
 
 
 def _task(problem: str, domain: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,15 +39,13 @@ def find_files(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; it should hold HotpotQA: {HOW_TO_GET}")
     found: dict[str, list[Path]] = {}
-    sets = NAMED
+    sets: Sequence[Mapping[str, str]] = NAMED
     for panel, shards in SHARDS.items():
         versions = [(names, files) for names in sets if (files := files_of(folder, names[panel], ENDINGS))]
-        places = [folder / "distractor", *([folder] if shards not in [names[panel] for names in sets] else [])]
-        versions += [
-            (NAMED[0], files)
-            for place in places
-            if NAMED[0] in sets and (files := files_of(place, shards, (".parquet",)))
-        ]
+        # Shards called as a file of the sets were found with it.
+        own = [] if shards in [names[panel] for names in sets] else [folder]
+        places = [*own, folder / "distractor"] if NAMED[0] in sets else []
+        versions += [(NAMED[0], files) for place in places if (files := files_of(place, shards, (".parquet",)))]
         if not versions:
             raise UserError(f"{folder}: neither {sets[0][panel]}.json nor {shards}-*.parquet; {HOW_TO_GET}")
         if len(versions) > 1:
