@@ -23,6 +23,7 @@ TEXTS = ("full", "terse")
 PROMPT = "> "
 LARGEST_SEARCH = 16
 """How many times as many tasks as asked for are drawn before a category counts as not there."""
+MOST_TASKS = 1000
 LINE_BREAK = "<newline>"
 """The word that separates the lines of an action (`reproduce.environments.reasoning.NEWLINE`)."""
 
@@ -89,6 +90,8 @@ def open_game(
         return _question_game(module, dataset, panel, category, number, rounds)
     if dataset is not None:
         return _data_set_game(module, dataset, number, skip_broken)
+    if games is None and number >= MOST_TASKS:
+        raise UserError(f"--number {number}: at most {MOST_TASKS - 1}, for all tasks up to it are drawn")
     tasks = _tasks(module, panel, number, seed, games, skip_broken)
     while category is not None and games is None and sum(task.category == category for task in tasks) <= number:
         # The panel holds several categories: it grows until this one has enough, or is seen not to be there.

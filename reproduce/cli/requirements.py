@@ -11,10 +11,9 @@ from rich.table import Table
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.cost.architecture import architecture_of, context_of, describe, field_of, presence
-from reproduce.cost.cost import Architecture
 from reproduce.cost.estimate import RunCost, evaluation_bytes, run_cost, run_memory, total
-from reproduce.cost.machine_for import machine_for
-from reproduce.cost.machines import CORE, GPUS, Machine
+from reproduce.cost.machines import CORE, GPUS, Machine, machine_for
+from reproduce.cost.model import Architecture
 from reproduce.cost.paper_scale import DataEntry, ModelEntry, PaperScale, ValueEntry, load_paper_scale
 from reproduce.cost.profile import PAPER
 from reproduce.plan.requirement_checks import missing
@@ -32,7 +31,7 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
     one process."""
     config = experiment.config
     if config.profile == PAPER:
-        scale = load_paper_scale(experiment.paper.KEY)
+        scale = load_paper_scale(experiment.paper.key)
         console.print(_models(scale.models))
         console.print(_data(scale.data, config))
         console.print(_values(scale, config))
@@ -154,7 +153,7 @@ def cost_lines(experiment: Experiment) -> list[str]:
     sums = total([cost for _, cost in costs(experiment, model, machines[0])])
     lines.append(f"disk: {shown_bytes(sums.kept)} of results, {shown_bytes(sums.scratch)} more while a run trains")
     if config.profile == PAPER:
-        hardware = load_paper_scale(experiment.paper.KEY).hardware
+        hardware = load_paper_scale(experiment.paper.key).hardware
         hours = f", {hardware.gpu_hours:g} GPU-hours a training" if hardware.gpu_hours else ""
         note = f"; {hardware.note}" if hardware.note else ""
         source = _source(hardware.source, hardware.provenance)
@@ -186,7 +185,7 @@ def published_machine(experiment: Experiment) -> Machine | None:
     """The GPU that the paper ran on, as far as a file says it."""
     if experiment.config.profile != PAPER:
         return None
-    return GPUS.get(load_paper_scale(experiment.paper.KEY).hardware.gpu)
+    return GPUS.get(load_paper_scale(experiment.paper.key).hardware.gpu)
 
 
 def _shown(value: Any) -> str:

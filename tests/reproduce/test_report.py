@@ -16,7 +16,7 @@ from reproduce.claims.verdicts import Claim, Evidence, Verdict, decide
 from reproduce.core.config import PolicyConfig
 from reproduce.core.files import UserError
 from reproduce.environments.retrieval.vocabulary import words
-from reproduce.papers.pass_kt import paper as pass_kt
+from reproduce.papers.pass_kt.paper import PAPER as pass_kt
 from reproduce.papers.pass_kt.tables import further_sections
 from reproduce.report.appendix import parameters
 from reproduce.report.pages import explain, write_report
@@ -70,8 +70,8 @@ def verdict_rows(folder):
 
 def test_the_verdict_table_is_the_evidence(planted):
     _, rows = verdict_rows(planted)
-    verdicts = decide(pass_kt.CLAIMS, load_records(planted / "records"))
-    assert len(rows) == len(verdicts) == len(pass_kt.CLAIMS)
+    verdicts = decide(pass_kt.claims, load_records(planted / "records"))
+    assert len(rows) == len(verdicts) == len(pass_kt.claims)
     for (claim, effect, p, holm, detectable, decision), verdict in zip(rows, verdicts, strict=True):
         evidence = verdict.evidence
         assert claim.startswith(verdict.claim.identifier.removeprefix("pass_kt."))
@@ -119,7 +119,7 @@ def test_no_missing_number_and_no_path_of_this_machine(planted, smoke):
 def test_sections_come_in_order(smoke):
     text, _ = verdict_rows(smoke)
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
-    assert headings[: len(pass_kt.CLAIMS)] == [claim.identifier for claim in pass_kt.CLAIMS]
+    assert headings[: len(pass_kt.claims)] == [claim.identifier for claim in pass_kt.claims]
     assert headings[-4:] == ["Manifest", "Cost", "Configuration", "Deviations from the paper"]
     assert "The base and the bed" in headings
     for manifest in load_records(smoke / "records").runs:

@@ -20,7 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from reproduce.core.files import UserError
+from reproduce.core.files import UserError, check_readable
 from reproduce.environments.household import tables
 from reproduce.environments.household.problem import goal_of
 from reproduce.environments.household.tasks import LAMP, OfficialTask
@@ -196,6 +196,7 @@ def _digest(text: str) -> str:
 
 
 def _json(file: Path) -> dict[str, Any]:
+    check_readable(file)
     try:
         if file.stat().st_size > LARGEST:
             raise UserError(f"{file}: larger than {LARGEST} bytes; refused")

@@ -27,7 +27,11 @@ def translate(problem: str, domain: str) -> dict[str, Any]:
 
 def planner_task(problem: str, domain: str) -> str:
     """The same planning task without what a planner does not need."""
-    return str(_kept("planner", _planner_task, problem, domain)["sas"])
+    return str(
+        _kept(
+            "planner", lambda problem, domain: {"sas": _translated(problem, domain, optimize=True)[1]}, problem, domain
+        )["sas"]
+    )
 
 
 def _kept(what: str, make: Callable[[str, str], dict[str, Any]], problem: str, domain: str) -> dict[str, Any]:
@@ -57,10 +61,6 @@ def _translated(problem: str, domain: str, optimize: bool = False) -> tuple[Any,
     finally:
         # The translator sets them to its own.
         sys.argv = arguments
-
-
-def _planner_task(problem: str, domain: str) -> dict[str, Any]:
-    return {"sas": _translated(problem, domain, optimize=True)[1]}
 
 
 def _task(problem: str, domain: str) -> dict[str, Any]:

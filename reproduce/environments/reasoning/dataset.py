@@ -1,14 +1,11 @@
 """Math sets of the user's own: questions with answers that math-verify compares. They bring no oracle for the steps.
 
-The policy's answer is what stands in its last `\\boxed{...}`. It is read as LaTeX only: math-verify's other readers
-hand plain expressions to an evaluator of Python, and text of a policy must never get there.
+The policy's answer is what stands in its last `\\boxed{...}`.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import logging
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from typing import Any
 from reproduce.core.files import UserError
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 from reproduce.environments.reasoning.environment import NO_ANSWER, WRONG_ANSWER
+from reproduce.environments.reasoning.grader import Grader
 from reproduce.environments.reasoning.steps import ANSWER
 from reproduce.environments.rows import Row, is_unicode, read_rows, text_of
 
@@ -28,12 +26,12 @@ LONGEST_QUESTION = 20_000
 """Characters of a question; a longer one is refused."""
 LONGEST_ANSWER = 500
 """Characters of an answer that are read; a longer one is wrong."""
-SECONDS = 2
-"""After which a comparison is given up and counts as wrong: some expressions would take for ever."""
 MISSING = "reasoning with a data set needs math-verify; install rl-claims[reasoning]"
 COLUMNS = ("question", "problem", "answer", "final_answer", "solution", "prompt", "reward_model", "target")
 _BOXED = "\\boxed{"
 _PROMPT = "{question}\nReason step by step, one step a line, and put the final answer within \\boxed{{}}."
+
+_grade = Grader()
 
 
 @dataclass(frozen=True)
@@ -87,26 +85,11 @@ def check_grader() -> None:
 
 @lru_cache(maxsize=1 << 14)
 def is_equivalent(gold: str, answer: str) -> bool:
-    """Whether two answers are the same mathematically. False where one cannot be read or compared in time.
-
-    The time limit needs the main thread; on any other thread there is none.
-    """
-    try:
-        from math_verify import LatexExtractionConfig, parse, verify
-    except ImportError:
-        raise UserError(MISSING) from None
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    """Whether two answers are the same mathematically. False where one cannot be read or compared in time."""
+    check_grader()
     if not answer or len(answer) > LONGEST_ANSWER:
         return False
-    if answer == gold:
-        return True
-    seconds = SECONDS if threading.current_thread() is threading.main_thread() else None
-    readers = [LatexExtractionConfig()]
-    found = [
-        parse(f"${text}$", extraction_config=readers, parsing_timeout=seconds)  # type: ignore[arg-type]
-        for text in (gold, answer)
-    ]
-    return all(found) and bool(verify(*found, timeout_seconds=seconds))
+    return answer == gold or _grade(gold, answer)
 
 
 def load_dataset_tasks(path: Path, category: str = "", skip_broken: bool = False) -> tuple[MathTask, ...]:
