@@ -43,15 +43,15 @@ class Experiment:
 
     @property
     def records_folder(self) -> Path:
-        """Where the records of this profile are kept."""
+        """Folder of the records of this profile."""
         return default_records(self.paper.key, self.config.profile)
 
 
 def default_report(key: str, profile: str) -> Path:
-    """Where the report of a paper at a profile is kept, below the current folder."""
+    """Folder of the report of a paper at a profile, below the current folder."""
     return Path("reports") / profile / key
 
 
 def default_records(key: str, profile: str) -> Path:
-    """Where the records of a paper at a profile are kept, below the current folder."""
+    """Folder of the records of a paper at a profile, below the current folder."""
     return default_report(key, profile) / "records"

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reproduce.core.files import UserError, read_jsonl, read_parquet
 from reproduce.cost.time import training_tasks
 from reproduce.plan.experiment import Experiment
-
-if TYPE_CHECKING:
-    pass
 
 
 def complete_runs(experiment: Experiment) -> set[str]:
