@@ -41,7 +41,9 @@ def _refusals(config: Any) -> Iterator[tuple[str, str]]:
         if isinstance(bed, BedConfig):
             if bed.training.rounds < 1:
                 yield f"{item.name}.training.rounds={bed.training.rounds}", "must be at least 1"
-            tasks = bed.training.epochs * planned_counts(item.name, bed.panels)["train"]
+            # A configuration with one bed names its environment; with several, each bed has its environment's name.
+            environment = getattr(config, "environment", item.name)
+            tasks = bed.training.epochs * planned_counts(environment, bed.panels)["train"]
             told = f"{tasks} tasks of {bed.training.epochs} epochs"
             yield from _training_refusals(f"{item.name}.", bed, tasks, told)
 

@@ -142,7 +142,7 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
     import torch
 
     from reproduce.papers.pass_kt.experiment import PROFILES, plan
-    from reproduce.training.train import train as training
+    from reproduce.training import train as training
 
     def parity(completions, completion_ids, **columns):
         """A reward that even an untrained policy meets half of the time, so that every step has a gradient."""
