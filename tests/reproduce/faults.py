@@ -411,7 +411,7 @@ def table(tallies: list[Tally], command: str, seconds: float) -> str:
     heads = (f"| {' | '.join(HEADINGS)} |", f"| --- |{' ---: |' * (len(HEADINGS) - 1)}")
     rows = (*heads, *(tally.row for tally in tallies), total.row)
     return "\n".join(rows) + (
-        f"\n\n`{command}`, {seconds / 60:.0f} minutes. The process that read the damaged and foreign files took at most "
+        f"\n\n`{command}`, {seconds / 60:.0f} minutes. The process that read damaged and foreign files took at most "
         f"{memory:.1f} GiB.\n"
     )
 
