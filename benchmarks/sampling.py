@@ -46,7 +46,8 @@ from reproduce.core.machine import describe_machine, describe_source, package_ve
 from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
 from reproduce.rollouts import EpisodeSampler
-from reproduce.rollouts.evaluation import cells_of, sample_cells
+from reproduce.rollouts.cells import cells_of
+from reproduce.rollouts.evaluation import sample_cells
 from reproduce.rollouts.policies import load_policy
 
 SHARED, OWN_ROWS, PREFILL, TOOL_LOOP = "shared histories", "own rows", "re-prefill", "TRL tool loop"

@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq, minimize
-from scipy.special import betainc, betaln, digamma, gammaln
-from scipy.stats import chi2
 
 from theory.estimators import FloatArray, IntArray, checked_counts
 
@@ -64,7 +62,7 @@ def beta_pass_at_k(alpha: ArrayLike, beta: ArrayLike, k: ArrayLike, zero_mass: A
     a, b, draws, mass = (np.asarray(x, dtype=np.float64) for x in (alpha, beta, k, zero_mass))
     if not (np.all(a > 0) and np.all(b > 0) and np.all(draws >= 0) and np.all((mass >= 0) & (mass <= 1))):
         raise ValueError("need alpha > 0, beta > 0, k >= 0 and zero_mass in [0, 1]")
-    return np.asarray((1 - mass) * -np.expm1(betaln(a, b + draws) - betaln(a, b)))
+    return np.asarray((1 - mass) * -np.expm1(scipy.special.betaln(a, b + draws) - scipy.special.betaln(a, b)))
 
 
 def beta_from_pass_values(pass_at_1: float, pass_at_k: float, k: int) -> tuple[float, float]:
@@ -80,7 +78,7 @@ def beta_from_pass_values(pass_at_1: float, pass_at_k: float, k: int) -> tuple[f
         total = np.exp(log_total)
         return float(beta_pass_at_k(pass_at_1 * total, (1 - pass_at_1) * total, k)) - pass_at_k
 
-    total = np.exp(brentq(excess, -20.0, 20.0, xtol=1e-12))
+    total = np.exp(scipy.optimize.brentq(excess, -20.0, 20.0, xtol=1e-12))
     return float(pass_at_1 * total), float((1 - pass_at_1) * total)
 
 
@@ -115,14 +113,14 @@ def zero_mass_interval(n: ArrayLike, c: ArrayLike, confidence: float = 0.95) -> 
     best = fit_weighted(*table, zero_inflated=True)
     without_mass = _maximise(*table, fixed_mass=0.0)[1]
     top = without_mass if best.zero_mass == 0 else _maximise(*table, fixed_mass=best.zero_mass)[1]
-    cutoff = top - chi2.ppf(confidence, 1) / 2
+    cutoff = top - scipy.stats.chi2.ppf(confidence, 1) / 2
 
     def height(mass: float) -> float:
         return _maximise(*table, fixed_mass=mass)[1] - cutoff
 
-    low = 0.0 if without_mass >= cutoff else brentq(height, 0.0, best.zero_mass, xtol=1e-6)
-    high = brentq(height, best.zero_mass, ZERO_MASS_BOUND, xtol=1e-6)
-    p_value = 1.0 if best.zero_mass == 0 else float(chi2.sf(2 * max(0.0, top - without_mass), 1) / 2)
+    low = 0.0 if without_mass >= cutoff else scipy.optimize.brentq(height, 0.0, best.zero_mass, xtol=1e-6)
+    high = scipy.optimize.brentq(height, best.zero_mass, ZERO_MASS_BOUND, xtol=1e-6)
+    p_value = 1.0 if best.zero_mass == 0 else float(scipy.stats.chi2.sf(2 * max(0.0, top - without_mass), 1) / 2)
     return ZeroMassInterval(
         best.zero_mass, float(low), float(high), p_value, confidence, best.questions, "profile likelihood"
     )
@@ -134,7 +132,7 @@ def posterior_zero_mass(
     """P(p = 0 | c of n); 0 wherever c > 0. Arguments broadcast; errors as `pass_at_k`. Source: Bayes' rule."""
     episodes, successes = checked_counts(n, c)
     a, b, mass = (np.asarray(x, dtype=np.float64) for x in (alpha, beta, zero_mass))
-    none = np.exp(betaln(a, b + episodes) - betaln(a, b))
+    none = np.exp(scipy.special.betaln(a, b + episodes) - scipy.special.betaln(a, b))
     return np.asarray(np.where(successes == 0, mass / (mass + (1 - mass) * none), 0.0))
 
 
@@ -174,7 +172,7 @@ def boundary_membership(
     threshold = -np.expm1(np.log1p(-height) / np.asarray(k, dtype=np.float64))
     at_zero = posterior_zero_mass(a, b, episodes, successes, zero_mass)
     # The complement through the mirrored Beta keeps small probabilities accurate.
-    return np.asarray((1 - at_zero) * betainc(b + episodes - successes, a + successes, 1 - threshold))
+    return np.asarray((1 - at_zero) * scipy.special.betainc(b + episodes - successes, a + successes, 1 - threshold))
 
 
 def tabulate(n: ArrayLike, c: ArrayLike) -> tuple[IntArray, IntArray, FloatArray]:
@@ -204,7 +202,9 @@ def fit_weighted(n: IntArray, c: IntArray, weights: FloatArray, zero_inflated: b
     log_alpha, log_beta, mass = parameters
     low, high = LOG_PARAMETER_BOUNDS
     at_bound = min(log_alpha, log_beta) < low + 1e-3 or max(log_alpha, log_beta) > high - 1e-3
-    constant = float(weights @ (gammaln(n + 1) - gammaln(c + 1) - gammaln(n - c + 1)))
+    constant = float(
+        weights @ (scipy.special.gammaln(n + 1) - scipy.special.gammaln(c + 1) - scipy.special.gammaln(n - c + 1))
+    )
     return BetaBinomialFit(
         alpha=float(np.exp(log_alpha)),
         beta=float(np.exp(log_beta)),
@@ -240,7 +240,7 @@ def _maximise(n: IntArray, c: IntArray, weights: FloatArray, fixed_mass: float |
     lowest = np.inf
     for point in starts:
         clipped = [float(np.clip(x, *bound)) for x, bound in zip(point, bounds, strict=True)]
-        found = minimize(
+        found = scipy.optimize.minimize(
             negative, clipped, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-7}
         )
         if best is None or found.fun < lowest - 1e-9:
@@ -256,10 +256,10 @@ def _log_likelihood(
 ) -> tuple[float, FloatArray]:
     """Value and gradient in (log alpha, log beta, mass)."""
     alpha, beta = np.exp(log_alpha), np.exp(log_beta)
-    plain = betaln(alpha + c, beta + n - c) - betaln(alpha, beta)
-    common = digamma(alpha + beta) - digamma(alpha + beta + n)
-    by_alpha = alpha * (digamma(alpha + c) - digamma(alpha) + common)
-    by_beta = beta * (digamma(beta + n - c) - digamma(beta) + common)
+    plain = scipy.special.betaln(alpha + c, beta + n - c) - scipy.special.betaln(alpha, beta)
+    common = scipy.special.digamma(alpha + beta) - scipy.special.digamma(alpha + beta + n)
+    by_alpha = alpha * (scipy.special.digamma(alpha + c) - scipy.special.digamma(alpha) + common)
+    by_beta = beta * (scipy.special.digamma(beta + n - c) - scipy.special.digamma(beta) + common)
     none = c == 0
     log_rest = np.log1p(-mass)
     log_mass = np.log(mass) if mass > 0 else -np.inf

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t, trim_mean
 
 from theory.paired import check_confidence
 from theory.resampling import FloatArray, block_sizes, multinomial_counts, small_sample_factor
@@ -148,7 +148,7 @@ def crossed_t_interval(values: ArrayLike, confidence: float = 0.95) -> SeedQuest
     floored = np.where(seed_square >= question_square, seeds - 1.0, questions - 1.0)
     freedom = np.where(combined > floor, np.maximum(satterthwaite, 1.0), floored)
     error = np.sqrt(total / (seeds * questions))
-    half = t.ppf(0.5 + confidence / 2, freedom) * error
+    half = scipy.stats.t.ppf(0.5 + confidence / 2, freedom) * error
     return SeedQuestionInterval(
         estimate=mean.reshape(cell_shape),
         low=(mean - half).reshape(cell_shape),
@@ -183,7 +183,7 @@ def interquartile_mean(scores: ArrayLike) -> float:
     otherwise.
     Source: Agarwal et al. 2021 (rliable), arXiv 2108.13264, section 4.3; scipy `trim_mean`.
     """
-    return float(trim_mean(_finite_scores(scores).ravel(), 0.25))
+    return float(scipy.stats.trim_mean(_finite_scores(scores).ravel(), 0.25))
 
 
 def stratified_bootstrap(
@@ -211,7 +211,7 @@ def stratified_bootstrap(
     for size in block_sizes(resamples, table.size):
         index = generator.integers(runs, size=(size, runs, tasks))
         drawn = table[index, np.arange(tasks)].reshape(size, -1)
-        blocks.append(np.asarray(trim_mean(drawn, 0.25, axis=1)))
+        blocks.append(np.asarray(scipy.stats.trim_mean(drawn, 0.25, axis=1)))
     draws = np.concatenate(blocks)
     estimate = interquartile_mean(table)
     quantiles = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import betaln
-from scipy.stats import binom
 
 from theory.estimators import FloatArray, IntArray, as_integers, pass_at_k
 
@@ -61,7 +60,7 @@ class SelfNull:
     def discordant_range(self, confidence: float = 0.95) -> tuple[int, int]:
         """Central range of the number of discordant questions."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        low, high = binom.ppf(tails, self.questions, 2 * self.gain_rate)
+        low, high = scipy.stats.binom.ppf(tails, self.questions, 2 * self.gain_rate)
         return int(low), int(high)
 
     def probability(
@@ -76,7 +75,9 @@ class SelfNull:
             wanted &= lost <= lost_at_most
         if net_at_least is not None:
             wanted &= gained - lost >= net_at_least
-        law = binom.pmf(total, self.questions, 2 * self.gain_rate) * binom.pmf(gained, total, 0.5)
+        law = scipy.stats.binom.pmf(total, self.questions, 2 * self.gain_rate) * scipy.stats.binom.pmf(
+            gained, total, 0.5
+        )
         return float(law[wanted].sum())
 
 
@@ -128,8 +129,8 @@ def expected_self_null_discordants(
         raise ValueError("zero_mass must lie in [0, 1]")
     if np.any(episodes < 1):
         raise ValueError("n must be at least 1")
-    none = np.exp(betaln(a, b + episodes) - betaln(a, b))
-    none_in_both = np.exp(betaln(a, b + 2 * episodes) - betaln(a, b))
+    none = np.exp(scipy.special.betaln(a, b + episodes) - scipy.special.betaln(a, b))
+    none_in_both = np.exp(scipy.special.betaln(a, b + 2 * episodes) - scipy.special.betaln(a, b))
     return np.asarray(2 * np.asarray(questions) * (1 - mass) * (none - none_in_both))
 
 

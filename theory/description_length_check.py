@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
 
 from theory.dictionary_code import dictionary_code_bits
 from theory.mdl import KRAFT_NATS, dictionary_bits
@@ -152,6 +151,8 @@ def check_bounds(setting: CheckSetting, draws: int, generator: np.random.Generat
 
     Raises ValueError for fewer than one draw.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     made = [draw_once(setting, generator) for _ in range(draws)]

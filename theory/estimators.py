@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import hypergeom
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -172,7 +172,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: ArrayLike) -> Flo
     needed = np.maximum(1, np.ceil(share * draws - 1e-9))
     feasible = draws <= episodes
     possible_draws = np.where(feasible, draws, 0)
-    return np.where(feasible, hypergeom.sf(needed - 1, episodes, successes, possible_draws), np.nan)
+    return np.where(feasible, scipy.stats.hypergeom.sf(needed - 1, episodes, successes, possible_draws), np.nan)
 
 
 def cover_at(n: ArrayLike, c: ArrayLike, tau: ArrayLike) -> FloatArray:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm, t
 
 FloatArray = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ def small_sample_factor(units: int, confidence: float) -> float:
     if units < 2:
         return 1.0
     level = 0.5 + confidence / 2
-    return float(np.sqrt(units / (units - 1)) * t.ppf(level, units - 1) / norm.ppf(level))
+    return float(np.sqrt(units / (units - 1)) * scipy.stats.t.ppf(level, units - 1) / scipy.stats.norm.ppf(level))
 
 
 def block_sizes(resamples: int, elements_each: int) -> Iterator[int]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from reproduce.claims.published import published_number
 from reproduce.claims.verdicts import Evidence
@@ -94,7 +94,7 @@ def _seeds_needed(interval: SeedQuestionInterval, deviation: float, seeds: int) 
     """
     effect = float(interval.estimate)
     of_questions = max(0.0, float(interval.standard_error) ** 2 - deviation**2 / seeds)
-    if deviation <= 0 or effect <= stats.norm.ppf(0.975) * of_questions**0.5:
+    if deviation <= 0 or effect <= scipy.stats.norm.ppf(0.975) * of_questions**0.5:
         return None
     counts = np.arange(2, MOST_SEEDS_PLANNED + 1)
     powers = power_paired_t(effect, deviation, counts, alternative="greater")
@@ -131,7 +131,7 @@ def equivalence(
     if outside.any():
         cell = int(np.argmax(outside))
     error, freedom = float(interval.standard_error[cell]), float(np.asarray(interval.degrees_of_freedom)[cell])
-    detectable = (stats.t.ppf(0.95, freedom) + stats.t.ppf((1 + POWER) / 2, freedom)) * error
+    detectable = (scipy.stats.t.ppf(0.95, freedom) + scipy.stats.t.ppf((1 + POWER) / 2, freedom)) * error
     return Evidence(
         effect=float(interval.estimate[cell]),
         low=float(interval.low[cell]),
@@ -154,7 +154,8 @@ def _two_one_sided(interval: SeedQuestionInterval, margin: float) -> np.ndarray:
     freedom = np.atleast_1d(np.asarray(interval.degrees_of_freedom, dtype=np.float64))
     spread = np.where(error > 0, error, 1.0)
     p = np.maximum(
-        stats.t.sf((estimate + margin) / spread, freedom), stats.t.cdf((estimate - margin) / spread, freedom)
+        scipy.stats.t.sf((estimate + margin) / spread, freedom),
+        scipy.stats.t.cdf((estimate - margin) / spread, freedom),
     )
     return np.where(error > 0, p, np.where(np.abs(estimate) < margin, 0.0, 1.0))
 

@@ -11,10 +11,10 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class UserError(Exception):
@@ -105,6 +105,8 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a Parquet file whole."""
+    import pyarrow.parquet as pq
+
     write_whole(path, lambda beside: pq.write_table(table, beside, compression="zstd", compression_level=7))
 
 
@@ -154,6 +156,9 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file. Raises UserError naming the file, and the row where reading stopped, when it is damaged."""
     check_readable(path)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     row = 0
     try:
         with pq.ParquetFile(path) as file:

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from reproduce.core.config import TrainingConfig
-from reproduce.core.names import nearest
+from reproduce.core.validation import with_value
 from reproduce.cost.paper_scale import PaperScale, PaperScaleError, Value, load_paper_scale
 
 Configuration = TypeVar("Configuration")
@@ -19,7 +19,7 @@ PAPER = "paper"
 def paper_profile(paper: str, base: Configuration) -> Configuration:
     """`base` with the model, the folders of data, the values and the arguments of the paper's file.
 
-    Raises PaperScaleError for a field that does not exist or takes a value of another type.
+    Raises PaperScaleError for a field that does not exist or does not take the value.
     """
     scale = load_paper_scale(paper)
     config: Any = replace(base, profile=PAPER)  # type: ignore[type-var]
@@ -27,7 +27,10 @@ def paper_profile(paper: str, base: Configuration) -> Configuration:
     chosen |= {entry.setting: entry.folder for entry in scale.data if entry.setting}
     chosen |= {path: value.effective for value in scale.values for path in value.setting}
     for path, value in chosen.items():
-        config = with_field(config, path, value, f"{paper}.toml, {path}")
+        try:
+            config = with_value(config, path, value)
+        except ValueError as error:
+            raise PaperScaleError(f"{paper}.toml: {error}") from None
     found: Configuration = _with_arguments(config, training_arguments(scale))
     return found
 
@@ -39,24 +42,6 @@ def training_arguments(scale: PaperScale) -> tuple[str, ...]:
         for entry in scale.values
         if entry.argument
     )
-
-
-def with_field(config: Any, path: str, value: Value, place: str) -> Any:
-    """`config` with one dotted field changed. place: for errors. Raises PaperScaleError."""
-    name, _, rest = path.partition(".")
-    known = [item.name for item in fields(config)]
-    if name not in known:
-        raise PaperScaleError(f"{place}: no field {name!r}; {nearest(name, known)}")
-    current = getattr(config, name)
-    if rest:
-        if not is_dataclass(current):
-            raise PaperScaleError(f"{place}: {name} has no fields")
-        return replace(config, **{name: with_field(current, rest, value, place)})
-    if isinstance(current, float) and type(value) is int:
-        value = float(value)
-    if is_dataclass(current) or type(value) is not type(current):
-        raise PaperScaleError(f"{place}: {value!r} is no {type(current).__name__}")
-    return replace(config, **{name: value})
 
 
 def _with_arguments(config: Any, arguments: tuple[str, ...]) -> Any:

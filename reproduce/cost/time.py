@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reproduce.core.files import UserError
 
@@ -38,25 +38,34 @@ BYTES_PER_RUN = 400_000
 
 
 def evaluated_episodes(run: RunConfig) -> int:
-    """Evaluated episodes of a run. Counted without drawing tasks where that takes long."""
+    """Evaluated episodes of a run. Generated tasks are counted without drawing them."""
     from reproduce.core.config import HorizonEvaluation
     from reproduce.cost.architecture import planned_counts
     from reproduce.environments.beds import load_bed
-    from reproduce.rollouts.evaluation import cells_of
 
     if isinstance(run.evaluation, HorizonEvaluation):
         counts = planned_counts(run.environment, run.panels)
         return counts["test"] * run.evaluation.samples + counts["ood"] * run.evaluation.ood_samples
-    try:
-        panels = load_bed(run.environment).panels(run.panels)
-    except UserError:
-        # The data is not here yet: as many tasks as the sizes allow.
-        panels = load_bed(run.environment).panels(replace(run.panels, source=""))
-    return sum(
-        cell.samples
-        for name in ("test", "ood")
-        for cell in cells_of(panels[name].tasks, name, run.arm, "", run.evaluation)
-    )
+    bed, sizes = load_bed(run.environment), run.panels
+    if sizes.source:
+        try:
+            panels = bed.panels(sizes)
+        except UserError:
+            # The data is not here yet: as many tasks as the sizes allow.
+            return evaluated_episodes(replace(run, panels=replace(sizes, source="")))
+        tasks_of = {name: panels[name].tasks for name in ("test", "ood")}
+        return sum(_episodes(run, name, tasks) for name, tasks in tasks_of.items())
+    # A task of each kind stands for all of its kind.
+    panels = bed.panels(replace(sizes, train_per_category=1, test_per_category=1, ood_per_depth=1))
+    each = {"test": sizes.test_per_category, "ood": sizes.ood_per_depth}
+    return sum(count * _episodes(run, name, panels[name].tasks) for name, count in each.items())
+
+
+def _episodes(run: RunConfig, panel: str, tasks: Sequence[Any]) -> int:
+    """Episodes of a grid over these tasks."""
+    from reproduce.rollouts.cells import cells_of
+
+    return sum(cell.samples for cell in cells_of(tasks, panel, run.arm, "", run.evaluation))
 
 
 def training_tasks(run: RunConfig) -> int:

@@ -17,7 +17,8 @@ from reproduce.core.hashes import flush_folder, sealed
 from reproduce.environments.bases import DESCRIPTION, base_digest, committed_folder
 from reproduce.environments.beds import load_bed
 from reproduce.rollouts import EpisodeSampler
-from reproduce.rollouts.evaluation import Cell, sample_cells
+from reproduce.rollouts.cells import Cell
+from reproduce.rollouts.evaluation import sample_cells
 from reproduce.rollouts.policies import load_policy
 from reproduce.runs.schedule import Job, StageReport, Step
 from reproduce.training.bases import describe_base, obtain_base

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reproduce.core.config import RunConfig
-from reproduce.core.files import FolderInUse, UserError, digest, read_json, read_jsonl, remove, write_json
+from reproduce.core.files import FolderInUse, read_jsonl, remove, write_json
 from reproduce.core.hashes import check_files, describe_files, flush_folder, read_sealed, sealed
 from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.core.slices import SliceOver, time_is_up
@@ -30,50 +30,16 @@ from reproduce.environments.protocol import Panel
 from reproduce.rollouts.evaluation import evaluate, evaluation_cost
 from reproduce.rollouts.models import save_reference
 from reproduce.rollouts.opening import open_sampler
+from reproduce.runs.folder import PRODUCTS, RunFolder
 from reproduce.training.bases import obtain_base
 from reproduce.training.process import make_policy
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
-PRODUCTS = "products"
-"""Key of the manifest: every file that the run wrote, with size and sha256."""
-OWN = ("manifest.json",)
+MANIFEST, CONFIG = "manifest.json", "config.json"
 LOCK_SECONDS = "RL_CLAIMS_LOCK_SECONDS"
 """Environment variable: how long a run waits for the lock of its folder; unset: not at all. For who takes up the run of
 a lost machine, whose locks a server of files may keep for a while."""
-
-
-class RunFolder:
-    """The files of one run. Raises UserError when the folder holds a run with another configuration."""
-
-    def __init__(self, path: Path, config: RunConfig) -> None:
-        self.path, self.config = path, config
-        self.checkpoint, self.episodes = path / "checkpoint", path / "episodes.parquet"
-        self.metrics, self.manifest = path / "metrics.jsonl", path / "manifest.json"
-        self.partial, self.training = path / "checkpoint.partial", path / "training"
-        if (path / "config.json").exists():
-            written = read_json(path / "config.json")
-            if digest(written) != config.digest:
-                raise UserError(
-                    f"{path} holds a run with config digest {digest(written)[:12]}, this one has {config.digest[:12]}: "
-                    "choose another --runs folder, or discard it with --redo"
-                )
-
-    @property
-    def complete(self) -> bool:
-        """True once the run has been carried out to its end. Raises UserError for a damaged manifest."""
-        if not self.manifest.exists():
-            return False
-        state = read_sealed(self.manifest).get("exit_state")
-        if state is None:
-            raise UserError(f"{self.manifest}: damaged (no exit state); run again with --redo")
-        return bool(state == "complete")
-
-    def check_products(self, below: str = "", thorough: bool = True) -> bool:
-        """Hold the products whose path begins with `below` against the manifest; False where it lists none, as those
-        of earlier versions. Raises UserError naming the file that has changed."""
-        products = read_sealed(self.manifest).get(PRODUCTS) if self.manifest.exists() else None
-        return products is not None and check_files(self.path, products, below, thorough) > 0
 
 
 def execute(
@@ -116,6 +82,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         "arm": config.arm,
         "seed": config.seed,
         "config_digest": config.digest,
+        "hardware": asdict(config.hardware),
         "attempt": earlier["attempt"] + 1,
         "started": earlier["started"] or _now(),
         "exit_state": "running",
@@ -138,7 +105,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
     # Left by calls that were killed while they cleaned up, or between writing a file and renaming it.
     for left_over in (folder.training, folder.episodes.with_suffix(".parts"), *folder.path.glob(".*.*.*")):
         remove(left_over)
-    manifest[PRODUCTS] = describe_files(folder.path, OWN)
+    manifest[PRODUCTS] = describe_files(folder.path, (MANIFEST,))
     write_json(folder.manifest, sealed(manifest | {"exit_state": "complete", "ended": _now()}))
 
 
@@ -152,7 +119,8 @@ def _checkpoint_and_episodes(
         manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
         if not folder.checkpoint.exists():
             _make_checkpoint(folder, runs, panels, report, rebuild_base)
-            manifest[PRODUCTS] = describe_files(folder.path, OWN)
+            # Another call may continue with other hardware, which stands in config.json.
+            manifest[PRODUCTS] = describe_files(folder.path, (MANIFEST, CONFIG))
             write_json(folder.manifest, manifest)
             if time_is_up():
                 raise SliceOver

@@ -12,7 +12,7 @@ from reproduce.plan.experiment import Experiment
 def complete_runs(experiment: Experiment) -> set[str]:
     """Names of the complete runs. Raises UserError for a folder of another configuration or with damaged files."""
     from reproduce.rollouts.models import is_checkpoint
-    from reproduce.runs.execute import RunFolder
+    from reproduce.runs.folder import RunFolder
 
     complete = set()
     for run in experiment.plan:

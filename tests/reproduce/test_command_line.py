@@ -49,7 +49,7 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
         ("run pass_kt --set evaluation.sample=9", ("evaluation.sample", "did you mean 'evaluation.samples'?")),
         ("run pass_kt --set seeds", ("expected field=value",)),
         ("run pass_kt --set seeds=many", ("seeds=many", "seeds must be a whole number")),
-        ("run pass_kt --set seeds=2 evaluation.caps=0,x", ("evaluation.caps must be whole numbers",)),
+        ("run pass_kt --set seeds=2 evaluation.caps=0,x", ("evaluation.caps[1] = 'x' must be a whole number",)),
         ("run pass_kt --set", ("--set: expected field=value",)),
         ("run pass_kt --set --redo", ("--set: expected field=value",)),
         ("run pass_kt --papr x", ("unknown option '--papr'", "--profile")),
@@ -169,18 +169,33 @@ def test_env_shows_versions_and_hardware(reproduce_in_process, tmp_path):
 
 
 def test_changed_configuration_is_refused_with_both_digests(reproduce_in_process, smoke_copy):
-    config = json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text())
-    from reproduce.core.files import digest
+    from reproduce.core.config import result_digest
 
+    config = json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text())
     before = sorted(path.stat().st_mtime_ns for path in smoke_copy.rglob("*"))
     refused = reproduce_in_process(
         smoke_copy, "run", "pass_kt", "--profile", "smoke", "--set", "training.learning_rate=0.5"
     )
     assert_one_line(refused, "grpo/seed-0", "--redo", "this one has")
     other = reproduce_in_process(smoke_copy, "plan", "pass_kt", "--profile", "smoke", "--set", "sampling.temperature=1")
-    assert_one_line(other, digest(json.loads((smoke_copy / RUNS / "base/seed-0/config.json").read_text()))[:12])
+    assert_one_line(other, result_digest(json.loads((smoke_copy / RUNS / "base/seed-0/config.json").read_text()))[:12])
     assert json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text()) == config
     assert sorted(path.stat().st_mtime_ns for path in smoke_copy.rglob("*")) == before
+
+
+def test_hardware_and_old_digests_leave_finished_runs_finished(reproduce_in_process, smoke_copy):
+    """Fewer rows at once after running out of memory, in folders of a version whose digest covered hardware too."""
+    from reproduce.core.files import digest
+
+    for manifest in (smoke_copy / RUNS).glob("*/seed-*/manifest.json"):
+        content = json.loads(manifest.read_text())
+        assert content.pop("hardware") == json.loads(manifest.with_name("config.json").read_text())["hardware"]
+        old = digest(json.loads(manifest.with_name("config.json").read_text()))
+        assert old != content["config_digest"]
+        manifest.write_text(json.dumps(content | {"config_digest": old}))
+    settings = ("hardware.rows_at_once=4", "evaluation.questions_at_once=2", "training.save_every=1")
+    done = reproduce_in_process(smoke_copy, "run", "pass_kt", "--profile", "smoke", "--set", *settings)
+    assert done.code == 0 and "4 of 4 runs complete, 0 to do" in done.out, done.err
 
 
 @pytest.mark.parametrize(

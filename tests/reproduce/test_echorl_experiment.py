@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
 from reproduce.core.files import UserError
 from reproduce.papers.echorl.accuracy import cumulative_cost, equal_cost, omnibus, prefix_form, vs_remedies
 from reproduce.papers.echorl.claims import CLAIMS, family_size

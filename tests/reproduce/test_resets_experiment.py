@@ -19,9 +19,9 @@ from scipy import stats
 
 from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
+from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import HEADLINES_ONLY, Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
 from reproduce.core.config import PanelSizes
 from reproduce.core.files import UserError
 from reproduce.core.settings import with_settings
