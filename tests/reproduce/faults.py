@@ -395,49 +395,51 @@ KINDS = {mutated: 0.34, foreign_words: 0.46, foreign_models: 0.2, killed: 0.1, f
 HEADINGS = ("Fault", "tries", REFUSED, SAME, *BAD)
 
 
-def faults(times: int, number: int, whole: Path) -> Iterator[Tally]:
-    """Try every kind, about `times` times in all. number: seeds the choices."""
+MARK = "<!-- table -->\n"
+
+
+def faults(times: int, number: int, whole: Path, kinds: list[str]) -> Iterator[Tally]:
+    """Try these kinds, about `times` times if they are all. number: seeds the choices."""
     draw = random.Random(number)
     for kind, share in KINDS.items():
-        for tally in kind(whole, max(1, round(share * times / 2)), draw):
-            print(tally.row, *tally.worst[:5], sep="\n", flush=True)
-            yield tally
+        if kind.__name__ in kinds:
+            for tally in kind(whole, max(1, round(share * times / 2)), draw):
+                print(tally.row, *tally.worst[:5], sep="\n", flush=True)
+                yield tally
 
 
-def table(tallies: list[Tally], command: str, seconds: float) -> str:
-    """The table as Markdown, with what repeats it."""
-    total = Tally("all", sum((tally.outcomes for tally in tallies), Counter()))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def with_row(text: str, row: str) -> str:
+    """A page with a row of its table replaced, or added, and the last one summed up anew."""
+    before, marked, after = text.partition(MARK)
+    lines = [line for line in after.splitlines() if line.startswith("| ")][2:-1]
+    rows = {line.split(" | ")[0]: line for line in (*lines, row)}
+    counts = [list(map(int, line.strip("| ").split(" | ")[1:])) for line in rows.values()]
+    total = f"| all | {' | '.join(str(sum(column)) for column in zip(*counts, strict=True))} |"
     heads = (f"| {' | '.join(HEADINGS)} |", f"| --- |{' ---: |' * (len(HEADINGS) - 1)}")
-    rows = (*heads, *(tally.row for tally in tallies), total.row)
-    return "\n".join(rows) + (
-        f"\n\n`{command}`, {seconds / 60:.0f} minutes. The process that read damaged and foreign files took at most "
-        f"{memory:.1f} GiB.\n"
-    )
+    return before + marked + "\n".join((*heads, *rows.values(), total)) + "\n"
 
 
 def main() -> int:
-    """Try faults and write the table, anew after each kind. Returns 1 where one had a bad outcome."""
+    """Try faults and write the table, a row as soon as it is known. Returns 1 where one had a bad outcome."""
+    names = [kind.__name__ for kind in KINDS]
     parser = argparse.ArgumentParser()
     parser.add_argument("--tries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", type=Path, help="a Markdown file, whose table is replaced")
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--write", type=Path, help="a Markdown file, whose table is brought up to date")
     options = parser.parse_args()
-    command = f"nox -s faults -- --tries {options.tries} --seed {options.seed}"
-    begun, tallies = time.monotonic(), []
+    worst = []
     with tempfile.TemporaryDirectory() as scratch:
         done = end(start(Path(scratch), "run", *PLAN))
         assert done.code == 0, done.err
-        for tally in faults(options.tries, options.seed, Path(scratch)):
-            tallies.append(tally)
-            text = table(tallies, command, time.monotonic() - begun)
+        for tally in faults(options.tries, options.seed, Path(scratch), options.only):
+            worst += tally.worst
             if options.write:
-                before, marked, _ = options.write.read_text(encoding="utf-8").partition("<!-- table -->\n")
-                options.write.write_text(before + marked + text, encoding="utf-8")
-    print(text)
-    worst = [line for tally in tallies for line in tally.worst]
-    print(*worst, sep="\n")
-    return int(bool(worst))
+                text = options.write.read_text(encoding="utf-8")
+                options.write.write_text(with_row(text, tally.row), encoding="utf-8")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"The process that read damaged and foreign files took at most {memory:.1f} GiB.", *worst, sep="\n")
+    return int(bool(worst) or memory > 2)
 
 
 if __name__ == "__main__":
