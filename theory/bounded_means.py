@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import beta, norm
 
 from theory.paired import check_confidence
 from theory.resampling import FloatArray
@@ -102,7 +102,7 @@ def simultaneous_confidence(
         for start in range(0, draws, 1000)
     ]
     critical = float(np.quantile(np.concatenate(largest), confidence))
-    return max(confidence, float(1 - 2 * norm.sf(critical)))
+    return max(confidence, float(1 - 2 * scipy.stats.norm.sf(critical)))
 
 
 def _units(values: ArrayLike, low: float, high: float, clusters: ArrayLike | None) -> FloatArray:
@@ -151,11 +151,11 @@ class _Law:
         self.first, self.second = self.mean * size, (1 - self.mean) * size
 
     def quantile(self, level: float) -> FloatArray:
-        inside = self.start + self.width * beta.ppf(level, self.first, self.second)
+        inside = self.start + self.width * scipy.stats.beta.ppf(level, self.first, self.second)
         return np.asarray(np.where(self.width == 0, self.edge, inside))
 
     def below(self, value: float) -> FloatArray:
         """Probability of at most `value`."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            inside = beta.cdf((value - self.start) / self.width, self.first, self.second)
+            inside = scipy.stats.beta.cdf((value - self.start) / self.width, self.first, self.second)
         return np.asarray(np.where(self.width == 0, np.float64(self.edge <= value), inside))

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import norm, t
 
 from theory.bounded_means import bounded_mean_interval, simultaneous_confidence
 from theory.resampling import FloatArray
@@ -64,8 +64,8 @@ def crossings_of_seeds(
     by_question, by_seed = values.mean(axis=0), values.mean(axis=1)
     level = simultaneous_confidence(by_question, generator, confidence, draws)
     band = bounded_mean_interval(by_question, level, -1.0, 1.0)
-    wider = norm.isf((1 - level) / 2) / norm.isf((1 - confidence) / 2)
-    part = wider * t.isf((1 - confidence) / 2, seeds - 1) * by_seed.std(axis=0, ddof=1) / np.sqrt(seeds)
+    wider = scipy.stats.norm.isf((1 - level) / 2) / scipy.stats.norm.isf((1 - confidence) / 2)
+    part = wider * scipy.stats.t.isf((1 - confidence) / 2, seeds - 1) * by_seed.std(axis=0, ddof=1) / np.sqrt(seeds)
     low = np.maximum(band.estimate - np.hypot(band.estimate - band.low, part), -1.0)
     high = np.minimum(band.estimate + np.hypot(band.high - band.estimate, part), 1.0)
     return _sets(band.estimate, low, high, confidence, "seed and question")

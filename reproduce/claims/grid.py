@@ -7,17 +7,20 @@ whole experiment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, read_json, read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
+from reproduce.core.paper import Paper
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 COUNT_COLUMNS = ("arm", "seed", "panel", "category", "hops", "question", "estimator", "T", "half", "n", "successes")
 TRAINING_COLUMNS = (
@@ -83,9 +86,14 @@ def count_episodes(episodes: pa.Table, arm: str, seed: int, samples: int) -> pd.
     return grouped.astype({"n": np.int16, "successes": np.int16})[list(COUNT_COLUMNS)]
 
 
-def collect(plan: Sequence[RunConfig], experiment: dict[str, Any], runs: Path, destination: Path) -> None:
+def collect_grid(
+    paper: Paper, plan: Sequence[RunConfig], experiment: Mapping[str, Any], runs: Path, destination: Path
+) -> None:
     """Write the records of complete runs. Raises UserError naming the first run that is missing, incomplete or
     damaged."""
+    import pandas as pd
+    import pyarrow as pa
+
     counts, training, manifests = [], [], []
     for config in plan:
         folder = runs / config.name
@@ -105,7 +113,7 @@ def collect(plan: Sequence[RunConfig], experiment: dict[str, Any], runs: Path, d
     write_parquet(pa.Table.from_pandas(pd.concat(counts), preserve_index=False), destination / "counts.parquet")
     write_parquet(pa.Table.from_pandas(pd.concat(training), preserve_index=False), destination / "training.parquet")
     write_jsonl(destination / "runs.jsonl", manifests)
-    write_json(destination / "experiment.json", experiment)
+    write_json(destination / "experiment.json", dict(experiment))
 
 
 def load_records(folder: Path) -> Records:

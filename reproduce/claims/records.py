@@ -7,19 +7,20 @@ is a Parquet file of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, read_json, read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
+from reproduce.core.paper import Paper
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUN = ["environment", "arm", "seed"]
 TASK = ["panel", "category", "question"]
@@ -92,6 +93,8 @@ class MethodRecords:
 
 def count_tasks(episodes: pd.DataFrame) -> pd.DataFrame:
     """One row for each panel and task. episodes: the columns of `episodes.parquet`."""
+    import pandas as pd
+
     skills = episodes["skills"].astype(str).str.split()
     actions = skills.str.len()
     frame = pd.DataFrame(
@@ -113,9 +116,11 @@ def count_tasks(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def collect_method_runs(
-    paper: ModuleType, plan: Sequence[RunConfig], experiment: dict[str, Any], runs: Path, destination: Path
+    paper: Paper, plan: Sequence[RunConfig], experiment: Mapping[str, Any], runs: Path, destination: Path
 ) -> None:
     """Write the records of complete runs. Raises UserError naming the first run that is missing or incomplete."""
+    import pandas as pd
+
     counts: list[pd.DataFrame] = []
     training: list[pd.DataFrame] = []
     tables: dict[str, list[pd.DataFrame]] = {}
@@ -134,7 +139,7 @@ def collect_method_runs(
         counts.append(_of_run(counted, config))
         if config.training is not None:
             log = pd.DataFrame(read_jsonl(folder / "metrics.jsonl"))
-            training.append(_of_run(log[["step", *(name for name in paper.TRAINING_COLUMNS if name in log)]], config))
+            training.append(_of_run(log[["step", *(name for name in paper.training_columns if name in log)]], config))
         for name, rows in paper.further_records(config, folder, episodes).items():
             tables.setdefault(name, []).append(_of_run(rows, config))
     destination.mkdir(parents=True, exist_ok=True)
@@ -146,7 +151,7 @@ def collect_method_runs(
     for name, parts in tables.items():
         _write(pd.concat(parts, ignore_index=True), destination / f"{name}.parquet")
     write_jsonl(destination / "runs.jsonl", manifests)
-    write_json(destination / "experiment.json", experiment)
+    write_json(destination / "experiment.json", dict(experiment))
 
 
 def _of_run(rows: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
@@ -157,6 +162,8 @@ def _of_run(rows: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
+    import pyarrow as pa
+
     write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 

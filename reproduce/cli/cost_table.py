@@ -1,4 +1,4 @@
-"""What every profile of every paper costs, as a table: `plan` without a paper."""
+"""Table of the cost of every profile of every paper: `plan` without a paper."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from reproduce.cli.requirements import costs
-from reproduce.core.paper import PAPERS, load_paper
+from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.cost.architecture import architecture_of, context_of
 from reproduce.cost.estimate import run_memory, total
 from reproduce.cost.format import shown_bytes, shown_seconds
-from reproduce.cost.machine_for import machine_for
+from reproduce.cost.machines import machine_for
 from reproduce.cost.time import expected_bytes, expected_seconds, rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment
 from reproduce.plan.open import open_experiment
@@ -38,8 +38,8 @@ def show_cost(console: Console) -> None:
 def cost_rows() -> list[tuple[str, ...]]:
     """One row for each paper and profile, from what `plan` shows of it when nothing is complete."""
     rows: list[tuple[str, ...]] = []
-    for key in PAPERS:
-        for profile in sorted(load_paper(key).PROFILES, key=ORDER.index):
+    for key in PACKAGED:
+        for profile in sorted(load_paper(key).profiles, key=ORDER.index):
             experiment = open_experiment(key, profile, (), Path("runs"))
             counts = (
                 str(len(experiment.plan)),
@@ -52,7 +52,7 @@ def cost_rows() -> list[tuple[str, ...]]:
 
 
 def _of_made_here(experiment: Experiment) -> tuple[str, str, str, str]:
-    """Where, time, GPU memory and disk of an experiment with a policy of its own."""
+    """Machine, time, GPU memory and disk of an experiment with a policy of its own."""
     on_gpu = experiment.config.hardware.device == "cuda"
     jobs: dict[tuple[str, int], float] = {}
     for run in experiment.plan:

@@ -1,4 +1,4 @@
-"""What there is: papers, claims, fields that can be set, versions and hardware."""
+"""Print papers, claims, fields that can be set, versions and hardware."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.claims.verdicts import tested_claims
-from reproduce.core.paper import PAPERS, load_paper
+from reproduce.claims.verdicts import offered_by_plan, tested_claims
+from reproduce.core.paper import load_paper, paper_keys
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -20,36 +20,36 @@ def _table(title: str, *columns: str) -> Table:
 
 def show_papers(console: Console, key: str | None) -> None:
     """Print one paper, or all, with claims, arms and profiles."""
-    for name in [key] if key is not None else list(PAPERS):
+    for name in [key] if key is not None else paper_keys():
         paper = load_paper(name)
-        console.print(f"{paper.KEY}: {paper.TITLE} (arXiv {paper.ARXIV})", markup=False, highlight=False)
+        console.print(f"{paper.key}: {paper.title} (arXiv {paper.arxiv})", markup=False, highlight=False)
         claims = _table("Claims", "identifier", "statement")
-        for claim in paper.CLAIMS:
+        for claim in paper.claims:
             claims.add_row(claim.identifier, claim.statement)
-        for identity in getattr(paper, "IDENTITIES", ()):
+        for identity in paper.identities:
             claims.add_row(identity.identifier, f"{identity.statement} (exact)")
         console.print(claims, markup=False)
         arms = _table("Arms", "name", "what it is")
-        for arm, description in paper.ARMS.items():
-            arms.add_row(arm, description)
+        for name, arm in paper.arms.items():
+            arms.add_row(name, arm.description)
         console.print(arms)
         profiles = _table("Profiles", "name", "seeds", "runs", "environments", "claims tested")
-        for profile, config in paper.PROFILES.items():
+        for profile, config in paper.profiles.items():
             plan = paper.plan(config)
             environments = ", ".join(dict.fromkeys(run.environment for run in plan))
-            tested = f"{len(tested_claims(paper.CLAIMS, profile))} of {len(paper.CLAIMS)}"
+            tested = f"{len(tested_claims(paper.claims, offered_by_plan(plan, config)))} of {len(paper.claims)}"
             profiles.add_row(profile, str(config.seeds), str(len(plan)), environments, tested)
         console.print(profiles)
 
 
 def show_fields(console: Console, arguments: Sequence[str]) -> None:
     """Print every field that `--set` changes, with the defaults of the paper and profile named in `arguments`."""
-    paper = load_paper(next((name for name in arguments if name in PAPERS), next(iter(PAPERS))))
+    paper = load_paper(next((name for name in arguments if name in paper_keys()), paper_keys()[0]))
     from reproduce.core.settings import field_table
 
-    profile = next((name for name in arguments if name in paper.PROFILES), "laptop")
-    table = _table(f"Fields for --set, with the values of {paper.KEY}, profile {profile}", "field", "value", "meaning")
-    for row in field_table(paper.PROFILES[profile]):
+    profile = next((name for name in arguments if name in paper.profiles), "laptop")
+    table = _table(f"Fields for --set, with the values of {paper.key}, profile {profile}", "field", "value", "meaning")
+    for row in field_table(paper.profiles[profile]):
         table.add_row(*row)
     console.print(table)
 

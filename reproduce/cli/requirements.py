@@ -1,4 +1,4 @@
-"""What `plan` prints of an experiment whose models or data are from elsewhere: all of them, values, cost, lacks."""
+"""Print models, data, values, cost and lacks of an experiment whose models or data are from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from rich.table import Table
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.cost.architecture import architecture_of, context_of, describe, field_of, presence
-from reproduce.cost.cost import Architecture
 from reproduce.cost.estimate import RunCost, evaluation_bytes, run_cost, run_memory, total
-from reproduce.cost.machine_for import machine_for
-from reproduce.cost.machines import CORE, GPUS, Machine
+from reproduce.cost.machines import CORE, GPUS, Machine, machine_for
+from reproduce.cost.model import Architecture
 from reproduce.cost.paper_scale import DataEntry, ModelEntry, PaperScale, ValueEntry, load_paper_scale
 from reproduce.cost.profile import PAPER
 from reproduce.plan.requirement_checks import missing
@@ -32,7 +31,7 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
     one process."""
     config = experiment.config
     if config.profile == PAPER:
-        scale = load_paper_scale(experiment.paper.KEY)
+        scale = load_paper_scale(experiment.paper.key)
         console.print(_models(scale.models))
         console.print(_data(scale.data, config))
         console.print(_values(scale, config))
@@ -44,8 +43,10 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
 
 
 def missing_lines(experiment: Experiment, disk: int, at_once: int = 1) -> list[str]:
-    """What is missing, or that nothing is; empty where nothing could be. disk: bytes that the runs left need. at_once:
-    runs that go at one time."""
+    """Lines that say what is missing, or that nothing is; none where nothing could be.
+
+    disk: bytes that the runs left need. at_once: runs that go at one time.
+    """
     from reproduce.cost.format import check_disk
 
     config = experiment.config
@@ -105,7 +106,7 @@ def _values(scale: PaperScale, config: Any) -> Table:
 
 
 def destination(entry: ValueEntry, config: Any) -> str:
-    """Where a value goes in a configuration, and what is there now where that differs; else why it goes nowhere."""
+    """The fields that a value goes to, and their present values where those differ; else why it goes nowhere."""
     parts = []
     for path in entry.setting:
         now = field_of(config, path)
@@ -154,7 +155,7 @@ def cost_lines(experiment: Experiment) -> list[str]:
     sums = total([cost for _, cost in costs(experiment, model, machines[0])])
     lines.append(f"disk: {shown_bytes(sums.kept)} of results, {shown_bytes(sums.scratch)} more while a run trains")
     if config.profile == PAPER:
-        hardware = load_paper_scale(experiment.paper.KEY).hardware
+        hardware = load_paper_scale(experiment.paper.key).hardware
         hours = f", {hardware.gpu_hours:g} GPU-hours a training" if hardware.gpu_hours else ""
         note = f"; {hardware.note}" if hardware.note else ""
         source = _source(hardware.source, hardware.provenance)
@@ -163,7 +164,7 @@ def cost_lines(experiment: Experiment) -> list[str]:
 
 
 def memory_lines(runs: Sequence[RunConfig], model: Architecture, context: int | None) -> list[str]:
-    """What the most demanding training and evaluation need on a GPU."""
+    """GPU memory of the most demanding training and evaluation."""
     lines = []
     trained = [run_memory(run, model, context) for run in runs if run.training is not None]
     if trained:
@@ -186,7 +187,7 @@ def published_machine(experiment: Experiment) -> Machine | None:
     """The GPU that the paper ran on, as far as a file says it."""
     if experiment.config.profile != PAPER:
         return None
-    return GPUS.get(load_paper_scale(experiment.paper.KEY).hardware.gpu)
+    return GPUS.get(load_paper_scale(experiment.paper.key).hardware.gpu)
 
 
 def _shown(value: Any) -> str:

@@ -29,9 +29,10 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     from reproduce.core.config import INDEPENDENT
     from reproduce.environments.bases import committed_folder
     from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
-    from reproduce.papers.pass_kt.paper import PROFILES, plan
+    from reproduce.papers.pass_kt.experiment import PROFILES, plan
     from reproduce.rollouts import EpisodeSampler
-    from reproduce.rollouts.evaluation import Cell, sample_cells
+    from reproduce.rollouts.cells import Cell
+    from reproduce.rollouts.evaluation import sample_cells
     from reproduce.rollouts.policies import load_policy
     from reproduce.training.train import train
 

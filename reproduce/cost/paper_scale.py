@@ -17,7 +17,7 @@ a claim or an arm fixes is not said again here. A file holds
   says why. `applied`: what the field or argument gets, where that is not the value itself, and `note` says why;
 - `[[episode]]`: for each `environment` what the estimate of cost assumes of a mean episode: `prompt_tokens`,
   `sampled_tokens`, `observation_tokens`, `turns`, `source`, `provenance`;
-- `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.cost.GPUS`), `count`, `source`,
+- `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.machines.GPUS`), `count`, `source`,
   `provenance`, `note`; where it says so, `gpu_hours` of one training;
 - `[[untested]]`: `claim` and `reason`, for a claim that official data cannot test.
 """
@@ -26,17 +26,22 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import Field
+
+from reproduce.core.config import Count, NotNegative
 from reproduce.core.names import nearest
-from reproduce.core.paper import PAPERS, paper_file
+from reproduce.core.paper import paper_file, paper_keys
+from reproduce.core.validation import parse
+from reproduce.cost.model import Architecture
 
 PAPER_SCALE = "paper_scale.toml"
-PROVENANCES = ("read directly", "digest", "code", "sister paper", "inferred", "ours")
-"""Where a value was read: in the paper itself, in a digest of it, in released code, in a paper of the same authors, in
-none but deduced, or nowhere."""
+Provenance = Literal["read directly", "digest", "code", "sister paper", "inferred", "ours"]
+"""Kind of place that a value was read in: the paper itself, a digest of it, released code, a paper of the same
+authors, none but deduced, or nowhere."""
 UNSTATED = "unstated, ours"
 """The source of what the paper does not say."""
 
@@ -49,22 +54,14 @@ class PaperScaleError(ValueError):
 
 
 @dataclass(frozen=True)
-class ModelEntry:
+class ModelEntry(Architecture):
     """A model of the paper."""
 
     name: str
     role: str
-    parameters: int
+    parameters: Count
     source: str
-    provenance: str
-    layers: int
-    width: int
-    heads: int
-    key_value_heads: int
-    head_width: int
-    feed_forward: int
-    vocabulary: int
-    tied: bool
+    provenance: Provenance
     licence: str = "not recorded"
     note: str = ""
 
@@ -78,9 +75,9 @@ class DataEntry:
     what: str
     get: str
     """The command that brings it; what makes it, where it is generated here."""
-    gigabytes: float
+    gigabytes: NotNegative
     source: str
-    provenance: str
+    provenance: Provenance
     setting: str = ""
     """Field that names its folder; empty for what is generated."""
     folder: str = ""
@@ -98,48 +95,48 @@ class ValueEntry:
     name: str
     value: Value
     source: str
-    provenance: str
+    provenance: Provenance
     setting: tuple[str, ...] = ()
     """Fields of the paper's configuration that it sets."""
     argument: str = ""
     """The argument of `GRPOConfig` that it sets."""
     applied: Value | None = None
-    """What field or argument get; None: the value itself."""
+    """The value that field or argument get; None: `value` itself."""
     note: str = ""
 
     @property
     def effective(self) -> Value:
-        """What field or argument get."""
+        """The value that field or argument get."""
         return self.value if self.applied is None else self.applied
 
 
 @dataclass(frozen=True)
 class EpisodeEntry:
-    """What the estimate of cost assumes of a mean episode, in tokens of the paper's model."""
+    """The mean episode that the estimate of cost assumes, in tokens of the paper's model."""
 
     environment: str
-    prompt_tokens: int
+    prompt_tokens: Annotated[int, Field(ge=0)]
     """Instructions and task."""
-    sampled_tokens: int
+    sampled_tokens: Annotated[int, Field(ge=0)]
     """By the policy, all turns together."""
-    observation_tokens: int
+    observation_tokens: Annotated[int, Field(ge=0)]
     """By the environment, all turns together."""
-    turns: int
+    turns: Count
     """Actions of the policy."""
     source: str
-    provenance: str
+    provenance: Provenance
     note: str = ""
 
 
 @dataclass(frozen=True)
 class HardwareEntry:
-    """What the paper ran on; where it does not say, what the estimates are for."""
+    """GPUs that the paper ran on; where it does not say, those that the estimates are for."""
 
     gpu: str
-    count: int
+    count: Count
     source: str
-    provenance: str
-    gpu_hours: float = 0.0
+    provenance: Provenance
+    gpu_hours: NotNegative = 0.0
     """Of one training; 0 where unstated."""
     note: str = ""
 
@@ -184,7 +181,7 @@ Entry = TypeVar("Entry")
 @cache
 def load_paper_scale(paper: str) -> PaperScale:
     """The file of a paper. Raises PaperScaleError, in one line, for a file that is missing, damaged or incomplete."""
-    if paper not in PAPERS or not (resource := paper_file(paper, PAPER_SCALE)).is_file():
+    if paper not in paper_keys() or not (resource := paper_file(paper, PAPER_SCALE)).is_file():
         raise PaperScaleError(f"no file of paper scale for {paper!r}")
     return parse_paper_scale(paper, resource.read_text(encoding="utf-8"))
 
@@ -219,36 +216,24 @@ def parse_paper_scale(paper: str, text: str) -> PaperScale:
 
 
 def _entries(paper: str, document: Mapping[str, Any], kind: str, shape: type[Entry]) -> tuple[Entry, ...]:
-    found: list[Entry] = []
-    names = set()
+    found: dict[str, Entry] = {}
     for position, raw in enumerate(document.get(kind, ())):
         name = raw.get("name", raw.get("environment", raw.get("claim", position + 1)))
         place = f"{paper}.toml, {kind} {name!r}"
-        if name in names:
+        if name in found:
             raise PaperScaleError(f"{place}: is there twice")
-        names.add(name)
-        found.append(_entry(place, raw, shape))
-    return tuple(found)
+        found[name] = _entry(place, raw, shape)
+    return tuple(found.values())
 
 
 def _entry(place: str, raw: Mapping[str, Any], shape: type[Entry]) -> Entry:
-    """One entry, its fields complete and of the right types; lists become tuples."""
-    known = {field.name: field for field in fields(shape)}  # type: ignore[arg-type]
-    for name in raw:
-        if name not in known:
-            raise PaperScaleError(f"{place}: unknown field {name!r}; {nearest(name, tuple(known))}")
-    if missing := [name for name, field in known.items() if name not in raw and field.default is MISSING]:
-        raise PaperScaleError(f"{place}: missing field {', '.join(missing)}")
-    entry: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
-    wanted = get_type_hints(shape)
-    if isinstance(entry.get("setting"), str) and wanted["setting"] is not str:
-        entry["setting"] = (entry["setting"],)
-    for name, value in entry.items():
-        if wanted[name] is float and type(value) is int:
-            entry[name] = float(value)
-        elif wanted[name] in (int, float, str, bool) and type(value) is not wanted[name]:
-            raise PaperScaleError(f"{place}: {name} = {value!r} must be {wanted[name].__name__}")
-    return shape(**entry)
+    """One entry, its fields complete, within their bounds and of the right types."""
+    if shape is ValueEntry and isinstance(raw.get("setting"), str):
+        raw = {**raw, "setting": [raw["setting"]]}
+    try:
+        return parse(shape, raw)
+    except ValueError as error:
+        raise PaperScaleError(f"{place}: {error}") from None
 
 
 def _check_sources(scale: PaperScale) -> None:
@@ -266,8 +251,6 @@ def _check_sources(scale: PaperScale) -> None:
     ]
     for kind, name, entry in named:
         place, source, provenance = f"{scale.paper}.toml, {kind} {name!r}", entry.source, entry.provenance
-        if provenance not in PROVENANCES:
-            raise PaperScaleError(f"{place}: provenance {provenance!r}; {nearest(provenance, PROVENANCES)}")
         if (source == UNSTATED) != (provenance == "ours"):
             raise PaperScaleError(f"{place}: the source {UNSTATED!r} and the provenance 'ours' go together")
         if source == UNSTATED:

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from reproduce.core.files import write_whole
 from reproduce.core.names import escaped
 from reproduce.logs.analysis import Analysis, BandedGrid
-from reproduce.report.figures import BASE, INK, OTHER, QUIET, TRAINED, canvas, samples_axis
+from reproduce.report.colours import BASE, INK, OTHER, QUIET, TRAINED
+from reproduce.report.figures import canvas, samples_axis
 
 COLOURS = (BASE, TRAINED, OTHER, "#cc79a7", "#e69f00", "#56b4e9", INK)
 """Palette of Okabe and Ito, continued; further policies take it again with another marker."""

@@ -1,4 +1,4 @@
-"""What an experiment needs and does not find here: said by `plan`, and by `run` before anything starts.
+"""Find what an experiment needs and is not here: said by `plan`, and by `run` before anything starts.
 
 Nothing heavy is imported for an experiment of tiny policies on the CPU.
 """
@@ -31,7 +31,7 @@ def check_requirements(experiment: Experiment, devices: bool = True, at_once: in
     """
     found = missing(experiment, devices, at_once)
     if len(found) > 1:
-        key, profile = experiment.paper.KEY, experiment.config.profile
+        key, profile = experiment.paper.key, experiment.config.profile
         raise UserError(
             f"{found[0]} ({len(found) - 1} more missing: `python -m reproduce plan {key} --profile {profile}` and the "
             "same settings list all)"
@@ -67,7 +67,7 @@ def _missing(experiment: Experiment, devices: bool, at_once: int) -> Iterator[st
 
 
 def _missing_data(run: RunConfig) -> Iterator[str]:
-    """What the source of a run lacks: files, or what must be in them."""
+    """Files that the source of a run lacks, or parts of them."""
     if run.panels.source and not run.model.name:
         yield f"{run.panels.source}: a policy made here does not know its words; name a model with --model"
     bed = load_bed(run.environment)
@@ -77,7 +77,7 @@ def _missing_data(run: RunConfig) -> Iterator[str]:
 
 def _missing_parts(experiment: Experiment, environment: str) -> Iterator[str]:
     """Data sets of the paper that the source of an environment lacks."""
-    for entry in load_paper_scale(experiment.paper.KEY).data:
+    for entry in load_paper_scale(experiment.paper.key).data:
         if entry.environment == environment and presence(entry, experiment.config) == "no":
             source = field_of(experiment.config, entry.setting)
             files = f" ({' or '.join(entry.files)})" if entry.files else ""
@@ -89,7 +89,7 @@ def _one_of_each_environment(experiment: Experiment) -> list[RunConfig]:
 
 
 def _refusals(check: Any) -> Iterator[str]:
-    """What a check says when it refuses."""
+    """The message of a check that refuses."""
     try:
         check()
     except UserError as error:

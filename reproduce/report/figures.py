@@ -18,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 
+from reproduce.report.colours import BASE, INK, QUIET, TRAINED
+
 TEXT_WIDTH = 6.6
 """Inches between the margins of a report's page, so that type in a figure keeps its size on paper."""
-BASE, TRAINED, OTHER, INK, QUIET = "#0072b2", "#d55e00", "#009e73", "#1a1a1a", "#6b6b6b"
-"""From the palette of Okabe and Ito, which colour-blind readers can tell apart; marks differ in shape as well."""
 DIVERGING = LinearSegmentedColormap.from_list("base to trained", [BASE, "#f7f7f7", TRAINED])
 """Where the base leads, where neither does, where the trained policy does."""
 

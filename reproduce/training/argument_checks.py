@@ -33,7 +33,7 @@ def check_arguments(config: RunConfig) -> None:
     from accelerate.state import PartialState
 
     untouched = not PartialState._shared_state
-    arguments = shared_arguments(config, 1, Path("nowhere"), getattr(config.method, "updates", 1))
+    arguments = shared_arguments(config, 1, Path("nowhere"), config.updates)
     try:
         resolved(arguments | {"use_cpu": True, "bf16": False, "tf32": None})
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import re
@@ -15,6 +14,7 @@ from typing import Any
 from reproduce.core.config import TRANSFORMERS, HardwareConfig, ModelConfig, RunConfig, TrainingConfig
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
+from reproduce.core.paper import load_paper
 from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.cost.profile import PAPER, training_arguments
 
@@ -131,8 +131,9 @@ def check_own_arguments(config: RunConfig) -> None:
     given = named_arguments([pair for pair in training.arguments if pair not in profiles_own])
     if not given:
         return
-    arms = importlib.import_module(f"reproduce.papers.{config.paper}.arms")
-    for name, value in arms.own_arguments(config.method).items():
+    load_training = load_paper(config.paper).load_training
+    own = load_training().own_arguments(config.method) if load_training is not None else {}
+    for name, value in own.items():
         if name in given and given[name] != value:
             raise UserError(
                 f"training.arguments: {name}={given[name]}, but the arm {config.arm} is made with {name}={value}; "

@@ -6,12 +6,10 @@ from collections.abc import Iterable
 
 from reproduce.core.config import TRANSFORMERS, RunConfig
 from reproduce.core.files import UserError
+from reproduce.core.paper import load_paper
 from reproduce.training.argument_checks import check_arguments
 from reproduce.training.arguments import adapters, batch_arguments, check_own_arguments, check_tracker, named_arguments
 from reproduce.training.launch import accelerate_settings, by_accelerate
-
-RESAMPLING = ("dapo", "dapo_echo")
-"""Trainers of EchoRL that draw further batches within a step."""
 
 
 def check_training(config: RunConfig) -> None:
@@ -23,7 +21,7 @@ def check_training(config: RunConfig) -> None:
     check_tracker(hardware.report_to)
     named_arguments(training.arguments)
     check_own_arguments(config)
-    batch_arguments(training, hardware, getattr(config.method, "updates", 1))
+    batch_arguments(training, hardware, config.updates)
     adapters(config.model)
     check_processes(config)
     check_arguments(config)
@@ -50,7 +48,7 @@ def lines_on_processes(runs: Iterable[RunConfig]) -> list[str]:
     """
     found: dict[tuple[int, int], list[str]] = {}
     for run in runs:
-        updates, processes = getattr(run.method, "updates", 1), run.hardware.processes
+        updates, processes = run.updates, run.hardware.processes
         if run.training is not None and updates > 1 and processes > 1:
             arms = found.setdefault((updates, processes), [])
             if run.arm not in arms:
@@ -65,7 +63,7 @@ def lines_on_processes(runs: Iterable[RunConfig]) -> list[str]:
 def check_processes(config: RunConfig) -> None:
     """Raise UserError where several processes would train on other episodes than one. Where they train on a batch in
     another order, `lines_on_processes` tells."""
-    if getattr(config.method, "trainer", "") in RESAMPLING and config.hardware.processes > 1:
+    if load_paper(config.paper).arms[config.arm].resamples and config.hardware.processes > 1:
         raise UserError(
             f"{config.arm}: dynamic sampling fills the batch of each process from its own groups, so what comes out "
             "depends on their number; set hardware.processes=1"

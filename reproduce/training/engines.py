@@ -29,14 +29,13 @@ from transformers import PreTrainedConfig
 from reproduce.core.config import COLOCATE, SERVER, TRANSFORMERS, RunConfig, SamplingConfig
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
+from reproduce.core.paper import load_paper
 from reproduce.rollouts.agreement import check_agreement, forward_log_probabilities
 from reproduce.rollouts.vllm_sampler import Generated, TokenGenerator
 
 ANSWERS_CHECKED = 4
 """Answers after each push of weights that are held against the trained model, in every process equally many: sharded
 models meet in each forward pass."""
-READ_ENTROPIES = ("entropy", "learned")
-"""Rules of resets that look at the entropies of tokens."""
 _WINDOWED = ("qwen2", "qwen3")
 """Architectures whose own code in vLLM refuses a window in some layers only; those run on transformers' modules."""
 
@@ -184,7 +183,7 @@ def check_engine(config: RunConfig) -> None:
             )
         return
     engine_arguments(config, PreTrainedConfig())
-    if config.training is not None and getattr(config.method, "rule", "") in READ_ENTROPIES:
+    if config.training is not None and load_paper(config.paper).arms[config.arm].reads_entropies:
         raise UserError(
             f"{config.arm}: resets by entropies, which vLLM does not tell; set hardware.training_engine=transformers"
         )

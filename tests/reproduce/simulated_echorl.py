@@ -17,7 +17,7 @@ import pyarrow as pa
 from reproduce.claims.records import MethodRecords, load_method_records
 from reproduce.core.config import RunConfig
 from reproduce.core.files import write_json, write_jsonl, write_parquet
-from reproduce.papers.echorl.design import KEY, PROFILES, EchoRLConfig
+from reproduce.papers.echorl.experiment import KEY, PROFILES, EchoRLConfig
 from reproduce.papers.echorl.plan import plan
 
 RATES = {"easy": 0.8, "medium": 0.6, "hard": 0.3, "longer": 0.2, "template": 0.4, "numbers": 0.4}

@@ -20,7 +20,7 @@ from reproduce.claims.grid import COUNT_COLUMNS
 from reproduce.core.config import INDEPENDENT, PREFIX_FORK, RunConfig
 from reproduce.core.files import write_json, write_jsonl, write_parquet
 from reproduce.core.settings import ExperimentConfig
-from reproduce.papers.pass_kt.paper import KEY, PROFILES, plan
+from reproduce.papers.pass_kt.experiment import KEY, PROFILES, plan
 
 BETA = {"static": (1.5, 0.5), "comparison": (0.6, 0.4), "bridge": (0.251, 0.44)}
 """Beta law of the base's success rates over questions; for bridge the one fitted to the paper's category C."""

@@ -15,10 +15,9 @@ import pandas as pd
 
 from reproduce.claims.records import MethodRecords
 from reproduce.core.config import RunConfig
-from reproduce.papers.resets.experiment import KEY, ResetsConfig
+from reproduce.papers.resets.arms import ARMS
+from reproduce.papers.resets.experiment import KEY, PROFILES, ResetsConfig, plan
 from reproduce.papers.resets.measures import CATEGORIES, CHAINS, ENVIRONMENT
-from reproduce.papers.resets.paper import PROFILES, plan
-from reproduce.papers.resets.settings import SETTINGS
 
 LEARNED = 15.0
 """Points that every trained arm gains over the base."""
@@ -76,7 +75,7 @@ def simulated(
             continue
         training.append(_training(run, planted, steps, generator))
         tables["steps"].append(_steps(run, planted, steps, generator))
-        if SETTINGS[run.arm].rule != "none":
+        if ARMS[run.arm].settings.rule != "none":
             tables["resets"].append(_resets(run, planted, steps, resets, generator))
         if run.arm == "rrpo":
             tables["probe"].append(_probe(run, generator))
@@ -135,7 +134,7 @@ def _learning(run: RunConfig, planted: Planted, steps: int) -> np.ndarray:
 
 def _training(run: RunConfig, planted: Planted, steps: int, generator: np.random.Generator) -> pd.DataFrame:
     place = np.linspace(-0.5, 0.5, steps)
-    resets = SETTINGS[run.arm].rule != "none"
+    resets = ARMS[run.arm].settings.rule != "none"
     rise = planted.rise * place
     absent = np.full(steps, np.nan)
     noisy = {
@@ -158,7 +157,7 @@ def _training(run: RunConfig, planted: Planted, steps: int, generator: np.random
 
 def _steps(run: RunConfig, planted: Planted, steps: int, generator: np.random.Generator) -> pd.DataFrame:
     fresh = 128
-    resets = SETTINGS[run.arm].rule != "none"
+    resets = ARMS[run.arm].settings.rule != "none"
     base = np.exp(generator.normal(-6, 0.2, (3, steps)))
     suffix = base * np.exp(generator.normal(planted.signal, 0.3, (3, steps)))
     names = ("signal", "advantage", "inverse_length")
@@ -182,7 +181,7 @@ def _resets(run: RunConfig, planted: Planted, steps: int, resets: int, generator
     size = steps * resets
     length = generator.choice(LENGTHS, size)
     truth = np.ceil(generator.random(size) ** 1.5 * length).astype(int)
-    method = SETTINGS[run.arm]
+    method = ARMS[run.arm].settings
     blind = np.ceil(generator.random(size) * length).astype(int)
     if method.rule == "histogram":
         blind = np.ceil(generator.random(size) ** 1.5 * length).astype(int)

@@ -18,8 +18,8 @@ import pyarrow as pa
 from reproduce.claims.records import MethodRecords
 from reproduce.core.config import RunConfig
 from reproduce.core.files import write_json, write_jsonl, write_parquet
+from reproduce.papers.reuserl.experiment import KEY, PROFILES, ReuseConfig, plan
 from reproduce.papers.reuserl.measures import ALPHABETS, TRAINING_COLUMNS
-from reproduce.papers.reuserl.settings import KEY, PROFILES, ReuseConfig, plan
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import extract_dictionary
 from theory.skill_grammar import SkillGrammar

@@ -16,7 +16,7 @@ def test_bases_are_built_measured_and_left_alone_the_next_time(reproduce_in_proc
     from dataclasses import replace
 
     from reproduce.environments.bases import base_digest
-    from reproduce.papers.pass_kt.paper import PROFILES
+    from reproduce.papers.pass_kt.experiment import PROFILES
     from reproduce.rollouts.policies import load_policy
 
     built = reproduce_in_process(tmp_path, *TINY, "--seeds", "1")
@@ -45,14 +45,14 @@ def test_bases_are_built_measured_and_left_alone_the_next_time(reproduce_in_proc
 def test_base_of_another_configuration_is_built_again(tmp_path):
     from dataclasses import replace
 
-    from reproduce.papers.pass_kt.paper import PROFILES, plan
+    from reproduce.papers.pass_kt.experiment import PROFILES, plan
     from reproduce.runs.base_building import base_jobs, is_built
     from reproduce.training.bases import describe_base
 
     bases = [run for run in plan(PROFILES["smoke"]) if run.training is None]
     folder = tmp_path / "retrieval/seed-0"
     folder.mkdir(parents=True)
-    (folder / "base.json").write_text(json.dumps(describe_base(bases[0].policy, bases[0].warm_start, 0, {})))
+    (folder / "base.json").write_text(json.dumps(describe_base(bases[0].policy, bases[0].warm_start, 0, {}, folder)))
     assert is_built(bases[0], folder)
     assert not is_built(bases[1], folder)
     changed = [replace(run, warm_start=replace(run.warm_start, steps=5)) for run in bases]

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reproduce.cli.cost_table import COLUMNS, ORDER, cost_rows, show_cost
-from reproduce.core.paper import PAPERS
+from reproduce.core.paper import PACKAGED
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -18,7 +18,7 @@ def test_the_readme_has_the_table_that_plan_prints() -> None:
     table = "\n".join(line.rstrip() for line in printed.getvalue().splitlines() if line.strip())
     assert table in README.read_text(encoding="utf-8")
     rows = cost_rows()
-    assert [row[:2] for row in rows] == [(paper, profile) for paper in PAPERS for profile in ORDER]
+    assert [row[:2] for row in rows] == [(paper, profile) for paper in PACKAGED for profile in ORDER]
     assert all(len(row) == len(COLUMNS) for row in rows)
     for row in rows:
         found = dict(zip(COLUMNS, row, strict=True))

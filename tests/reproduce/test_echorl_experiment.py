@@ -13,16 +13,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
 from reproduce.core.files import UserError
 from reproduce.papers.echorl.accuracy import cumulative_cost, equal_cost, omnibus, prefix_form, vs_remedies
 from reproduce.papers.echorl.claims import CLAIMS, family_size
 from reproduce.papers.echorl.controls import DEALS, LEVEL, PLANTED, deal, planted_gains, positive_controls
-from reproduce.papers.echorl.design import (
+from reproduce.papers.echorl.experiment import (
     ARMS,
-    DESIGNS,
     EVERY_ARM,
     LAPTOP_ARMS,
     LAPTOP_NEEDS,
@@ -361,11 +360,11 @@ def test_a_planted_gain_is_found_and_nothing_is_found_between_halves(tmp_path: P
 def test_every_trained_arm_is_a_positive_control(held: MethodRecords) -> None:
     controls = positive_controls(held)
     labels = {label.removesuffix(" minus base, reasoning") for label, _ in controls}
-    assert labels == {DESIGNS[arm].label for arm in TESTED_ARMS if arm != "frozen"}
+    assert labels == {ARMS[arm].label for arm in TESTED_ARMS if arm != "frozen"}
 
 
 def test_controls_differ_from_the_echo_in_what_they_say() -> None:
-    echo = DESIGNS["echo_strong"].settings
+    echo = ARMS["echo_strong"].settings
     assert echo is not None
     for name, changed in {
         "random_prefix_strong": {"selection"},
@@ -377,7 +376,7 @@ def test_controls_differ_from_the_echo_in_what_they_say() -> None:
         "echo": {"weight"},
         "placebo": {"weight"},
     }.items():
-        settings = DESIGNS[name].settings
+        settings = ARMS[name].settings
         assert settings is not None
         assert {field for field, value in vars(settings).items() if value != vars(echo)[field]} == changed, name
 
@@ -423,7 +422,7 @@ class _Step:
 
 
 def test_arms_of_a_seed_draw_the_same_episodes_and_calls_of_a_step_others(setting: Any) -> None:
-    from reproduce.papers.echorl.arms import rollouts
+    from reproduce.papers.echorl.training import rollouts
 
     prompts = [task.identifier for task in setting.tasks[:2] for _ in range(4)]
     other = replace(setting, config=replace(setting.config, arm="grpo"))
@@ -438,7 +437,7 @@ def test_arms_of_a_seed_draw_the_same_episodes_and_calls_of_a_step_others(settin
 
 def test_demonstrations_are_right_and_take_the_first_places_of_a_group(setting: Any) -> None:
     from reproduce.environments.reasoning import ReasoningEnvironment
-    from reproduce.papers.echorl.arms import outcome, rollouts
+    from reproduce.papers.echorl.training import outcome, rollouts
 
     prompts = [task.identifier for task in setting.tasks[:2] for _ in range(4)]
     columns = rollouts(setting, demonstrations=1)(prompts, _Step(setting.model, 0))
@@ -456,21 +455,21 @@ def test_demonstrations_are_right_and_take_the_first_places_of_a_group(setting: 
 
 
 def test_every_arm_can_be_built(setting: Any) -> None:
-    from reproduce.papers.echorl.arms import build_arm
+    from reproduce.papers.echorl.training import build as build_recipe
 
-    for name, design in DESIGNS.items():
+    for name, design in ARMS.items():
         if design.settings is not None:
-            arm = build_arm(replace(setting, config=replace(setting.config, arm=name, method=design.settings)))
+            arm = build_recipe(replace(setting, config=replace(setting.config, arm=name, method=design.settings)))
             assert arm.rollout is not None
             assert (arm.arguments.get("learning_rate") == 0.0) == (name == "frozen")
-    demanding = replace(setting.config, environment="countdown", method=DESIGNS["echo_demonstrations"].settings)
+    demanding = replace(setting.config, environment="countdown", method=ARMS["echo_demonstrations"].settings)
     with pytest.raises(ValueError, match="only reasoning"):
-        build_arm(replace(setting, config=demanding))
+        build_recipe(replace(setting, config=demanding))
 
 
 def test_measured_gradients_leave_the_training_alone_and_are_zero_where_they_must(tmp_path: Path) -> None:
     from methods.echorl import EchoTrainer
-    from reproduce.papers.echorl.arms import MeasuredEcho
+    from reproduce.papers.echorl.training import MeasuredEcho
 
     plain, _ = _train_echo(tmp_path / "plain", EchoTrainer, "1111")
     weights, log = _train_echo(tmp_path / "measured", MeasuredEcho, "1111", measure_every=2)
@@ -490,8 +489,8 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
     from datasets import Dataset
     from trl import GRPOConfig
 
-    from methods.echorl import EchoConfig
     from reproduce.core.config import PolicyConfig
+    from reproduce.papers.echorl.clips import ClipConfig
     from reproduce.rollouts.policies import build_model, build_tokenizer
 
     tokenizer = build_tokenizer(("<newline>", *"abcdefgh"))
@@ -534,7 +533,7 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
         train_dataset=Dataset.from_list([{"prompt": "a"}] * 6),
         processing_class=tokenizer,
         rollout_func=rollout,
-        echo=EchoConfig(weight=0.1, newline_token_ids=(5,)),
+        echo=ClipConfig(weight=0.1, newline_token_ids=(5,)),
         **options,
     )
     trainer.train()

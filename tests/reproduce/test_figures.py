@@ -7,7 +7,7 @@ import pytest
 
 from reproduce.claims.grid import load_records
 from reproduce.papers.pass_kt import figures as pass_kt_figures
-from reproduce.papers.pass_kt import paper as pass_kt
+from reproduce.papers.pass_kt.paper import PAPER as pass_kt
 from tests.reproduce.simulated_records import write_simulated_records
 
 NAMES = ["static_curves", "bridge_curves", "gain_map", "widening", "boundary", "depth", "rounds", "training"]
@@ -28,7 +28,7 @@ def drawn(records, tmp_path_factory):
 
 def test_every_figure_that_a_claim_names_is_drawn(drawn):
     assert list(drawn) == NAMES
-    assert {name for claim in pass_kt.CLAIMS for name in claim.figures} <= set(drawn)
+    assert {name for claim in pass_kt.claims for name in claim.figures} <= set(drawn)
 
 
 def test_figures_are_small_and_their_captions_name_sizes(drawn):

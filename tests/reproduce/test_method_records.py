@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reproduce.claims.record_checks import read_method_records
 from reproduce.claims.records import collect_method_runs, count_tasks, load_method_records
 from reproduce.core.files import UserError
-from reproduce.papers.pass_kt.paper import PROFILES, plan
+from reproduce.papers.pass_kt.experiment import PROFILES, plan
 
 PAPER = SimpleNamespace(
     TRAINING_COLUMNS=("reward", "own"),

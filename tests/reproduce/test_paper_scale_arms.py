@@ -19,24 +19,24 @@ import torch
 from accelerate import Accelerator
 from trl import GRPOTrainer
 
-from methods.echorl import newline_tokens
 from methods.localizers import localization_prompt
+from methods.steps import newline_tokens
 from reproduce.core.config import RunConfig, SamplingConfig
 from reproduce.core.files import UserError, read_parquet
-from reproduce.core.paper import PAPERS, load_paper
+from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.core.settings import with_settings
 from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.environments.reasoning import MathTask
-from reproduce.papers.echorl import paper as echorl
-from reproduce.papers.echorl.arms import build_arm as build_echorl_arm
-from reproduce.papers.echorl.arms import echo_config, expert_tokens, newline_token_ids
-from reproduce.papers.resets import paper as resets
-from reproduce.papers.resets.arms import RecordedRollouts
-from reproduce.papers.resets.arms import build_arm as build_resets_arm
+from reproduce.papers.echorl.paper import PAPER as echorl
+from reproduce.papers.echorl.training import build as build_echorl_arm
+from reproduce.papers.echorl.training import echo_config, expert_tokens, newline_token_ids
+from reproduce.papers.resets.arms import PUBLISHED
 from reproduce.papers.resets.chains import RESETS, STEPS, UNKNOWN, read_tables
 from reproduce.papers.resets.coverage_probe import PROBE, write_probe
 from reproduce.papers.resets.localizer import PolicyReplies, asking_sampler
-from reproduce.papers.resets.settings import PUBLISHED
+from reproduce.papers.resets.paper import PAPER as resets
+from reproduce.papers.resets.training import RecordedRollouts
+from reproduce.papers.resets.training import build as build_resets_arm
 from reproduce.rollouts import EpisodeSampler
 from reproduce.rollouts.formats import open_episodes
 from reproduce.rollouts.policies import load_policy
@@ -45,7 +45,7 @@ from reproduce.rollouts.text import ChatText
 from reproduce.rollouts.vllm_sampler import VllmSampler
 from reproduce.training.arguments import resolved, shared_arguments
 from reproduce.training.engines import SyncedGenerator
-from reproduce.training.train import Arm, Setting, build_arm, train
+from reproduce.training.train import Recipe, Setting, build_recipe, train
 from tests.reproduce.small_training import base_of, small_run, tasks_of
 from tests.reproduce.tiny_checkpoint import save_checkpoint, write_math_set
 
@@ -87,7 +87,7 @@ def settings_of(folder: Path) -> list[str]:
 
 
 def run_of(paper: Any, folder: Path, arm: str, *settings: str) -> RunConfig:
-    config = with_settings(paper.PROFILES["paper"], [*settings_of(folder), *settings])
+    config = with_settings(paper.profiles["paper"], [*settings_of(folder), *settings])
     return next(run for run in paper.plan(config) if run.arm == arm)
 
 
@@ -130,11 +130,11 @@ def roll(setting: Setting, build: Callable[[Setting], Any], tasks: int = 2) -> t
 
 def trained_arms(key: str, *settings: str) -> list[RunConfig]:
     """A run of each arm that the profile trains in each environment, a base before what needs it."""
-    plan = load_paper(key).plan(with_settings(load_paper(key).PROFILES["paper"], settings))
+    plan = load_paper(key).plan(with_settings(load_paper(key).profiles["paper"], settings))
     return list({(run.environment, run.arm): run for run in reversed(plan) if run.training is not None}.values())[::-1]
 
 
-def built_arm(run: RunConfig, folder: Path, siblings: Path) -> Arm:
+def built_arm(run: RunConfig, folder: Path, siblings: Path) -> Recipe:
     """The arm of a run of the profile, built around a small policy and small tasks."""
     if run.environment == "reasoning":
         small = setting_of(run_of(load_paper(run.paper), folder, run.arm, *ARMS_OF.get(run.paper, ())), folder)
@@ -144,7 +144,7 @@ def built_arm(run: RunConfig, folder: Path, siblings: Path) -> Arm:
         setting = SimpleNamespace(config=run, training=run.training, siblings=siblings)
     own = siblings / run.arm / f"seed-{run.seed}"
     own.mkdir(parents=True, exist_ok=True)
-    arm = build_arm(setting)
+    arm = build_recipe(setting)
     if run.paper == "reuserl":
         arm.finish(own)  # The dictionary that another arm is matched with.
     return arm
@@ -164,7 +164,7 @@ def compared_with(attribute: str) -> set[str]:
 @pytest.mark.parametrize(
     ("key", "settings"),
     [
-        *((key, ()) for key in PAPERS),
+        *((key, ()) for key in PACKAGED),
         ("echorl", ("reasoning_arms=grpo,echo,dapo,dapo_echo", "hardware.processes=1")),
     ],
 )

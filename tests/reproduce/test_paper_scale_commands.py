@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reproduce.core.paper import PACKAGED
 from reproduce.cost.paper_scale import load_paper_scale
-from reproduce.plan.experiment import PAPERS
 from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import missing
 
@@ -17,7 +17,7 @@ WITHOUT_A_COMMAND = ("not needed: ", "generated here ")
 PROGRAMS = {"hf", "pip", "mv", "alfworld-download"}
 
 
-@pytest.mark.parametrize("key", PAPERS)
+@pytest.mark.parametrize("key", PACKAGED)
 def test_every_way_to_get_data_begins_with_commands(key: str) -> None:
     for entry in load_paper_scale(key).data:
         if entry.get.startswith(WITHOUT_A_COMMAND):

@@ -13,12 +13,13 @@ import torch
 
 from reproduce.cli.requirements import cost_lines, destination
 from reproduce.core.files import UserError
+from reproduce.core.paper import PACKAGED
 from reproduce.cost.architecture import architecture_of, known_model, planned_counts, presence
 from reproduce.cost.estimate import run_cost
-from reproduce.cost.machine_for import machine_for
+from reproduce.cost.machines import machine_for
 from reproduce.cost.paper_scale import DataEntry, load_paper_scale
 from reproduce.cost.time import rollouts, stage_seconds
-from reproduce.plan.experiment import PAPERS, Experiment
+from reproduce.plan.experiment import Experiment
 from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import check_requirements, missing
 from tests.reproduce.official_files import sums, write_hotpot, write_lines
@@ -38,7 +39,7 @@ def opened(key: str, *settings: str) -> Experiment:
     return open_experiment(key, "paper", settings, Path("nowhere"))
 
 
-@pytest.mark.parametrize("key", tuple(PAPERS))
+@pytest.mark.parametrize("key", tuple(PACKAGED))
 def test_plan_prints_everything_and_what_is_missing(
     key: str,
     reproduce_in_process: Callable[..., SimpleNamespace],
@@ -59,7 +60,7 @@ def test_plan_prints_everything_and_what_is_missing(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("key", tuple(PAPERS))
+@pytest.mark.parametrize("key", tuple(PACKAGED))
 def test_run_stops_in_one_line_and_starts_nothing(
     key: str, reproduce_in_process: Callable[..., SimpleNamespace], tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from reproduce.claims.grid import Records, load_records
 from reproduce.claims.record_checks import check_agreement
 from reproduce.core.files import UserError
-from reproduce.papers.pass_kt.paper import ARMS
+from reproduce.papers.pass_kt.experiment import ARMS
 from tests.reproduce.simulated_records import write_simulated_records
 
 

@@ -17,11 +17,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
+from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import HEADLINES_ONLY, Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
 from reproduce.core.config import PanelSizes
 from reproduce.core.files import UserError
 from reproduce.core.settings import with_settings
@@ -29,13 +28,14 @@ from reproduce.environments.reasoning import HORIZON, demonstrate, first_wrong_s
 from reproduce.environments.reasoning.bed import draw_demonstrator, panels
 from reproduce.papers.resets import identities as resets_identities
 from reproduce.papers.resets import measures as resets_measures
-from reproduce.papers.resets import paper as resets
 from reproduce.papers.resets import tests as resets_tests
-from reproduce.papers.resets.arms import first_outcomes
+from reproduce.papers.resets.arms import ARMS, LAPTOP, PUBLISHED, TRAINED_ARMS, WITH_ORACLE, needs_oracle
 from reproduce.papers.resets.chains import ChainLog, Located, group_signal, read_tables, step_row
 from reproduce.papers.resets.coverage import coverage_laws
 from reproduce.papers.resets.evidence import different, not_worse, of_seeds
-from reproduce.papers.resets.settings import ARMS, LAPTOP, PUBLISHED, SETTINGS, WITH_ORACLE, needs_oracle
+from reproduce.papers.resets.paper import PAPER as resets
+from reproduce.papers.resets.rules import Oracle
+from reproduce.papers.resets.training import first_outcomes
 from tests.reproduce.simulated_resets import Planted, simulated
 from theory.inference import mean_interval
 
@@ -78,7 +78,7 @@ LEARNS = Planted(
 
 def verdicts(seed: int, planted: Planted = NOTHING, **sizes: Any) -> dict[str, Verdict]:
     records = simulated(np.random.default_rng(seed), planted, **sizes)
-    return {verdict.claim.identifier.partition(".")[2]: verdict for verdict in decide(resets.CLAIMS, records)}
+    return {verdict.claim.identifier.partition(".")[2]: verdict for verdict in decide(resets.claims, records)}
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +103,15 @@ def full() -> MethodRecords:
 
 
 def test_claims_are_those_of_the_specification() -> None:
-    assert [claim.identifier for claim in resets.CLAIMS] == [f"resets.{name}" for name in REGISTERED]
-    assert {"resets.prop10", "resets.coverage-law"} < {identity.identifier for identity in resets.IDENTITIES}
+    assert [claim.identifier for claim in resets.claims] == [f"resets.{name}" for name in REGISTERED]
+    assert {"resets.prop10", "resets.coverage-law"} < {identity.identifier for identity in resets.identities}
 
 
 def test_the_laptop_family_survives_holm() -> None:
-    family = claims.tested_claims(resets.CLAIMS, "laptop")
+    family = claims.tested_claims(resets.claims, "laptop")
     assert len(family) <= 12
-    assert len(family) * 2.0 ** -resets.PROFILES["laptop"].seeds < 0.05
-    assert {claim.identifier for claim in resets.CLAIMS if claim.full_only} == {
+    assert len(family) * 2.0 ** -resets.profiles["laptop"].seeds < 0.05
+    assert {claim.identifier for claim in resets.claims if claim.full_only} == {
         f"resets.{name}"
         for name in (
             "rrpo-like-grpo",
@@ -130,7 +130,7 @@ def test_what_the_laptop_tests_it_can_find() -> None:
     """Its smallest detectable effect lies below the published one; the margin of equivalence is met by full alone."""
     planned = {
         profile: {name: float(re.findall(r"[\d.]+", effect)[0]) for name, effect, _ in resets.planned_effects(config)}
-        for profile, config in resets.PROFILES.items()
+        for profile, config in resets.profiles.items()
         if profile not in ("smoke", "paper")
     }
     for name, against in (("srpo-vs-rrpo", "RRPO"), ("srpo-vs-grpo", "GRPO"), ("position-control", "RRPO")):
@@ -160,15 +160,15 @@ def test_what_the_laptop_tests_it_can_find() -> None:
     ],
 )
 def test_settings_that_cannot_be_judged_are_refused(settings: str, message: str) -> None:
-    config = with_settings(resets.PROFILES["laptop"], settings.split())
+    config = with_settings(resets.profiles["laptop"], settings.split())
     with pytest.raises(UserError, match="--set ") as refused:
         resets.plan(config)
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("profile", [name for name in resets.PROFILES if name != "paper"])
+@pytest.mark.parametrize("profile", [name for name in resets.profiles if name != "paper"])
 def test_plan(profile: str) -> None:
-    config = resets.PROFILES[profile]
+    config = resets.profiles[profile]
     runs = resets.plan(config)
     assert len(runs) == config.seeds * (1 + len(config.arms)) == len({run.name for run in runs})
     for seed in range(config.seeds):
@@ -179,19 +179,19 @@ def test_plan(profile: str) -> None:
         assert {run.arm for run in own if run.method and run.method.probe_tasks} == {"rrpo"}
         assert len({(run.panels, run.policy, run.warm_start, run.sampling) for run in own}) == 1
     assert set(config.arms) == (set(LAPTOP) if profile in HEADLINES_ONLY else set(WITH_ORACLE))
-    assert set(ARMS) == {"base", *SETTINGS}
+    assert set(ARMS) == {"base", *ARMS}
     assert len(resets.planned_effects(config)) >= 1
 
 
 def test_the_papers_own_arms_run_on_a_data_set_without_oracle() -> None:
-    config = replace(resets.PROFILES["laptop"], arms=PUBLISHED, updates=4)
+    config = replace(resets.profiles["laptop"], arms=PUBLISHED, updates=4)
     bed = replace(config.reasoning, panels=replace(config.reasoning.panels, source="olympiads.jsonl"))
     runs = resets.plan(with_settings(replace(config, reasoning=bed), ["model.name=some/model", "localizer.top_p=0.9"]))
     assert {run.arm for run in runs} == {"base", *PUBLISHED}
     methods = [run.method for run in runs if run.method]
     assert all(method.updates == 4 and method.probe_tasks == 0 and method.localizer.top_p == 0.9 for method in methods)
     assert {method.localizer.temperature for method in methods} == {0.3}
-    assert {arm for arm in SETTINGS if needs_oracle(arm)} >= {"srpo_oracle", "srpo_hit_25", "position_control"}
+    assert {arm for arm in TRAINED_ARMS if needs_oracle(arm)} >= {"srpo_oracle", "srpo_hit_25", "position_control"}
 
 
 # ---- verdicts on simulated records
@@ -227,7 +227,7 @@ def test_a_gain_over_the_published_loss_alone_is_no_gain_of_resets() -> None:
 
 def false_support(simulations: int, **sizes: Any) -> int:
     """In how many A/A experiments any superiority claim is supported, corrected over these claims alone."""
-    family = [claim for claim in resets.CLAIMS if claim.identifier.partition(".")[2] in NULL_UNDER_A_A]
+    family = [claim for claim in resets.claims if claim.identifier.partition(".")[2] in NULL_UNDER_A_A]
     count = 0
     for seed in range(simulations):
         found = decide(family, simulated(np.random.default_rng(seed), **sizes))
@@ -253,7 +253,7 @@ def test_earliness_alone_is_called_so() -> None:
 
 
 def test_claims_of_the_full_profile(full: MethodRecords) -> None:
-    found = {verdict.claim.identifier.partition(".")[2]: verdict for verdict in decide(resets.CLAIMS, full)}
+    found = {verdict.claim.identifier.partition(".")[2]: verdict for verdict in decide(resets.claims, full)}
     assert set(found) == set(REGISTERED)
     for name in ("split-mixture", "clip-role", "format-transfer", "localization-profile", "localization-dose"):
         assert found[name].decision == "supported", name
@@ -435,7 +435,7 @@ def test_a_step_drawn_again_replaces_the_earlier_one(tmp_path: Path) -> None:
 
 
 def test_exact_claims_hold() -> None:
-    for identity in resets.IDENTITIES:
+    for identity in resets.identities:
         check = identity.examine()
         assert check.failures == 0 and check.cases > 0, identity.identifier
 
@@ -466,16 +466,16 @@ def test_a_wrong_law_of_the_base_group_fails(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("profile", ["laptop", pytest.param("full", marks=pytest.mark.slow)])
 def test_figures_and_sections(profile: str, full: MethodRecords, tmp_path: Path) -> None:
     records = full if profile == "full" else simulated(np.random.default_rng(8), LEARNS, tasks=8, steps=12)
-    figures = resets.draw_figures(records, tmp_path)
-    wanted = {name for claim in resets.CLAIMS for name in claim.figures}
+    figures = resets.load_reporting().draw_figures(records, tmp_path)
+    wanted = {name for claim in resets.claims for name in claim.figures}
     assert wanted <= set(figures)
     assert all(figure.path.stat().st_size > 1000 for figure in figures.values())
-    sections = resets.further_sections(records)
+    sections = resets.load_reporting().further_sections(records)
     for section in sections:
         assert "nan" not in section.body
         assert set(section.figures) <= set(figures)
-    assert "episodes" in resets.scope(records)
-    assert len(resets.positive_controls(records)) == len(resets_measures.trained_arms(records))
+    assert "episodes" in resets.load_reporting().scope(records)
+    assert len(resets.load_reporting().positive_controls(records)) == len(resets_measures.trained_arms(records))
 
 
 # ---- arms
@@ -508,7 +508,7 @@ def test_degraded_oracles_are_what_they_are_called() -> None:
     chance, random_position = (1 / steps).mean(), ((steps + 1) / 2 / steps).mean()
     missed = {}
     for arm in ("srpo_degraded", "srpo_hit_50", "srpo_early", "srpo_late"):
-        method = SETTINGS[arm]
+        method = ARMS[arm].settings
         rule = Oracle(lambda seed: int(truth[seed.prompt_ids[0]]), method.hit_rate, method.offset, method.spread)
         chosen = np.array([one.step for one in rule(seeds, np.random.default_rng(0))])
         missed[arm] = (chosen - truth)[chosen != truth].mean()
@@ -529,7 +529,7 @@ def test_equally_many_fresh_chains_of_a_prompt_count() -> None:
 
 
 def test_the_learned_localizer_fits_what_lies_on_disk(tmp_path: Path) -> None:
-    from reproduce.papers.resets.arms import LearningRule
+    from reproduce.papers.resets.training import LearningRule
 
     generator = np.random.default_rng(0)
     rows = []
@@ -538,16 +538,16 @@ def test_the_learned_localizer_fits_what_lies_on_disk(tmp_path: Path) -> None:
         labels = [int(table[:, 1].argmax()) + 1 for table in tables]
         rows.append({"step": step, "features": [table.tolist() for table in tables], "labels": labels})
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (rows[1], *rows)))
-    rule = LearningRule(SETTINGS["srpo_learned"], lambda requests: [], tmp_path, lambda: 99)
+    rule = LearningRule(ARMS["srpo_learned"].settings, lambda requests: [], tmp_path, lambda: 99)
     weights = rule._fit().weights
     assert weights[1] > 5 * max(abs(weights[0]), abs(weights[2]))
 
 
 def test_so_many_batches_are_labelled_however_often_each_is_used(tmp_path: Path) -> None:
     """Two batches of two updates and three passes each: steps 1 and 7 draw them, 13 the first that is not labelled."""
-    from reproduce.papers.resets.arms import LearningRule
+    from reproduce.papers.resets.training import LearningRule
 
-    settings = replace(SETTINGS["srpo_learned"], labelled_steps=2, updates=2)
+    settings = replace(ARMS["srpo_learned"].settings, labelled_steps=2, updates=2)
     chain = Chain((1, 2, 3), (1, 2, 3), 0.0, False, log_probabilities=(-1.0,) * 3, entropies=(0.5,) * 3)
     failed = [Seed((7,), chain)]
     labelled = []
@@ -570,7 +570,7 @@ def test_arms_train_on_the_environment(tmp_path: Path) -> None:
     from reproduce.runs.execute import execute
 
     arms = ("srpo_oracle", "position_control", "grpo_clip")
-    for run in resets.plan(replace(resets.PROFILES["smoke"], seeds=1)):
+    for run in resets.plan(replace(resets.profiles["smoke"], seeds=1)):
         if run.arm in ("base", *arms):
             execute(run, tmp_path)
     folder = tmp_path / "reasoning"
@@ -622,7 +622,7 @@ def test_claims_read_the_arm_that_asks_where_there_is_no_oracle(full: MethodReco
     assert resets_measures.main_categories(records) == (None,) != resets_measures.main_categories(full)
     assert resets_tests.speed_up(records).effect == resets_tests.speed_up(full).effect
     assert resets_tests.self_correction_rise(records).effect == resets_tests.self_correction_rise(full).effect
-    tested = claims.tested_claims(resets.CLAIMS, "paper")
+    tested = claims.tested_claims(resets.claims, "paper")
     assert {claim.identifier.partition(".")[2] for claim in tested} == {
         "srpo-vs-rrpo",
         "srpo-vs-grpo",
@@ -635,6 +635,6 @@ def test_claims_read_the_arm_that_asks_where_there_is_no_oracle(full: MethodReco
     }
     for claim in tested:
         assert np.isfinite(claim.examine(records).effect), claim.identifier
-    drawn = set(resets.draw_figures(records, tmp_path))
+    drawn = set(resets.load_reporting().draw_figures(records, tmp_path))
     assert {figure for claim in tested for figure in claim.figures} <= drawn
-    assert len(resets.further_sections(records)) == 5
+    assert len(resets.load_reporting().further_sections(records)) == 5

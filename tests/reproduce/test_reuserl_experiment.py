@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.verdicts import Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.papers.reuserl import bound as reuserl_bound
 from reproduce.papers.reuserl import identities as reuserl_identities
-from reproduce.papers.reuserl import paper as reuserl
 from reproduce.papers.reuserl.bound import DRAWS, base_draws
 from reproduce.papers.reuserl.compressibility import (
     compressibility_evidence,
@@ -37,6 +36,7 @@ from reproduce.papers.reuserl.evidence import (
     seed_evidence,
     two_panels,
 )
+from reproduce.papers.reuserl.experiment import ALL_ARMS, HEADLINE_ARMS, PROFILES, plan, settings_of
 from reproduce.papers.reuserl.figures import operations
 from reproduce.papers.reuserl.hacks import cheaper_with_one_more, repetition_price
 from reproduce.papers.reuserl.measures import (
@@ -49,9 +49,9 @@ from reproduce.papers.reuserl.measures import (
     was_empty,
     write_dictionary,
 )
+from reproduce.papers.reuserl.paper import PAPER as reuserl
 from reproduce.papers.reuserl.planted import does_it_find, halves, planted, share_found
 from reproduce.papers.reuserl.sections import matched_length_arm
-from reproduce.papers.reuserl.settings import ALL_ARMS, HEADLINE_ARMS, PROFILES, plan, settings_of
 from reproduce.report.pages import write_report
 from tests.reproduce.simulated_reuserl import NOTHING, PUBLISHED, REVERSED, World, simulated, write_simulated
 from theory.inference import mean_interval
@@ -76,7 +76,7 @@ OF_TRAINING = (
 
 
 def verdicts(records: MethodRecords, names: tuple[str, ...] = ()) -> dict[str, Verdict]:
-    chosen = [claim for claim in reuserl.CLAIMS if not names or claim.identifier.partition(".")[2] in names]
+    chosen = [claim for claim in reuserl.claims if not names or claim.identifier.partition(".")[2] in names]
     return {verdict.claim.identifier.partition(".")[2]: verdict for verdict in decide(chosen, records)}
 
 
@@ -100,13 +100,13 @@ def smoke() -> MethodRecords:
 
 
 def test_claims_are_those_of_the_specification() -> None:
-    assert [identity.identifier for identity in reuserl.IDENTITIES] == [
+    assert [identity.identifier for identity in reuserl.identities] == [
         "reuserl.length-identity",
         "reuserl.mean-objective-degenerate",
         "reuserl.lambda-cancels",
         "reuserl.repetition-cheap",
     ]
-    assert [claim.identifier for claim in reuserl.CLAIMS] == [
+    assert [claim.identifier for claim in reuserl.claims] == [
         f"reuserl.{name}"
         for name in (
             "penalties-beat-grpo",
@@ -126,7 +126,7 @@ def test_claims_are_those_of_the_specification() -> None:
         )
     ]
     # The smallest p of eight seeds, 1/256, has to survive Holm's correction.
-    assert len(claims.tested_claims(reuserl.CLAIMS, "laptop")) <= 12
+    assert len(claims.tested_claims(reuserl.claims, "laptop")) <= 12
 
 
 def test_planted_effects_are_found_at_the_laptop_profile(published: MethodRecords) -> None:
@@ -218,7 +218,7 @@ def test_an_empty_dictionary_is_a_length_penalty_and_not_judged_as_segcost(publi
     assert parts["countdown: SegCost - GRPO"].startswith("none")
     assert found["starts-as-length"].decision == "supported"
     assert not any("countdown: ρ" in label for label, _ in found["starts-as-length"].evidence.details)
-    text = " ".join(section.body for section in reuserl.further_sections(records))
+    text = " ".join(section.body for section in reuserl.load_reporting().further_sections(records))
     assert "dictionary was empty" in text
 
 
@@ -257,8 +257,8 @@ def test_plans_without_an_environment_or_a_control_have_a_report(arms: dict[str,
     found = verdicts(records, OF_TRAINING)
     assert ("not measured" in dict(found["structure-matters"].evidence.details)) == ("cooking_arms" in arms)
     assert ("not measured" in dict(found["countdown-op-mix"].evidence.details)) == ("countdown_arms" in arms)
-    text = " ".join(section.body for section in reuserl.further_sections(records))
-    assert not re.search(r"\b(nan|inf|None)\b", text + reuserl.scope(records))
+    text = " ".join(section.body for section in reuserl.load_reporting().further_sections(records))
+    assert not re.search(r"\b(nan|inf|None)\b", text + reuserl.load_reporting().scope(records))
     drawing, _ = operations(records)
     assert len(drawing.axes) == 2
 
@@ -389,7 +389,7 @@ def test_the_bound_covers_and_would_be_caught_if_it_did_not(
 # ---- exact claims
 
 
-@pytest.mark.parametrize("identity", reuserl.IDENTITIES, ids=lambda identity: identity.identifier)
+@pytest.mark.parametrize("identity", reuserl.identities, ids=lambda identity: identity.identifier)
 def test_identities_hold(identity: Any) -> None:
     found = identity.examine()
     assert found.cases > 100 and found.failures == 0
@@ -513,14 +513,14 @@ def reward_of(arm: str, folder: Path, **changes: Any) -> tuple[Any, list[float],
     """The arm as training builds it, the rewards it gives to a batch, and what it logs."""
     import torch
 
-    from reproduce.papers.reuserl.arms import build_arm
+    from reproduce.papers.reuserl.training import build as build_recipe
     from reproduce.training.train import Setting
 
     run = run_of("countdown", arm)
     run = replace(run, method=replace(run.method, **changes)) if changes else run
     # An arm is built from its run's settings and its siblings' files alone.
     setting = Setting(run, run.training, (), {}, None, None, None, folder, folder)  # type: ignore[arg-type]
-    built = build_arm(setting)
+    built = build_recipe(setting)
     built.reward.model = torch.nn.Identity().train()
     logged: dict[str, float] = {}
     rows = len(COMPLETIONS["success"])
@@ -609,10 +609,10 @@ def test_records_are_read_back_and_others_refused(tmp_path: Path) -> None:
 
 
 def test_figures_and_sections_hold_no_missing_number(smoke: MethodRecords, tmp_path: Path) -> None:
-    figures = reuserl.draw_figures(smoke, tmp_path)
-    sections = reuserl.further_sections(smoke)
+    figures = reuserl.load_reporting().draw_figures(smoke, tmp_path)
+    sections = reuserl.load_reporting().further_sections(smoke)
     shown = {name for section in sections for name in section.figures}
-    shown |= {name for claim in reuserl.CLAIMS if not claim.full_only for name in claim.figures}
+    shown |= {name for claim in reuserl.claims if not claim.full_only for name in claim.figures}
     assert shown == set(figures) and all(figure.path.stat().st_size > 1000 for figure in figures.values())
     text = " ".join([*(section.body for section in sections), *(figure.caption for figure in figures.values())])
     assert not re.search(r"\b(nan|inf|None)\b", text)

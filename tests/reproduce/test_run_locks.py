@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from reproduce.core.files import FolderInUse, UserError, write_json
-from reproduce.papers.pass_kt.paper import PROFILES, plan
+from reproduce.papers.pass_kt.experiment import PROFILES, plan
 from reproduce.runs.execute import LOCK_SECONDS, execute
 
 RUN = plan(PROFILES["smoke"])[0]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from reproduce.core.files import UserError
-from reproduce.core.paper import PAPERS, load_paper, open_experiment
+from reproduce.core.paper import PACKAGED, load_paper
+from reproduce.plan.open import open_experiment
 
 REFUSED = {
     "hardware.processes=0": "must be at least 1",
@@ -19,7 +20,7 @@ REFUSED = {
     "hardware.engine=colocate": "did you mean|known: transformers, vllm",
     "hardware.training_engine=colocated": "did you mean 'colocate'",
     "hardware.agreement=-1": "above 0",
-    "hardware.agreement=nan": "above 0",
+    "hardware.agreement=nan": "finite",
     "hardware.vllm_memory=2": "below 1",
     "hardware.vllm_memory=0": "above 0",
     "model.precision=float16": "did you mean 'bfloat16'",
@@ -30,7 +31,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("key", PAPERS)
+@pytest.mark.parametrize("key", PACKAGED)
 def test_what_is_refused(key: str) -> None:
     for setting, message in REFUSED.items():
         with pytest.raises(UserError, match=message) as caught:
@@ -38,9 +39,9 @@ def test_what_is_refused(key: str) -> None:
         assert str(caught.value).startswith(f"--set {setting.partition('=')[0]}=") and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", PAPERS)
+@pytest.mark.parametrize("key", PACKAGED)
 def test_every_profile_passes(key: str) -> None:
-    for profile in load_paper(key).PROFILES:
+    for profile in load_paper(key).profiles:
         open_experiment(key, profile, (), Path("nowhere"))
 
 

@@ -6,31 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from scipy import stats
 
 from reproduce.claims.records import MethodRecords
 from reproduce.papers.echorl.accuracy import cumulative_cost, robustness_settings
-from reproduce.papers.echorl.design import DESIGNS, RIVALS, SELECTIONS
+from reproduce.papers.echorl.experiment import ARMS, LOOKS, RIVALS, SELECTIONS
 from reproduce.papers.echorl.frozen import deletion_curves
 from reproduce.papers.echorl.measures import REASONING, control, gain, has_log, logged
 from reproduce.papers.echorl.signal import dose_levels, gradient_ratios
-from reproduce.report.figures import BASE, INK, OTHER, QUIET, TRAINED, Figure, canvas, save
+from reproduce.report.colours import BASE, INK, OTHER, PURPLE, QUIET, SKY, TRAINED, YELLOW
+from reproduce.report.figures import Figure, canvas, save
 from theory.inference import crossed_t_interval, mean_interval
-
-PURPLE, SKY, YELLOW = "#cc79a7", "#56b4e9", "#e69f00"
-"""More of the palette of Okabe and Ito."""
-CURVES: dict[str, tuple[str, str]] = {
-    "grpo": (BASE, "-"),
-    "echo": (SKY, "--"),
-    "echo_strong": (TRAINED, "-"),
-    "random_prefix_strong": (QUIET, ":"),
-    "lowest_entropy_prefix_strong": (OTHER, "-."),
-    "positive_nll": (PURPLE, "--"),
-    "rl_zvp": (YELLOW, ":"),
-}
-"""Arms drawn as curves: colour and line."""
 
 
 def draw(records: MethodRecords, folder: Path) -> dict[str, Figure]:
@@ -69,7 +57,7 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     size = np.where(enough, count, 2)
     mean = np.where(known, values, 0).sum(axis=0) / size
     deviation = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / (size - 1))
-    reach = stats.t.ppf(0.975, size - 1) * deviation / np.sqrt(size)
+    reach = scipy.stats.t.ppf(0.975, size - 1) * deviation / np.sqrt(size)
     mean, reach = np.where(enough, mean, np.nan), np.where(enough, reach, np.nan)
     return mean, mean - reach, mean + reach
 
@@ -88,11 +76,11 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return np.where(counts > 0.5, sums / np.where(counts > 0.5, counts, 1), np.nan)
 
 
-def _curve(axes: Axes, across: np.ndarray, values: np.ndarray, label: str, colour: str, line: str = "-") -> None:
+def _curve(axes: Axes, across: np.ndarray, values: np.ndarray, label: str, color: str, linestyle: str = "-") -> None:
     mean, low, high = band(values)
     shown = np.isfinite(mean)
-    axes.fill_between(across[shown], low[shown], high[shown], color=colour, alpha=0.15, linewidth=0)
-    axes.plot(across[shown], mean[shown], color=colour, linestyle=line, label=label)
+    axes.fill_between(across[shown], low[shown], high[shown], color=color, alpha=0.15, linewidth=0)
+    axes.plot(across[shown], mean[shown], color=color, linestyle=linestyle, label=label)
 
 
 def _steps(values: np.ndarray) -> np.ndarray:
@@ -116,7 +104,7 @@ def group_shares(records: MethodRecords) -> tuple[Canvas, str]:
         left.legend(loc="upper center", ncols=3, columnspacing=1, handlelength=1.8)
         for arm in _arms(records, "grpo", "echo_strong"):
             values = smooth(logged(records, REASONING, arm, "grad_norm"))
-            _curve(right, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
+            _curve(right, _steps(values), values, ARMS[arm].label, **ARMS[arm].look)
         right.set_ylabel("norm of the gradient")
         right.set_ylim(bottom=0)
         right.legend(loc="best")
@@ -168,11 +156,11 @@ def learning_curves(records: MethodRecords) -> tuple[Canvas, str]:
     """Reward in training against steps and tokens."""
     with canvas(2.8) as drawing:
         left, right = drawing.subplots(1, 2, sharey=True)
-        for arm in _arms(records, *CURVES):
+        for arm in _arms(records, *LOOKS):
             values = smooth(100 * logged(records, REASONING, arm, "reward"))
-            _curve(left, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
+            _curve(left, _steps(values), values, ARMS[arm].label, **ARMS[arm].look)
             tokens = cumulative_cost(records, REASONING, arm, "tokens/sampled").mean(axis=0) / 1e3
-            _curve(right, tokens, values, DESIGNS[arm].label, *CURVES[arm])
+            _curve(right, tokens, values, ARMS[arm].label, **ARMS[arm].look)
         left.set_ylabel("reward, % of episodes right")
         left.set_xlabel("optimiser step")
         right.set_xlabel("tokens sampled, thousands")
@@ -217,9 +205,9 @@ def choices(records: MethodRecords) -> tuple[Canvas, str]:
             label = SELECTIONS[name.removesuffix("_strong")][0]
             rows.append((f"{label}, {_weight(name)}", gain(records, name), colour))
     with canvas(0.7 + 0.24 * len(rows)) as drawing:
-        _intervals(drawing.subplots(), rows, f"success minus that of {DESIGNS[other].label}, points")
+        _intervals(drawing.subplots(), rows, f"success minus that of {ARMS[other].label}, points")
     return drawing, (
-        f"Success on test tasks with each choice of clip, minus that of {DESIGNS[other].label} of the same seed. Dots: "
+        f"Success on test tasks with each choice of clip, minus that of {ARMS[other].label} of the same seed. Dots: "
         "one a seed; squares: mean with 95 % interval over seeds and tasks."
     )
 
@@ -231,7 +219,7 @@ def entropy(records: MethodRecords) -> tuple[Canvas, str]:
         axes = drawing.subplots()
         for arm in arms:
             values = smooth(logged(records, REASONING, arm, "policy/entropy"))
-            _curve(axes, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
+            _curve(axes, _steps(values), values, ARMS[arm].label, **ARMS[arm].look)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("entropy, nats a token")
         axes.set_xlabel("optimiser step")
@@ -245,12 +233,12 @@ def entropy(records: MethodRecords) -> tuple[Canvas, str]:
 def transfer(records: MethodRecords) -> tuple[Canvas, str]:
     """Gain in and out of distribution."""
     rows: list[Row] = [
-        (f"{name}, {DESIGNS[arm].label}", gain(records, arm, panel=panel), colour)
+        (f"{name}, {ARMS[arm].label}", gain(records, arm, panel=panel), colour)
         for arm in _arms(records, "echo", "echo_strong")
         for panel, name, colour in (("test", "test tasks", BASE), ("ood", "out of distribution", TRAINED))
     ]
     with canvas(0.7 + 0.24 * len(rows)) as drawing:
-        _intervals(drawing.subplots(), rows, f"success minus that of {DESIGNS[control(records)].label}, points")
+        _intervals(drawing.subplots(), rows, f"success minus that of {ARMS[control(records)].label}, points")
     return drawing, (
         "Gain of the echo on test tasks, and on longer chains and another wording. Dots: one a seed; squares: mean "
         "with 95 % interval over seeds and tasks."
@@ -260,7 +248,7 @@ def transfer(records: MethodRecords) -> tuple[Canvas, str]:
 def rivals(records: MethodRecords) -> tuple[Canvas, str]:
     """The echo against the other remedies."""
     rows: list[Row] = [
-        (f"minus {DESIGNS[rival].label}, {_weight(arm)}", gain(records, arm, rival), colour)
+        (f"minus {ARMS[rival].label}, {_weight(arm)}", gain(records, arm, rival), colour)
         for arm, colour in (("echo_strong", TRAINED), ("echo", SKY))
         for rival in _arms(records, *RIVALS, "dr_grpo")
         if records.has(REASONING, arm)
@@ -296,7 +284,7 @@ def costs(records: MethodRecords) -> tuple[Canvas, str]:
                     markersize=5,
                     linestyle="none",
                     elinewidth=1,
-                    label=DESIGNS[arm].label,
+                    label=ARMS[arm].label,
                 )
         left.set_ylabel("success on test tasks, %")
         left.set_xlabel("rollouts, thousands")
@@ -370,7 +358,7 @@ def clips(records: MethodRecords) -> tuple[Canvas, str]:
         for axes, (column, label, factor) in zip(panels, panels_shown, strict=True):
             for arm in arms:
                 values = smooth(factor * logged(records, REASONING, arm, column))
-                _curve(axes, _steps(values), values, DESIGNS[arm].label, *CURVES[arm])
+                _curve(axes, _steps(values), values, ARMS[arm].label, **ARMS[arm].look)
             axes.set_title(label)
             axes.set_xlabel("optimiser step")
             axes.set_ylim(bottom=0)

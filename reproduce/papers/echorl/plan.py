@@ -8,18 +8,18 @@ from reproduce.claims.verdicts import HEADLINES_ONLY
 from reproduce.core.config import BedConfig, RunConfig, TrainingConfig
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
-from reproduce.papers.echorl.design import (
+from reproduce.papers.echorl.experiment import (
+    ARMS,
     COUNTDOWN_NEEDS,
-    DESIGNS,
     EVERY_ARM,
     FEWEST_ANALYSIS_GROUPS,
     KEY,
     LAPTOP_NEEDS,
     REASONING_ONLY,
-    RESAMPLING,
     RIVALS,
     EchoRLConfig,
 )
+from reproduce.plan.study import planned_run
 
 
 def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
@@ -39,7 +39,7 @@ def plan(config: EchoRLConfig) -> tuple[RunConfig, ...]:
             # `--set countdown_arms=` is one empty name: no arm.
             arms = tuple(arm for arm in arms if arm)
             _check_arms(config.profile, environment, arms, source if environment == "reasoning" else "")
-            if config.hardware.processes > 1 and (alone := [arm for arm in arms if arm in RESAMPLING]):
+            if config.hardware.processes > 1 and (alone := [arm for arm in arms if ARMS[arm].resamples]):
                 raise UserError(
                     f"--set hardware.processes={config.hardware.processes}: {', '.join(alone)} draws more until a "
                     "batch is full, which several processes would do each by itself; leave it out or set 1"
@@ -101,7 +101,7 @@ def _check_arms(profile: str, environment: str, arms: tuple[str, ...], source: s
 
 
 def _run(config: EchoRLConfig, environment: str, bed: BedConfig, arm: str, seed: int) -> RunConfig:
-    settings = DESIGNS[arm].settings
+    settings = ARMS[arm].settings
     training: TrainingConfig | None = None
     if settings is not None:
         training = _regrouped(bed.training, settings.group_size)
@@ -111,23 +111,7 @@ def _run(config: EchoRLConfig, environment: str, bed: BedConfig, arm: str, seed:
             settings = replace(
                 settings, analysis_groups=config.analysis_groups, analysis_solutions=config.analysis_solutions
             )
-    return RunConfig(
-        paper=KEY,
-        profile=config.profile,
-        environment=environment,
-        arm=arm,
-        seed=seed,
-        panels=bed.panels,
-        policy=bed.policy,
-        warm_start=bed.warm_start,
-        training=training,
-        sampling=bed.sampling,
-        evaluation=bed.evaluation,
-        method=settings,
-        rounds=bed.training.rounds,
-        model=config.model,
-        hardware=config.hardware,
-    )
+    return planned_run(KEY, config, environment, bed, arm, seed, training, settings)
 
 
 def _regrouped(training: TrainingConfig, size: int | None) -> TrainingConfig:

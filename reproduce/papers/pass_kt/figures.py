@@ -12,15 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from reproduce.claims.grid import Records
 from reproduce.core.config import INDEPENDENT, PREFIX_FORK
-from reproduce.report.figures import BASE, DIVERGING, INK, OTHER, QUIET, TRAINED, Figure, canvas, samples_axis, save
+from reproduce.papers.pass_kt.experiment import ARMS
+from reproduce.report.colours import BASE, INK, OTHER, QUIET, TRAINED
+from reproduce.report.figures import DIVERGING, Figure, canvas, samples_axis, save
 from theory.inference import SeedQuestionInterval, crossed_t_interval
 from theory.pass_kt import boundary_difference, crossing_k, pass_at_k
 
-POLICIES = {
-    "base": ("base", {"color": BASE, "marker": "o", "linestyle": "-", "markersize": 5}),
-    "grpo": ("trained (GRPO)", {"color": TRAINED, "marker": "s", "linestyle": "--", "markersize": 3}),
-}
-"""Arm: its name in legends and its look. The base's marks are larger, so that equal curves show both."""
 SHARE = "success, share of questions"
 NARROWEST_SCALE = 5.0
 """Points of gain, either way, that the heat map's colours span at least."""
@@ -64,11 +61,11 @@ def _sizes(records: Records, category: str = "bridge") -> str:
 
 
 def _curves(axes: Axes, records: Records, category: str, cap: int, ks: tuple[int, ...]) -> None:
-    for arm, (label, look) in POLICIES.items():
-        interval = crossed_t_interval(pass_values(records, arm, category, cap, ks))
+    for name, arm in ARMS.items():
+        interval = crossed_t_interval(pass_values(records, name, category, cap, ks))
         low, high = np.clip(interval.low, 0, 1), np.clip(interval.high, 0, 1)
-        axes.fill_between(ks, low, high, color=look["color"], alpha=0.18, linewidth=0)
-        axes.plot(ks, interval.estimate, label=label, **look)
+        axes.fill_between(ks, low, high, color=arm.look["color"], alpha=0.18, linewidth=0)
+        axes.plot(ks, interval.estimate, label=arm.label, **arm.look)
     samples_axis(axes, ks)
     axes.set_ylim(-0.02, 1.02)
 
@@ -239,16 +236,16 @@ def depth(records: Records) -> tuple[Canvas, str]:
     with canvas(2.6) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         for axes, category in zip(panels, ("bridge", "comparison"), strict=True):
-            for shift, (arm, (label, look)) in zip((-0.15, 0.15), POLICIES.items(), strict=True):
+            for shift, (name, arm) in zip((-0.15, 0.15), ARMS.items(), strict=True):
                 values = np.concatenate(
-                    [pass_values(records, arm, category, cap, k, PREFIX_FORK) for cap in caps], axis=2
+                    [pass_values(records, name, category, cap, k, PREFIX_FORK) for cap in caps], axis=2
                 )
                 interval = crossed_t_interval(values)
                 low, high = np.clip(interval.low, 0, 1), np.clip(interval.high, 0, 1)
-                axes.fill_between(caps, low, high, color=look["color"], alpha=0.18, linewidth=0)
-                axes.plot(caps, interval.estimate, label=label, **look)
-                fresh = [float(pass_values(records, arm, category, cap, k).mean()) for cap in caps]
-                faint = {**look, "linestyle": "none", "alpha": 0.45, "markeredgewidth": 0}
+                axes.fill_between(caps, low, high, color=arm.look["color"], alpha=0.18, linewidth=0)
+                axes.plot(caps, interval.estimate, label=arm.label, **arm.look)
+                fresh = [float(pass_values(records, name, category, cap, k).mean()) for cap in caps]
+                faint = {**arm.look, "linestyle": "none", "alpha": 0.45, "markeredgewidth": 0}
                 axes.plot(np.array(caps) + shift, fresh, **faint)
             axes.set_xticks(caps)
             axes.set_xlabel("rounds T")
@@ -270,14 +267,14 @@ def rounds(records: Records) -> tuple[Canvas, str]:
     with canvas(2.4) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         for axes, category in zip(panels, ("bridge", "comparison"), strict=True):
-            for shift, (arm, (label, look)) in zip((-0.05, 0.05), POLICIES.items(), strict=True):
-                found = [crossed_t_interval(pass_values(records, arm, category, cap, (k,))) for k, cap in cells]
+            for shift, (name, arm) in zip((-0.05, 0.05), ARMS.items(), strict=True):
+                found = [crossed_t_interval(pass_values(records, name, category, cap, (k,))) for k, cap in cells]
                 middle = np.array([float(interval.estimate[0]) for interval in found])
                 low = np.clip([float(interval.low[0]) for interval in found], 0, 1)
                 high = np.clip([float(interval.high[0]) for interval in found], 0, 1)
                 place, reach = np.arange(len(cells)) + shift, np.maximum([middle - low, high - middle], 0)
-                bars = {**look, "markersize": 5, "linewidth": 1, "elinewidth": 1.4}
-                axes.errorbar(place, middle, reach, label=label, **bars)
+                bars = {**arm.look, "markersize": 5, "linewidth": 1, "elinewidth": 1.4}
+                axes.errorbar(place, middle, reach, label=arm.label, **bars)
             axes.set_xticks(range(len(cells)), [f"k = {k}, T = {cap}" for k, cap in cells])
             axes.set_xlabel("samples k and rounds T")
             axes.set_xlim(-0.4, len(cells) - 0.6)

@@ -8,14 +8,15 @@ import numpy as np
 
 from reproduce.claims.grid import Records
 from reproduce.claims.published import PublishedNumber, load_published, published_number
-from reproduce.papers.pass_kt.figures import POLICIES, grid, pass_values
+from reproduce.papers.pass_kt.experiment import ARMS
+from reproduce.papers.pass_kt.figures import grid, pass_values
 from reproduce.report.text import NOTHING, Section, count, interval, listed, number, over_seeds, plain, table
 from theory.inference import crossed_t_interval, mean_interval
 from theory.pass_kt import beta_from_pass_values, cover_at, crossing_k, fit_beta_binomial, pass_at_k, saturation_depth
 
 PAPER = "pass_kt"
 CATEGORIES = {"A": "static", "B": "comparison", "C": "bridge"}
-ARMS = {"base": "base", "RL": "grpo"}
+OURS = {"base": "base", "RL": "grpo"}
 """The paper's letters and words, and ours."""
 TAUS = (0.05, 0.1, 0.25)
 
@@ -97,13 +98,13 @@ def cover(records: Records) -> Section:
     """Cover@tau beside PASS: on comparison questions a large k rewards guessing."""
     k, cap = grid(records)[0][-1], _cap(records, "comparison")
     rows = []
-    for arm, (label, *_) in POLICIES.items():
+    for arm in ARMS:
         n, successes = records.counts_of(arm, "comparison", cap)
         shares = cover_at(n, successes, TAUS)
         found = [mean_interval(shares[:, place]) for place in range(len(TAUS))]
         cells = [f"{number(one.mean, 3)} {interval(max(one.low, 0), min(one.high, 1), 3)}" for one in found]
         values = pass_values(records, arm, "comparison", cap, (1, k))
-        rows.append((label, *cells, _share(values[..., 0]), _share(values[..., 1])))
+        rows.append((ARMS[arm].label, *cells, _share(values[..., 0]), _share(values[..., 1])))
     headings = ("Policy", *(f"Cover@{tau:g}" for tau in TAUS), "pass@1", f"pass@{k}")
     body = plain(
         f"Comparison questions have few possible answers, so PASS at a large k rewards guessing. Cover@τ is the share "
@@ -120,7 +121,7 @@ def deeper(records: Records) -> Section:
     rows = []
     for hops in sorted(ood["hops"].unique()):
         values = {}
-        for arm, (label, *_) in POLICIES.items():
+        for arm in ARMS:
             chosen = ood[(ood["hops"] == hops) & (ood["arm"] == arm)]
             wide = chosen.pivot(index="seed", columns="question", values=["n", "successes"]).sort_index()
             if wide.empty or wide.isna().any(axis=None):
@@ -128,7 +129,7 @@ def deeper(records: Records) -> Section:
             n, successes = (wide[name].to_numpy(dtype=np.int64) for name in ("n", "successes"))
             values[arm] = pass_at_k(n[..., None], successes[..., None], np.array([1, k]))
             cells = [_share(values[arm][..., place]) for place in range(2)]
-            rows.append((str(hops), label, str(n.shape[1]), *cells))
+            rows.append((str(hops), ARMS[arm].label, str(n.shape[1]), *cells))
         gains = 100 * (values["grpo"] - values["base"])
         cells = [f"{_difference(gains[..., place])} points" for place in range(2)]
         rows.append((str(hops), "gain", str(gains.shape[1]), *cells))
@@ -184,7 +185,7 @@ def beside_the_paper(records: Records) -> Section:
                 (quantity, category, policy, *place, f"{published.value:g}", value, ", ".join(published.sources))
             )
         elif cell.get("category") in CATEGORIES:
-            strange = {str(cell[role]) for role in ("arm", "against") if role in cell} - set(ARMS)
+            strange = {str(cell[role]) for role in ("arm", "against") if role in cell} - set(OURS)
             left_out += [f"the arm {name}" for name in sorted(strange)]
         else:
             left_out.append(published.quantity.replace("-", " "))
@@ -209,7 +210,7 @@ def beside_the_paper(records: Records) -> Section:
 def _ours(records: Records, published: PublishedNumber) -> str | None:
     """Our measurement of a published number; None where this experiment has none."""
     cell, (ks, caps) = published.cell, grid(records)
-    category, arm = CATEGORIES.get(str(cell.get("category"))), ARMS.get(str(cell.get("arm")))
+    category, arm = CATEGORIES.get(str(cell.get("category"))), OURS.get(str(cell.get("arm")))
     k, cap = int(cell.get("k", ks[-1])), int(cell.get("T", max(caps)))
     if category is None or arm is None or k not in ks or (cap not in caps):
         return None

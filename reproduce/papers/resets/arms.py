@@ -1,257 +1,194 @@
-"""The arms of RRPO and SRPO on the trainer: which chains are drawn, where they are reset, and what is kept of them."""
+"""The arms of RRPO and SRPO as plain data: what each changes, and which profile runs it."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import numpy as np
-from accelerate.utils import gather_object
+from reproduce.core.config import SamplingConfig
+from reproduce.core.paper import Arm
+from reproduce.report.colours import BASE, INK, OTHER, PURPLE, QUIET, TRAINED
 
-from methods.localizers import (
-    AskedPolicy,
-    LearnedFromResampling,
-    Oracle,
-    fit_to_resampling,
-    highest_entropy_step,
-    positions_by_length,
-    resample_first_errors,
-    step_features,
-)
-from methods.resets import (
-    ONE_BY_EIGHT,
-    ONE_BY_FOUR,
-    PUBLISHED_GRPO,
-    TWO_BY_FOUR,
-    BufferSettings,
-    Chain,
-    GRPOWithResets,
-    Request,
-    ResetChoice,
-    ResetLoss,
-    ResetRollouts,
-    ResetRule,
-    Sampler,
-    Seed,
-    chain_reward,
-    uniform_step,
-)
-from methods.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
-from reproduce.environments.reasoning import ReasoningTask, first_wrong_step
-from reproduce.papers.resets.chains import RESETS, UNKNOWN, ChainLog, Located, line_break_of, read_tables, step_row
-from reproduce.papers.resets.coverage_probe import write_probe
-from reproduce.papers.resets.localizer import PolicyReplies, asking_sampler
-from reproduce.papers.resets.settings import ResetSettings
-from reproduce.rollouts.continuation import EpisodeChains
-from reproduce.rollouts.divided_chains import DividedChains
-from reproduce.training.arguments import named_arguments
-from reproduce.training.train import Arm, Setting, engine_ready, is_main_process
-
-METHOD = ResetSettings
-"""Dataclass of `RunConfig.method`."""
-SPLITS = {"1x4": ONE_BY_FOUR, "2x4": TWO_BY_FOUR, "1x8": ONE_BY_EIGHT}
-FRESH_COUNTED = 4
-"""Fresh chains of a prompt that count in the learning curve: as many in every arm with a base group, since the first
-passage of a curve comes earlier the noisier it is. Splits without one draw only one or two before they reset."""
+Rule = Literal["none", "uniform", "first", "oracle", "asked", "entropy", "learned", "histogram", "values"]
+LOCALIZER = SamplingConfig(temperature=0.3, top_p=0.95, longest_action=4096)
+"""How the policy answers when it is asked for its first error (released code, all splits but 1x8, which has 0.0)."""
 
 
-def loss_of(method: ResetSettings) -> ResetLoss:
-    """The loss of an arm."""
-    return PUBLISHED_GRPO if method.published_loss else ResetLoss(clip=method.clip)
+@dataclass(frozen=True)
+class ResetSettings:
+    """What determines an arm besides its bed. The defaults are RRPO."""
+
+    rule: Rule = "uniform"
+    """Where a failed chain is reset: `none` (plain groups), `uniform` (RRPO), `first` (always at step 1), `oracle`,
+    `asked` (SRPO: the policy is asked for its first error), `entropy`, `learned`, or `histogram` (positions of the same
+    seed's run of `source`, drawn blindly). `values` resets nothing: plain groups with an advantage for each step from
+    continuations."""
+    hit_rate: float = 1.0
+    """Of the oracle: chance to name the true first error."""
+    offset: int = 0
+    """Of the oracle's misses: steps after the true first error at which they aim."""
+    spread: int = 0
+    """Of the oracle's misses: steps around that aim, either way."""
+    source: str = ""
+    """Arm whose positions the rule `histogram` draws from."""
+    split: Literal["1x4", "2x4", "1x8"] = "1x4"
+    """How the eight trained chains of a prompt divide."""
+    mask_prefix: bool = True
+    """Whether the prefix gets no gradient."""
+    independent_base: bool = False
+    """Whether the base group is a sample of independent chains; the published one is not."""
+    published_loss: bool = False
+    """The loss of the paper's GRPO baseline: ratio and clip, token mean, Bessel-corrected deviation."""
+    clip: bool = False
+    """Importance ratio and its clip in the reset arms' loss."""
+    updates: int = 1
+    """Optimiser steps on each batch (paper: 4). With one the ratio is 1 and the clip cannot act."""
+    longest: int = 20
+    """Most steps of a chain, those of the prefix counted (paper: 20)."""
+    labelled_steps: int = 5
+    """Of the rule `learned`: training steps whose failed chains are labelled by resampling, before the fit."""
+    continuations: int = 4
+    """Of the rules `learned` and `values`: continuations from each step of a chain."""
+    localizer: SamplingConfig = field(default_factory=lambda: LOCALIZER)
+    """Of the rule `asked`: how the policy answers."""
+    probe_tasks: int = 0
+    """Decisive chains of each coverage on which the base is probed before the run (`coverage_probe`)."""
 
 
-def own_arguments(method: ResetSettings) -> dict[str, Any]:
-    """Arguments of `GRPOConfig` that an arm sets itself."""
-    return {"loss_type": loss_of(method).loss_type, "scale_rewards": "group"}
+ORACLE = ResetSettings(rule="oracle")
+DEGRADED = ResetSettings(rule="oracle", hit_rate=0.35, offset=-4, spread=3)
+"""The paper's localizer by what it adds to a random step: twice as many exact hits (there 12 to 16 % where chance has 6
+to 8 %; here 35 % where chance has 17 %), at a mean position .63 times that of random resets (there .34 against .54)."""
+CENTRED = ResetSettings(rule="oracle", spread=4)
+"""Misses on either side, for the dose-response."""
+PLAIN = ResetSettings(rule="none")
+ASKED = ResetSettings(rule="asked")
+
+ARMS = {
+    "base": Arm("base", "the warm-started policy, evaluated only"),
+    "grpo": Arm(
+        "GRPO as published",
+        "GRPO with the published baseline's loss: token mean, Bessel-corrected deviation, 8 chains a prompt",
+        replace(PLAIN, published_loss=True),
+        look={"color": QUIET, "linestyle": ":"},
+    ),
+    "grpo_reset_loss": Arm(
+        "GRPO, same loss",
+        "GRPO on 8 plain chains with the reset arms' loss: the control that the paper lacks",
+        PLAIN,
+        look={"color": INK, "linestyle": "--"},
+    ),
+    "rrpo": Arm(
+        "RRPO",
+        "resets at a uniformly drawn step of a failed chain",
+        ResetSettings(),
+        look={"color": BASE, "linestyle": "-"},
+    ),
+    "srpo_oracle": Arm(
+        "SRPO, oracle", "resets at the true first error", ORACLE, look={"color": TRAINED, "linestyle": "-"}
+    ),
+    "srpo_degraded": Arm(
+        "SRPO, degraded oracle",
+        "SRPO at the paper's quality: the first error in 35 %, twice chance, else mostly earlier",
+        DEGRADED,
+        look={"color": OTHER, "linestyle": "-"},
+    ),
+    "position_control": Arm(
+        "random at SRPO's positions",
+        "resets at steps drawn from the positions of srpo_oracle of the same seed, blind to the chain",
+        ResetSettings(rule="histogram", source="srpo_oracle"),
+        look={"color": PURPLE, "linestyle": "-."},
+    ),
+    "srpo_hit_25": Arm(
+        "srpo_hit_25",
+        "resets at the true first error in 25 %, else at a step up to four away on either side",
+        replace(CENTRED, hit_rate=0.25),
+    ),
+    "srpo_hit_50": Arm("srpo_hit_50", "as srpo_hit_25, exact in 50 %", replace(CENTRED, hit_rate=0.5)),
+    "srpo_hit_75": Arm("srpo_hit_75", "as srpo_hit_25, exact in 75 %", replace(CENTRED, hit_rate=0.75)),
+    "srpo_early": Arm(
+        "srpo_early",
+        "as srpo_hit_50, misses aimed three steps before the error: about two steps too early on average",
+        replace(CENTRED, hit_rate=0.5, offset=-3, spread=1),
+    ),
+    "srpo_late": Arm(
+        "srpo_late",
+        "as srpo_hit_50, misses aimed three steps after the error: about two steps too late on average",
+        replace(CENTRED, hit_rate=0.5, offset=3, spread=1),
+    ),
+    "srpo_entropy": Arm(
+        "srpo_entropy",
+        "resets at the step with the highest mean entropy",
+        ResetSettings(rule="entropy"),
+        reads_entropies=True,
+    ),
+    "srpo_learned": Arm(
+        "srpo_learned",
+        "resets by a localizer fitted to where the policy's own continuations stop succeeding",
+        ResetSettings(rule="learned"),
+        reads_entropies=True,
+    ),
+    "restart": Arm(
+        "restart",
+        "resets at step 1 always: two plain groups of four, each normalised by itself",
+        ResetSettings(rule="first"),
+    ),
+    "unmasked_prefix": Arm(
+        "unmasked_prefix", "srpo_degraded with a gradient on the prefix", replace(DEGRADED, mask_prefix=False)
+    ),
+    "srpo_2x4": Arm(
+        "srpo_2x4",
+        "srpo_degraded with two failed chains and four suffixes each, no base group",
+        replace(DEGRADED, split="2x4"),
+    ),
+    "srpo_1x8": Arm(
+        "srpo_1x8",
+        "srpo_degraded with one failed chain and eight suffixes, no base group",
+        replace(DEGRADED, split="1x8"),
+    ),
+    "independent_base": Arm(
+        "independent_base", "srpo_degraded with an unbiased base group", replace(DEGRADED, independent_base=True)
+    ),
+    "srpo_updates": Arm(
+        "srpo_updates", "srpo_degraded with four optimiser steps a batch", replace(DEGRADED, updates=4)
+    ),
+    "srpo_clip": Arm(
+        "srpo_clip", "srpo_updates with importance ratio and clip", replace(DEGRADED, updates=4, clip=True)
+    ),
+    "grpo_updates": Arm("grpo_updates", "grpo_reset_loss with four optimiser steps a batch", replace(PLAIN, updates=4)),
+    "grpo_clip": Arm("grpo_clip", "grpo_updates with importance ratio and clip", replace(PLAIN, updates=4, clip=True)),
+    "segment_values": Arm(
+        "segment_values",
+        "a rival: plain chains, the advantage of each step from continuations of its prefix (SPO-style)",
+        ResetSettings(rule="values"),
+    ),
+    "srpo": Arm(
+        "SRPO, the policy asked",
+        "SRPO itself: resets at the step that the policy, asked for its first error, names",
+        ASKED,
+        look={"color": TRAINED, "linestyle": "-"},
+    ),
+    "srpo_asked_2x4": Arm(
+        "srpo_asked_2x4",
+        "srpo with two failed chains and four suffixes each, no base group",
+        replace(ASKED, split="2x4"),
+    ),
+    "srpo_asked_1x8": Arm(
+        "srpo_asked_1x8", "srpo with one failed chain and eight suffixes, no base group", replace(ASKED, split="1x8")
+    ),
+}
+"""By name, in plan order; those that a profile trains first have a look of their own in figures."""
+TRAINED_ARMS = tuple(ARMS)[1:]
+
+LAPTOP = ("grpo", "grpo_reset_loss", "rrpo", "srpo_oracle", "srpo_degraded", "position_control")
+"""Trained arms of the laptop profile, in the order of their runs: what reads another run's file comes after it."""
+PUBLISHED = ("grpo", "rrpo", "srpo", "srpo_asked_2x4", "srpo_asked_1x8")
+"""The paper's own trained arms, which need no oracle."""
+WITH_ORACLE = tuple(arm for arm in TRAINED_ARMS if ARMS[arm].settings.rule != "asked")
+"""Arms for policies made here, which cannot read the question for the first error."""
 
 
-def build_arm(setting: Setting) -> Arm:
-    """The arm of a run, from its settings."""
-    method = cast(ResetSettings, setting.config.method)
-    folder = setting.siblings / setting.config.arm / f"seed-{setting.config.seed}"
-    if method.probe_tasks and is_main_process():
-        # Before training, when the policy still is the base.
-        write_probe(setting, method, folder)
-    rollouts = RecordedRollouts(setting, method, ChainLog(folder))
-    rows = setting.training.questions_per_step * setting.training.group_size
-    if rows % method.updates:
-        raise ValueError(f"{method.updates} updates do not divide a batch of {rows} chains")
-    return Arm(
-        trainer=GRPOWithSegmentValues if method.rule == "values" else GRPOWithResets,
-        reward=chain_reward,
-        rollout=rollouts,
-        updates=method.updates,
-        arguments=own_arguments(method),
-        options={"loss": loss_of(method)},
-        finish=rollouts.finish,
-    )
-
-
-class RecordedRollouts:
-    """TRL's `rollout_func`: chains of the current policy with the arm's resets, and a row in the log for each batch.
-
-    Chains are addressed by (run, step), so that a run continued from a checkpoint draws what the uninterrupted one
-    draws. Every process plans the whole batch, of which the sampling is divided (`DividedChains`), and trains its part.
-    """
-
-    def __init__(self, setting: Setting, method: ResetSettings, log: ChainLog) -> None:
-        self.setting, self.method, self.log = setting, method, log
-        line_break = line_break_of(setting.sampler.text)
-        self.chains = DividedChains(EpisodeChains(setting.sampler, setting.tasks, line_break))
-        self.replies: PolicyReplies | None = None
-        # The questions of a data set do not tell where a solution goes wrong.
-        self.has_oracle = isinstance(setting.tasks[0], ReasoningTask)
-        self.oracle = Oracle(self._first_error, method.hit_rate, method.offset, method.spread)
-        self.step, self.fresh, self.located = 0, list[bool](), list[Located]()
-        buffer = BufferSettings(
-            split=SPLITS[method.split],
-            independent_base=method.independent_base,
-            mask_prefix=method.mask_prefix,
-            longest=method.longest,
-        )
-        encode = {task.identifier: setting.sampler.prompt_ids(task) for task in setting.tasks}.__getitem__
-        if method.rule == "values":
-            self.rollouts: ResetRollouts = SegmentValueRollouts(self._sample, encode, method.continuations, buffer)
-        else:
-            rule, seed = self._rule(), setting.config.seed
-            recorded = self._recorded(rule) if rule else None
-            truth = self.oracle.truth if self.has_oracle else None
-            self.rollouts = ResetRollouts(self._sample, recorded, encode, buffer, seed, truth, whole_batch=True)
-
-    def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
-        self.step = int(trainer.state.global_step) + 1
-        self.fresh, self.located = [], []
-        name = f"{self.setting.name} training step {self.step - 1}"
-        self.chains.begin(name)
-        if self.replies:
-            self.replies.begin(name)
-        with engine_ready(self.setting, trainer):
-            columns = self.rollouts(gather_object(list(prompts)), trainer)
-        size = SPLITS[self.method.split].size
-        if is_main_process():
-            self.log.append(step_row(self.step, columns, self.fresh, self.located, size))
-        first = trainer.accelerator.process_index * len(prompts)
-        return {name: values and values[first : first + len(prompts)] for name, values in columns.items()}
-
-    def finish(self, folder: Path) -> None:
-        """Write the tables of the run."""
-        self.log.finish()
-
-    def _sample(self, requests: Sequence[Request]) -> list[Chain]:
-        chains = self.chains(requests)
-        # The first wave asks for equally many chains of each prompt, whatever comes of them: they are independent.
-        if not self.fresh:
-            self.fresh = first_outcomes(requests, chains)
-        return chains
-
-    def _first_error(self, seed: Seed) -> int | None:
-        task = self.chains.task_of(seed.prompt_ids)
-        place = first_wrong_step(task, self.chains.steps_of(seed.chain))
-        return None if place is None else place + 1
-
-    # ---- where to reset
-
-    def _rule(self) -> ResetRule | None:
-        rules: dict[str, Callable[[], ResetRule | None]] = {
-            "none": lambda: None,
-            "uniform": lambda: uniform_step,
-            "first": lambda: first_step,
-            "oracle": lambda: self.oracle,
-            "asked": self._asked,
-            "entropy": lambda: highest_entropy_step,
-            "learned": self._learning,
-            "histogram": self._positions,
-        }
-        return rules[self.method.rule]()
-
-    def _learning(self) -> ResetRule:
-        iterations = named_arguments(self.setting.training.arguments).get("num_iterations", 1)
-        return LearningRule(self.method, self._sample, self.log.folder, lambda: self.step, iterations)
-
-    def _asked(self) -> ResetRule:
-        self.replies = PolicyReplies(asking_sampler(self.setting, self.method.localizer))
-        return AskedPolicy(self._problem_and_steps, self.replies)
-
-    def _problem_and_steps(self, seed: Seed) -> tuple[str, Sequence[str]]:
-        return self.chains.task_of(seed.prompt_ids).question, self.chains.steps_of(seed.chain)
-
-    def _positions(self) -> ResetRule:
-        run = self.setting.siblings / self.method.source / f"seed-{self.setting.config.seed}"
-        found = read_tables(run)[RESETS]
-        return positions_by_length(found["chosen"].tolist(), found["steps"].tolist())
-
-    def _recorded(self, rule: ResetRule) -> ResetRule:
-        def choose(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-            choices = list(rule(seeds, generator))
-            for seed, choice in zip(seeds, choices, strict=True):
-                task, steps = self.chains.task_of(seed.prompt_ids), seed.chain.steps
-                chosen = min(max(choice.step, 1), steps)
-                truth = self.oracle.truth(seed) if self.has_oracle else UNKNOWN
-                self.located.append(
-                    Located(task.category, task.identifier, steps, chosen, truth, choice.generated_tokens)
-                )
-            return choices
-
-        return choose
-
-
-def first_outcomes(requests: Sequence[Request], chains: Sequence[Chain]) -> list[bool]:
-    """Whether the chain is right, of the first `FRESH_COUNTED` chains of each prompt."""
-    seen: Counter[tuple[int, ...]] = Counter()
-    outcomes = []
-    for request, chain in zip(requests, chains, strict=True):
-        seen[request.prompt_ids] += 1
-        if seen[request.prompt_ids] <= FRESH_COUNTED:
-            outcomes.append(chain.correct)
-    return outcomes
-
-
-def first_step(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-    """Begin anew: no prefix is kept."""
-    return [ResetChoice(1) for _ in seeds]
-
-
-class LearningRule:
-    """Labels the failed chains of the first training steps by resampling, then localizes with what is fitted to them.
-
-    Labels lie in the run folder, by step, so that a run continued from a checkpoint fits what the uninterrupted one
-    fits.
-    """
-
-    def __init__(
-        self, method: ResetSettings, sample: Sampler, folder: Path, step: Callable[[], int], iterations: int = 1
-    ) -> None:
-        """step: the optimiser step, from 1 on. iterations: passes over each batch, every one of `method.updates` steps;
-        labelled are `method.labelled_steps` batches."""
-        self.method, self.sample, self.step = method, sample, step
-        self.last_labelled = method.labelled_steps * method.updates * iterations
-        self.path = folder / "labels.jsonl"
-        self.fitted: LearnedFromResampling | None = None
-
-    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-        if self.step() > self.last_labelled:
-            self.fitted = self.fitted or self._fit()
-            return self.fitted(seeds, generator)
-        found = resample_first_errors(seeds, self.sample, self.method.continuations, self.method.longest)
-        tables = [step_features(seed).tolist() for seed in seeds]
-        row = {"step": self.step(), "features": tables, "labels": found.steps}
-        if is_main_process():
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        # What labelling cost is told once, with the first of the resets.
-        costs = [found.generated_tokens] + [0] * (len(seeds) - 1)
-        return [ResetChoice(step, cost) for step, cost in zip(found.steps, costs, strict=True)]
-
-    def _fit(self) -> LearnedFromResampling:
-        rows = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            rows[row["step"]] = row
-        tables = [np.array(table) for row in rows.values() for table in row["features"]]
-        labels = [label for row in rows.values() for label in row["labels"]]
-        fitted = fit_to_resampling(cast(Sequence[Seed], tables), labels, lambda table: cast(np.ndarray, table))
-        return replace(fitted, features=step_features)
+def needs_oracle(arm: str) -> bool:
+    """Whether the arm reads the true first errors, itself or by the positions of another arm."""
+    settings = ARMS[arm].settings
+    return settings.rule == "oracle" or (bool(settings.source) and needs_oracle(settings.source))

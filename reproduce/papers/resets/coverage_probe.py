@@ -17,8 +17,8 @@ from methods.resets import Request
 from reproduce.core.files import write_parquet
 from reproduce.environments.reasoning import DECISIVE, ReasoningTask, build_panels, first_wrong_step
 from reproduce.environments.reasoning.bed import OPERATIONS
+from reproduce.papers.resets.arms import ResetSettings
 from reproduce.papers.resets.chains import line_break_of
-from reproduce.papers.resets.settings import ResetSettings
 from reproduce.rollouts import EpisodeSampler
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.training.train import Setting

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter
 
 from reproduce.claims.records import MethodRecords
+from reproduce.claims.tests import smoothed
+from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.coverage import COVERAGE, GAIN, coverage_laws
 from reproduce.papers.resets.measures import (
     MATCHED,
@@ -25,23 +29,15 @@ from reproduce.papers.resets.measures import (
     resets,
     seed_scores,
     signal_ratios,
-    smoothed,
     trained_arms,
 )
 from reproduce.papers.resets.tests import dose_levels, miss_offset
-from reproduce.report.figures import BASE, INK, OTHER, QUIET, TRAINED, Figure, canvas, save
+from reproduce.report.colours import BASE, INK, OTHER, QUIET, TRAINED
+from reproduce.report.figures import Figure, canvas, save
 from theory.inference import crossed_t_interval, mean_interval, wilson_interval
 
-LOOKS = {
-    "grpo": ("GRPO as published", {"color": QUIET, "linestyle": ":"}),
-    MATCHED: ("GRPO, same loss", {"color": INK, "linestyle": "--"}),
-    "rrpo": ("RRPO", {"color": BASE, "linestyle": "-"}),
-    "position_control": ("random at SRPO's positions", {"color": "#cc79a7", "linestyle": "-."}),
-    SRPO: ("SRPO, degraded oracle", {"color": OTHER, "linestyle": "-"}),
-    "srpo_oracle": ("SRPO, oracle", {"color": TRAINED, "linestyle": "-"}),
-    "srpo": ("SRPO, the policy asked", {"color": TRAINED, "linestyle": "-"}),
-}
-"""Arms that the profiles train: name in legends, and look."""
+LOOKED_AT = ("grpo", MATCHED, "rrpo", "position_control", SRPO, "srpo_oracle", "srpo")
+"""Arms drawn in colour, in the order of legends."""
 MOST_DEVIATION = 4
 """Deviations beyond are shown together, as in the paper."""
 
@@ -71,7 +67,7 @@ def _sizes(records: MethodRecords) -> str:
     return f"{records.seeds} seeds, {tasks} test tasks"
 
 
-def _band(axes: Axes, x: np.ndarray, values: np.ndarray, label: str, look: dict[str, str]) -> None:
+def _band(axes: Axes, x: np.ndarray, values: np.ndarray, label: str, look: Mapping[str, Any]) -> None:
     """Mean over seeds with its 95 % t interval at every x; values: (seeds, steps), NaN where there is none."""
     count = np.isfinite(values).sum(axis=0)
     known = count >= 2
@@ -89,7 +85,7 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, label: str, look: dict[
 
 def _shown_arms(records: MethodRecords) -> list[str]:
     found = trained_arms(records)
-    return [arm for arm in LOOKS if arm in found]
+    return [arm for arm in LOOKED_AT if arm in found]
 
 
 def contrasts(records: MethodRecords) -> tuple[Canvas, str]:
@@ -100,14 +96,14 @@ def contrasts(records: MethodRecords) -> tuple[Canvas, str]:
         for place, arm in enumerate(reversed(arms)):
             table = gain(records, arm, MATCHED)
             found = crossed_t_interval(table)
-            colour = str(LOOKS[arm][1]["color"]) if arm in LOOKS else QUIET
+            colour = str(ARMS[arm].look.get("color", QUIET))
             axes.plot(
                 table.mean(axis=1), np.full(len(table), place - 0.18), "o", color=QUIET, alpha=0.5, markersize=2.5
             )
             axes.plot([float(found.low), float(found.high)], [place, place], color=colour, linewidth=1.8)
             axes.plot(float(found.estimate), place, "s", color=colour, markersize=5)
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_yticks(range(len(arms)), [LOOKS[arm][0] if arm in LOOKS else arm for arm in reversed(arms)])
+        axes.set_yticks(range(len(arms)), [ARMS[arm].label for arm in reversed(arms)])
         axes.set_ylim(-0.6, len(arms) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.set_ylabel("arm")
@@ -125,7 +121,7 @@ def learning_curves(records: MethodRecords) -> tuple[Canvas, str]:
         panels = drawing.subplots(1, 3, sharey=True)
         for arm in _shown_arms(records):
             found = curves(records, arm)
-            label, look = LOOKS[arm]
+            label, look = ARMS[arm].label, ARMS[arm].look
             for axes, cost in zip(panels, labels, strict=True):
                 _band(axes, getattr(found, cost).mean(axis=0), smoothed(found.success), label, look)
         for axes, label in zip(panels, labels.values(), strict=True):
@@ -156,9 +152,9 @@ def dose(records: MethodRecords) -> tuple[Canvas, str]:
             axes.plot(x, row, color=QUIET, alpha=0.35, linewidth=0.8)
         for place, arm in enumerate(levels):
             found = crossed_t_interval(final_success(records, arm))
-            colour = str(LOOKS[arm][1]["color"]) if arm in LOOKS else QUIET
+            colour = str(ARMS[arm].look.get("color", QUIET))
             axes.plot([x[place]] * 2, [float(found.low), float(found.high)], color=colour, linewidth=1.8)
-            axes.plot(x[place], float(found.estimate), "s", color=colour, label=LOOKS[arm][0] if arm in LOOKS else arm)
+            axes.plot(x[place], float(found.estimate), "s", color=colour, label=ARMS[arm].label)
         axes.set_xlabel("resets at the true first error, %")
         axes.set_ylabel("success on test tiers, %")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -171,7 +167,7 @@ def dose(records: MethodRecords) -> tuple[Canvas, str]:
 
 def positions(records: MethodRecords) -> tuple[Canvas, str]:
     """Where each arm resets, as a share of the chain."""
-    arms = [arm for arm in LOOKS if arm in reset_arms(records)]
+    arms = [arm for arm in LOOKED_AT if arm in reset_arms(records)]
     edges = np.linspace(0, 1, 11)
     with canvas(2.2) as drawing:
         panels = np.atleast_1d(drawing.subplots(1, len(arms), sharey=True))
@@ -183,7 +179,7 @@ def positions(records: MethodRecords) -> tuple[Canvas, str]:
                 counts, _ = np.histogram(own["position"] - 1e-9, edges)
                 shares.append(100 * counts / len(own))
             table = np.array(shares)
-            label, look = LOOKS[arm]
+            label, look = ARMS[arm].label, ARMS[arm].look
             axes.bar(edges[:-1] + 0.05, table.mean(axis=0), 0.086, color=look["color"], alpha=0.75)
             low, high = table.min(axis=0), table.max(axis=0)
             axes.vlines(edges[:-1] + 0.05, low, high, color=INK, linewidth=0.8)
@@ -207,12 +203,12 @@ def deviation_counts(rows: pd.DataFrame) -> pd.DataFrame:
 
 def localization(records: MethodRecords) -> tuple[Canvas, str]:
     """How far resets lie from the true first error, and how many of their suffixes are right."""
-    arms = [arm for arm in LOOKS if arm in reset_arms(records)]
+    arms = [arm for arm in LOOKED_AT if arm in reset_arms(records)]
     with canvas(2.7) as drawing:
         left, right = drawing.subplots(1, 2)
         width = 0.8 / len(arms)
         for place, arm in enumerate(arms):
-            label, look = LOOKS[arm]
+            label, look = ARMS[arm].label, ARMS[arm].look
             counts = deviation_counts(resets(records, arm))
             where = counts.index.to_numpy() + (place - (len(arms) - 1) / 2) * width
             left.bar(where, 100 * counts["resets"] / counts["resets"].sum(), width, color=look["color"], label=label)
@@ -259,7 +255,7 @@ def signal(records: MethodRecords) -> tuple[Canvas, str]:
                 weight = np.isfinite(ratios).astype(float)
                 mean = smoothed(known) / np.maximum(smoothed(weight), 1e-9)
                 mean[smoothed(weight) == 0] = np.nan
-                label, look = LOOKS[arm]
+                label, look = ARMS[arm].label, ARMS[arm].look
                 _band(axes, np.arange(1, ratios.shape[1] + 1), mean, label, look)
             axes.axhline(0, color=INK, linewidth=0.8)
             axes.yaxis.set_major_formatter(lambda value, _: f"{2**value:.3g}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reproduce.claims.records import MethodRecords
-from reproduce.papers.resets.audit.scores import published
+from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.figures import MOST_DEVIATION, deviation_counts
 from reproduce.papers.resets.measures import (
     CHAINS,
@@ -28,7 +28,7 @@ from reproduce.papers.resets.measures import (
     trained_arms,
     trained_chains,
 )
-from reproduce.papers.resets.settings import ARMS, SETTINGS
+from reproduce.papers.resets.published import value
 from reproduce.report.text import NOTHING, Section, count, interval, number, over_seeds, plain, table
 from theory.base_group import base_group_law
 from theory.decisive_chain import coverage_exponent
@@ -55,7 +55,7 @@ def arms(records: MethodRecords) -> Section:
         found = crossed_t_interval(final_success(records, arm))
         shown = f"{number(float(found.estimate))} {interval(float(found.low), float(found.high))}"
         spread = number(float(seed_scores(records, arm)[:, 0].std(ddof=1)))
-        rows.append((arm, ARMS[arm], shown, spread))
+        rows.append((arm, ARMS[arm].description, shown, spread))
     body = [
         plain(
             "Success on the test tiers, %: mean with 95 % interval over seeds and tasks, and standard deviation over "
@@ -117,8 +117,8 @@ def reset_positions(records: MethodRecords) -> Section:
             )
         )
     for arm in ("SRPO", "RRPO"):
-        values = [published()[f"position-summary.{arm}.{name}"] for name in ("mean", "first-half", "last-quarter")]
-        rows.append((f"paper, {arm}", *(f"{value:g}" for value in values), NOTHING, NOTHING))
+        values = [value(f"position-summary.{arm}.{name}") for name in ("mean", "first-half", "last-quarter")]
+        rows.append((f"paper, {arm}", *(f"{stated:g}" for stated in values), NOTHING, NOTHING))
     body = [
         plain(
             "Position h*/H of the step that is sampled anew. Mean over seeds (least to most); prompts without a failed "
@@ -145,8 +145,8 @@ def localization(records: MethodRecords) -> Section:
                 number(float(found["deviation"].mean()), 2, signed=True),
             )
         )
-    exact, graded = published()["deviation.raw.localizations.0"], published()["localizations.graded"]
-    clean = published()["prefix.raw.clean.groups"]
+    exact, graded = value("deviation.raw.localizations.0"), value("localizations.graded")
+    clean = value("prefix.raw.clean.groups")
     rows.append(
         (
             "paper, SRPO",
@@ -168,7 +168,7 @@ def localization(records: MethodRecords) -> Section:
         if attempts:
             low, high = wilson_interval(corrected, attempts)
             rate = f"{number(100 * corrected / attempts)} {interval(100 * float(low), 100 * float(high))}"
-        theirs = published()[f"deviation.raw.corrected.{place}"] / published()[f"deviation.raw.attempts.{place}"]
+        theirs = value(f"deviation.raw.corrected.{place}") / value(f"deviation.raw.attempts.{place}")
         end = " and beyond" if abs(place) == MOST_DEVIATION else ""
         by_deviation.append(
             (
@@ -204,7 +204,7 @@ def signal(records: MethodRecords) -> Section:
     """Signal per token of the two groups."""
     rows = []
     for arm in reset_arms(records):
-        if SETTINGS[arm].split != "1x4":
+        if ARMS[arm].settings.split != "1x4":
             continue
         cells = [arm]
         for part in ("signal", "advantage", "inverse_length"):
@@ -228,7 +228,7 @@ def base_group(records: MethodRecords) -> Section:
     """Measured success of the base group beside that of independent chains and what the sampler's law says."""
     rows = []
     for arm in reset_arms(records):
-        method = SETTINGS[arm]
+        method = ARMS[arm].settings
         if method.split != "1x4":
             continue
         log = records.tables["steps"]

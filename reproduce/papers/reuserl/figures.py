@@ -7,28 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
+from reproduce.claims.ratios import seed_ratios
 from reproduce.claims.records import FAILURE, MethodRecords
 from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES, base_draws
 from reproduce.papers.reuserl.compressibility import run_points
-from reproduce.papers.reuserl.evidence import seed_ratios
+from reproduce.papers.reuserl.experiment import ALL_ARMS, ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl.measures import logged
-from reproduce.papers.reuserl.settings import ALL_ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl.statistics import gain, shares
-from reproduce.report.figures import BASE, INK, OTHER, QUIET, TRAINED, Figure, canvas, save
+from reproduce.report.colours import BASE, INK, OTHER, QUIET, TRAINED
+from reproduce.report.figures import Figure, canvas, save
 from theory.inference import crossed_t_interval
 
-LOOKS = {
-    "base": {"color": BASE, "marker": "o", "linestyle": "-"},
-    "grpo": {"color": INK, "marker": "D", "linestyle": ":"},
-    "length": {"color": OTHER, "marker": "^", "linestyle": "--"},
-    "segcost": {"color": TRAINED, "marker": "s", "linestyle": "-"},
-}
-"""Of the arms that the headline claims compare; the others are grey."""
 OF_ENVIRONMENT = {
     "countdown": {"color": BASE, "linestyle": "-"},
     "cooking": {"color": TRAINED, "linestyle": "--"},
@@ -75,12 +69,12 @@ def arms(records: MethodRecords, environment: str, among: Sequence[str] = ALL_AR
 
 def named(arm: str) -> str:
     """An arm's name for a reader."""
-    return {"grpo": "GRPO", "segcost": "SegCost"}.get(arm, arm.replace("_", " ").replace("segcost", "SegCost"))
+    return ARMS[arm].label
 
 
 def look(arm: str) -> dict[str, str]:
-    """Colour, mark and line of an arm."""
-    return LOOKS.get(arm, {"color": QUIET, "marker": "v", "linestyle": "-"})
+    """Colour, mark and line of an arm: grey for those that the headline claims do not compare."""
+    return dict(ARMS[arm].look) or {"color": QUIET, "marker": "v", "linestyle": "-"}
 
 
 def _panels(drawing: Canvas, count: int, share: bool = False) -> list[Axes]:
@@ -146,7 +140,7 @@ def _curve(axes: Axes, curves: np.ndarray, label: str, colour: str, line: str) -
     filled = np.where(known, values, 0.0)
     mean = np.where(count > 0, filled.sum(axis=0) / np.maximum(count, 1), np.nan)
     square = np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count - 1, 1)
-    half = np.where(count > 1, stats.t.ppf(0.975, np.maximum(count - 1, 1)), np.nan) * np.sqrt(
+    half = np.where(count > 1, scipy.stats.t.ppf(0.975, np.maximum(count - 1, 1)), np.nan) * np.sqrt(
         square / np.maximum(count, 1)
     )
     axes.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.16, linewidth=0)
@@ -266,7 +260,7 @@ def _seed_marks(axes: Axes, row: float, values: np.ndarray, arm: str) -> None:
     mean = float(known.mean())
     colour = look(arm)["color"]
     if len(known) > 1:
-        half = float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)
+        half = float(scipy.stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)
         axes.plot([mean - half, mean + half], [row + 0.1] * 2, color=colour, linewidth=1.2, solid_capstyle="butt")
     axes.plot(mean, row + 0.1, look(arm)["marker"], color=colour)
 
@@ -377,7 +371,7 @@ def compressibility(records: MethodRecords) -> tuple[Canvas, str]:
         for axes, environment in zip(panels, places, strict=True):
             points = run_points(records, environment)
             for column, arm in enumerate(points.arms):
-                label = named(arm) if arm in LOOKS else "other arms"
+                label = named(arm) if ARMS[arm].look else "other arms"
                 style = {"color": look(arm)["color"], "marker": look(arm)["marker"], "linestyle": "none"}
                 (handle,) = axes.plot(points.cost[:, column], points.ood_success[:, column], alpha=0.75, **style)
                 handles.setdefault(label, handle)
