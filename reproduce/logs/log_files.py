@@ -75,8 +75,8 @@ class LogFile:
                     size = len(content)
                     if size > LARGEST_UNPACKED or (size > SUSPECT_SIZE and size > LARGEST_RATIO * packed):
                         raise UserError(
-                            f"{self.path}: unpacks to more than {size >> 20} MiB from {packed >> 10} KiB; refused; unpack "
-                            "it first if you trust it"
+                            f"{self.path}: unpacks to more than {size >> 20} MiB from {packed >> 10} KiB; refused "
+                            "(unpack it first if you trust it)"
                         )
                     if b"\0" in part:
                         break
