@@ -207,7 +207,7 @@ def untested(claims: Sequence[Claim], offer: Offer) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def tested_claims(claims: Sequence[Claim], offer: Offer) -> tuple[Claim, ...]:
+def claims_tested(claims: Sequence[Claim], offer: Offer) -> tuple[Claim, ...]:
     """The claims that are tested with what is offered."""
     left_out = untested(claims, offer)
     return tuple(claim for claim in claims if claim.identifier not in left_out)
@@ -219,7 +219,7 @@ def decide(claims: Sequence[Claim], records: Any, alpha: float = ALPHA) -> tuple
     A claim whose gate fails, or whose statistic does not exist, is not testable and enters no family. The smoke
     profile's verdicts are withheld.
     """
-    claims = tested_claims(claims, offered_by_records(records))
+    claims = claims_tested(claims, offered_by_records(records))
     readings = {one.identifier: tuple(Reading(gate, gate.measure(records)) for gate in one.gates) for one in claims}
     evidence = {one.identifier: examined(one, records) for one in claims}
     measured = {name: found for name, found in evidence.items() if found.parts}

@@ -114,7 +114,7 @@ def test_claims_are_those_of_the_specification() -> None:
 def test_the_laptop_family_leaves_room_for_holm_with_eight_seeds(tmp_path: Path) -> None:
     records = simulated_records(tmp_path, np.random.default_rng(0), tasks=6, steps=12)
     found = decide(CLAIMS, records)
-    assert len(found) == len(claims.tested_claims(CLAIMS, "laptop")) < len(CLAIMS)
+    assert len(found) == len(claims.claims_tested(CLAIMS, "laptop")) < len(CLAIMS)
     tested = [verdict for verdict in found if verdict.adjusted_p is not None]
     assert len(tested) == family_size("laptop") and len(tested) / 2 ** PROFILES["laptop"].seeds <= 0.05
     row = next(row for row in planned_effects(PROFILES["laptop"]) if row[0] == "echorl.final-accuracy")
@@ -326,7 +326,7 @@ def test_settings_that_no_claim_could_be_examined_with_are_refused(
 
 def test_the_fewest_arms_that_are_not_refused_give_every_verdict_of_the_laptop(tmp_path: Path) -> None:
     records = simulated_records(tmp_path, np.random.default_rng(0), tasks=4, steps=12, arms=LAPTOP_NEEDS)
-    assert len(verdicts(records)) == len(claims.tested_claims(CLAIMS, "laptop"))
+    assert len(verdicts(records)) == len(claims.claims_tested(CLAIMS, "laptop"))
     assert plan(replace(PROFILES["laptop"], countdown_arms=("",))) == plan(PROFILES["laptop"])
 
 

@@ -271,7 +271,7 @@ def test_claims_left_out_are_claims_and_say_why(key: str) -> None:
     claims, untested = load_paper(key).claims, load_paper_scale(key).untested
     assert {entry.claim for entry in untested} <= {claim.identifier for claim in claims}
     assert all(len(entry.reason) > 10 for entry in untested)
-    tested = claim_families.tested_claims(claims, PAPER)
+    tested = claim_families.claims_tested(claims, PAPER)
     assert tested and len(tested) == len(claims) - len(untested)
     for claim in claims:
         assert bool(reason_untested(claim, PAPER)) == (claim not in tested)

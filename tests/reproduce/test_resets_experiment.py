@@ -108,7 +108,7 @@ def test_claims_are_those_of_the_specification() -> None:
 
 
 def test_the_laptop_family_survives_holm() -> None:
-    family = claims.tested_claims(resets.claims, "laptop")
+    family = claims.claims_tested(resets.claims, "laptop")
     assert len(family) <= 12
     assert len(family) * 2.0 ** -resets.profiles["laptop"].seeds < 0.05
     assert {claim.identifier for claim in resets.claims if claim.full_only} == {
@@ -622,7 +622,7 @@ def test_claims_read_the_arm_that_asks_where_there_is_no_oracle(full: MethodReco
     assert resets_measures.main_categories(records) == (None,) != resets_measures.main_categories(full)
     assert resets_tests.speed_up(records).effect == resets_tests.speed_up(full).effect
     assert resets_tests.self_correction_rise(records).effect == resets_tests.self_correction_rise(full).effect
-    tested = claims.tested_claims(resets.claims, "paper")
+    tested = claims.claims_tested(resets.claims, "paper")
     assert {claim.identifier.partition(".")[2] for claim in tested} == {
         "srpo-vs-rrpo",
         "srpo-vs-grpo",
