@@ -54,8 +54,8 @@ def offered_by_records(records: Any) -> Offer:
 class Needs:
     """What a claim needs to be tested; from it follows where it is not, and why."""
 
-    arms: tuple[str, ...] = ()
-    """All of them, in one environment."""
+    arms: tuple[str | tuple[str, ...], ...] = ()
+    """All of them, in one environment; of several in brackets, any one."""
     environments: tuple[str, ...] = ()
     """Those that count; empty for any."""
     seeds: int = 2
@@ -72,8 +72,7 @@ class Needs:
         reasons = []
         if not usable:
             reasons.append(f"needs {' or '.join(self.environments)}, which is not in the plan")
-        elif not any(all((place, arm) in offer.runs for arm in self.arms) for place in usable):
-            lacking = min(([arm for arm in self.arms if (place, arm) not in offer.runs] for place in usable), key=len)
+        elif lacking := min((self._lacking(offer, place) for place in usable), key=len):
             reasons.append(f"needs {'the arm' if len(lacking) == 1 else 'the arms'} {_listed(lacking)}")
         if offer.seeds < self.seeds:
             reasons.append(f"needs {self.seeds} seeds to have power, here are {offer.seeds}")
@@ -82,6 +81,11 @@ class Needs:
                 reasons.append(f"needs {meaning}")
         reasons += [meaning for name, meaning in self.absent if offer.setting(name)]
         return "; ".join(reasons)
+
+    def _lacking(self, offer: Offer, place: str) -> list[str]:
+        """The first name of each arm that an environment lacks."""
+        wanted = [(arm,) if isinstance(arm, str) else arm for arm in self.arms]
+        return [names[0] for names in wanted if not any((place, name) in offer.runs for name in names)]
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.claims.verdicts import offered_by_plan, claims_tested
+from reproduce.claims.verdicts import claims_tested, offered_by_plan
 from reproduce.core.paper import load_paper, paper_keys
 
 

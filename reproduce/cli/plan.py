@@ -71,7 +71,7 @@ def _show_planned_effects(console: Console, experiment: Experiment) -> None:
     if not planned:
         return
     from reproduce.claims.power import planned_rows
-    from reproduce.claims.verdicts import offered_by_plan, claims_tested
+    from reproduce.claims.verdicts import claims_tested, offered_by_plan
 
     tested = claims_tested(experiment.paper.claims, offered_by_plan(experiment.plan, experiment.config))
     title = "Minimum detectable effects of test and interval, 80 % power"
