@@ -263,7 +263,7 @@ def _powers(simulator: _Simulator, measured: Families, replications: int) -> lis
     for name, outlook in found.items():
         for effect, alone in ((outlook.before, True), (outlook.after, False)):
             if effect is not None and np.isfinite(effect):
-                share = _share_found(simulator, measured, name, effect, alone, replications // 2)
+                share = _share_found(simulator, measured, name, effect, alone, replications)
                 rates.append(PowerRate(name, effect, share, not alone))
     return rates
 

@@ -66,9 +66,9 @@ def _show_planned_effects(console: Console, experiment: Experiment) -> None:
     if not planned:
         return
     from reproduce.claims.power import planned_rows
-    from reproduce.claims.verdicts import offered_by_plan, tested_claims
+    from reproduce.claims.verdicts import claims_tested, offered_by_plan
 
-    tested = tested_claims(experiment.paper.claims, offered_by_plan(experiment.plan, experiment.config))
+    tested = claims_tested(experiment.paper.claims, offered_by_plan(experiment.plan, experiment.config))
     title = "Minimum detectable effects of test and interval, 80 % power"
     effects = Table(title=title, title_justify="left")
     for name in ("claim", "alone at 5 %", "in its family", "assumption"):
