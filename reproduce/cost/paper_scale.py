@@ -19,7 +19,6 @@ a claim or an arm fixes is not said again here. A file holds
   `sampled_tokens`, `observation_tokens`, `turns`, `source`, `provenance`;
 - `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.machines.GPUS`), `count`, `source`,
   `provenance`, `note`; where it says so, `gpu_hours` of one training;
-- `[[untested]]`: `claim` and `reason`, for a claim that official data cannot test.
 """
 
 from __future__ import annotations
@@ -142,14 +141,6 @@ class HardwareEntry:
 
 
 @dataclass(frozen=True)
-class UntestedEntry:
-    """A claim that this profile does not test."""
-
-    claim: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class PaperScale:
     """Everything that a file holds."""
 
@@ -160,7 +151,6 @@ class PaperScale:
     values: tuple[ValueEntry, ...]
     episodes: tuple[EpisodeEntry, ...]
     hardware: HardwareEntry
-    untested: tuple[UntestedEntry, ...]
 
     @property
     def policy(self) -> ModelEntry:
@@ -192,7 +182,7 @@ def parse_paper_scale(paper: str, text: str) -> PaperScale:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PaperScaleError(f"{paper}.toml cannot be read: {error}") from error
-    known = {"paper", "sources", "model", "data", "value", "episode", "hardware", "untested"}
+    known = {"paper", "sources", "model", "data", "value", "episode", "hardware"}
     for name in document:
         if name not in known:
             raise PaperScaleError(f"{paper}.toml: unknown table {name!r}; {nearest(name, tuple(known))}")
@@ -208,7 +198,6 @@ def parse_paper_scale(paper: str, text: str) -> PaperScale:
         values=_entries(paper, document, "value", ValueEntry),
         episodes=_entries(paper, document, "episode", EpisodeEntry),
         hardware=_entry(f"{paper}.toml, [hardware]", document["hardware"], HardwareEntry),
-        untested=_entries(paper, document, "untested", UntestedEntry),
     )
     _check_sources(found)
     _check_uses(found)
