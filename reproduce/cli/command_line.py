@@ -33,7 +33,7 @@ QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # Python frees what stopped workers held; that it tells so belongs to no one's screen.
+    # Silences the warning of Python's resource tracker about what stopped workers held.
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -604,8 +604,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     try:
         for word in arguments:
-            if not word.isascii() and any("\ud800" <= sign <= "\udfff" for sign in word):
-                raise UserError(f"{word[:100]!r}: not written in UTF-8")
+            if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in word):
+                raise UserError(f"{word[:100]!r}: holds what is no character of UTF-8, or a zero")
         if set(arguments) & {"--help", "-h"} or not arguments:
             _show_help(console, list(arguments))
         else:
