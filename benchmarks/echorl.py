@@ -3,11 +3,12 @@
     python -m benchmarks.echorl
 
 A tiny model generates with TRL's own loop, two episodes in three of which count as right, and is trained with TRL's
-default loss, for which every row goes through the forward pass whatever its advantage. Trainers take turns, in
-changing order; a step is what TRL calls one (rollout, reward, update). Of each turn the fastest step counts, and the
-ratio is the median over turns of the ratio within a turn; other programs on the machine disturb it all the same.
-`update` is the step without the rollout. Peak memory is that of a process that trains with one method alone, libraries
-included, the smallest of the repeats.
+default loss, for which every row goes through the forward pass whatever its advantage. The learning rate is 0, and
+steps of one number draw the same random numbers, so that all methods write the same tokens at each step. They take
+turns step by step, in changing order; a step is what TRL calls one (rollout, reward, update). The ratio is the median
+over steps of a method's seconds to GRPO's at the same step, with a distribution-free 95 % interval; seconds are those
+of the processor, one thread. `update` is the step without the rollout. Peak memory is that of a process that trains
+with one method alone, libraries included, the smallest of the repeats.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import trl
 import tyro
 from datasets import Dataset
@@ -31,6 +33,7 @@ from rich.table import Table
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
+from benchmarks._pairs import in_turns, median_interval
 from methods.echorl import EchoConfig, EchoTrainer
 from reproduce.core.config import PolicyConfig
 from reproduce.core.files import write_json
@@ -47,13 +50,11 @@ TOKENIZER = build_tokenizer(("\n", *(f"word{number}" for number in range(250))))
 class Options:
     """Sizes of the measurement."""
 
-    turns: int = 8
-    """Times each method trains; the methods take turns."""
-    steps: int = 6
-    """Optimiser steps a turn, of which the first is not counted."""
-    groups: int = 4
+    steps: int = 201
+    """Optimiser steps of each method, of which the first is not counted."""
+    groups: int = 2
     """Groups of 8 episodes a step."""
-    tokens: int = 96
+    tokens: int = 48
     """Tokens an episode."""
     memory_repeats: int = 1
     """Processes a method whose peak memory is measured."""
@@ -75,48 +76,45 @@ def timed(kind: type[trl.GRPOTrainer]) -> Any:
         rollout_seconds: list[float]
 
         def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = time.thread_time()
             found = super()._generate_single_turn(*args, **kwargs)
-            self.rollout_seconds.append(time.perf_counter() - start)
+            self.rollout_seconds.append(time.thread_time() - start)
             return found
 
     return Timed
 
 
-def train(arm: str, options: Options) -> tuple[list[float], list[float]]:
-    """Seconds of each counted step, and of the same without its rollout."""
+def trainer_of(arm: str, options: Options, folder: str) -> Any:
+    """The trainer of a method."""
     model = build_model(PolicyConfig(layers=2, width=128, longest=256), TOKENIZER, seed=0)
     echo = ARMS[arm]
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = timed(trl.GRPOTrainer if echo is None else EchoTrainer)(
-            model=model,
-            reward_funcs=two_in_three,
-            args=GRPOConfig(
-                output_dir=folder,
-                use_cpu=True,
-                bf16=False,
-                gradient_checkpointing=False,
-                per_device_train_batch_size=8 * options.groups,
-                num_generations=8,
-                max_completion_length=options.tokens,
-                max_steps=options.steps,
-                loss_type="dapo",
-                logging_steps=1,
-                report_to="none",
-                save_strategy="no",
-                disable_tqdm=True,
-                dataloader_pin_memory=False,
-            ),
-            train_dataset=Dataset.from_list([{"prompt": f"word{number}"} for number in range(32)]),
-            processing_class=TOKENIZER,
-            **({} if echo is None else {"echo": echo}),
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.rollout_seconds = []
-        trainer.train()
-    steps = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
-    updates = [step - rollout for step, rollout in zip(steps, trainer.rollout_seconds, strict=True)]
-    return steps[1:], updates[1:]
+    trainer = timed(trl.GRPOTrainer if echo is None else EchoTrainer)(
+        model=model,
+        reward_funcs=two_in_three,
+        args=GRPOConfig(
+            output_dir=folder,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            per_device_train_batch_size=8 * options.groups,
+            num_generations=8,
+            max_completion_length=options.tokens,
+            max_steps=options.steps,
+            learning_rate=0.0,
+            loss_type="dapo",
+            logging_steps=1,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": f"word{number}"} for number in range(32)]),
+        processing_class=TOKENIZER,
+        **({} if echo is None else {"echo": echo}),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.rollout_seconds = []
+    return trainer
 
 
 def own_peak() -> int:
@@ -129,7 +127,7 @@ def own_peak() -> int:
 
 def peak_memory(arm: str, options: Options) -> int:
     """Bytes of the largest resident set of a process that trains with one method; the smallest of the repeats."""
-    sizes = [f"--{name}={getattr(options, name)}" for name in ("steps", "groups", "tokens")]
+    sizes = [f"--groups={options.groups}", f"--tokens={options.tokens}", "--steps=6"]
     command = [sys.executable, "-m", "benchmarks.echorl", f"--memory-of={arm}", *sizes]
     runs = [
         subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "120"})
@@ -140,13 +138,16 @@ def peak_memory(arm: str, options: Options) -> int:
 
 def measure(options: Options) -> dict[str, Any]:
     """Seconds, bytes and their ratios to GRPO's, by method."""
-    steps: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    updates: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    for turn in range(options.turns):
-        for arm in sorted(ARMS, reverse=bool(turn % 2)):
-            found = train(arm, options)
-            steps[arm].append(min(found[0]))
-            updates[arm].append(min(found[1]))
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {arm: trainer_of(arm, options, f"{folder}/{place}") for place, arm in enumerate(ARMS)}
+        steps = in_turns(trainers, options.steps)
+        updates = {
+            arm: [step - rollout for step, rollout in zip(steps[arm], trainer.rollout_seconds[1:], strict=True)]
+            for arm, trainer in trainers.items()
+        }
+        tokens = {arm: [entry.get("num_tokens") for entry in one.state.log_history] for arm, one in trainers.items()}
+    if any(counted[:-1] != tokens[GRPO][:-1] for counted in tokens.values()):
+        raise RuntimeError(f"the methods did not write the same tokens: {tokens}")
     values = {
         arm: {
             "step_seconds": statistics.median(steps[arm]),
@@ -166,8 +167,9 @@ def measure(options: Options) -> dict[str, Any]:
     return {"values": values, "ratios_to_grpo": ratios, "target": TARGET}
 
 
-def _paired_ratio(seconds: list[float], reference: list[float]) -> float:
-    return statistics.median(own / other for own, other in zip(seconds, reference, strict=True))
+def _paired_ratio(seconds: list[float], reference: list[float]) -> tuple[float, float, float]:
+    """Median ratio with its interval."""
+    return median_interval([own / other for own, other in zip(seconds, reference, strict=True)])
 
 
 def show(result: dict[str, Any], console: Console) -> None:
@@ -179,9 +181,9 @@ def show(result: dict[str, Any], console: Console) -> None:
         table.add_row(
             arm,
             f"{found['step_seconds']:.3f}",
-            f"{ratio['step_seconds']:.3f}",
+            "{:.3f} [{:.3f}, {:.3f}]".format(*ratio["step_seconds"]),
             f"{found['update_seconds']:.3f}",
-            f"{ratio['update_seconds']:.3f}",
+            "{:.3f} [{:.3f}, {:.3f}]".format(*ratio["update_seconds"]),
             f"{found['peak_bytes'] / 2**20:.0f}",
             f"{ratio['peak_bytes']:.3f}",
         )
@@ -191,16 +193,18 @@ def show(result: dict[str, Any], console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write. Exit code 2 where the options do not fit."""
     options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.echorl", description=__doc__)
-    if min(options.turns, options.groups, options.tokens, options.memory_repeats) < 1 or options.steps < 2:
+    if min(options.groups, options.tokens, options.memory_repeats) < 1 or options.steps < 2:
         print("sizes must be at least 1, --steps at least 2", file=sys.stderr)
         return 2
     if options.memory_of:
         if options.memory_of not in ARMS:
             print(f"--memory-of must be one of: {'; '.join(ARMS)}", file=sys.stderr)
             return 2
-        train(options.memory_of, options)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer_of(options.memory_of, options, folder).train()
         print(own_peak())
         return 0
+    torch.set_num_threads(1)
     sizes = {name: value for name, value in asdict(options).items() if name not in ("out", "memory_of")}
     result = {
         "machine": describe_machine(),
