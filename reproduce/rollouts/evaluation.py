@@ -8,7 +8,6 @@ increments in T).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from reproduce.core.config import RunConfig
-from reproduce.core.files import read_parquet, write_parquet
+from reproduce.core.files import read_parquet, remove, write_parquet
+from reproduce.core.hashes import is_marked, mark
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.environments.protocol import Panel
 from reproduce.rollouts import EpisodeBatch, Sampler, Trajectory, UniformStreams
@@ -129,7 +129,7 @@ def evaluate(
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
-        if part.exists() and (pq.read_metadata(part).metadata or {}).get(b"at_once") == str(size).encode():
+        if is_marked(part) and pq.read_metadata(part).metadata.get(b"at_once") == str(size).encode():
             continue  # A part of a call with another size, which holds other tasks, is sampled anew.
         if sampler is not None and time_is_up():  # At least one part a call, or short slices would never end.
             raise SliceOver
@@ -139,6 +139,7 @@ def evaluate(
         table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, sampler.tokenizer)
         work = {"forward_tokens": batch.forward_tokens, "sampled_tokens": batch.sampled_tokens, "at_once": size}
         write_parquet(table.replace_schema_metadata({name: str(value) for name, value in work.items()}), part)
+        mark(part)
     report(len(chunks), len(chunks))
     tables = [read_parquet(part) for part in parts]
     # The cost stays with the episodes: a call interrupted right after this one must still find it.
@@ -148,7 +149,7 @@ def evaluate(
     }
     whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).unify_dictionaries()
     write_parquet(whole.replace_schema_metadata(total), destination)
-    shutil.rmtree(parts_folder)
+    remove(parts_folder)
     return evaluation_cost(destination)
 
 

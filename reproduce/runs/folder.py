@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from reproduce.core.config import RunConfig, result_digest
 from reproduce.core.files import UserError, read_json
+from reproduce.core.hashes import check_files, read_sealed
+
+PRODUCTS = "products"
+"""Field of the manifest with size and sha256 of every file that the run left."""
 
 
 class RunFolder:
@@ -16,6 +19,7 @@ class RunFolder:
         self.path, self.config = path, config
         self.checkpoint, self.episodes = path / "checkpoint", path / "episodes.parquet"
         self.metrics, self.manifest = path / "metrics.jsonl", path / "manifest.json"
+        self.partial, self.training = path / "checkpoint.partial", path / "training"
         if (path / "config.json").exists():
             content = read_json(path / "config.json")
             if not isinstance(content, dict):
@@ -29,9 +33,16 @@ class RunFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has been carried out to its end."""
-        return self.manifest.exists() and bool(read_json(self.manifest)["exit_state"] == "complete")
+        """True once the run has been carried out to its end. Raises UserError for a damaged manifest."""
+        if not self.manifest.exists():
+            return False
+        state = read_sealed(self.manifest).get("exit_state")
+        if state is None:
+            raise UserError(f"{self.manifest}: damaged (no exit state); run again with --redo")
+        return bool(state == "complete")
 
-    def discard(self) -> None:
-        """Remove everything the run wrote."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def check_products(self, below: str = "", thorough: bool = True) -> bool:
+        """Hold the products whose path begins with `below` against the manifest; False where it lists none, as those
+        of earlier versions. Raises UserError naming the file that has changed."""
+        products = read_sealed(self.manifest).get(PRODUCTS) if self.manifest.exists() else None
+        return products is not None and check_files(self.path, products, below, thorough) > 0

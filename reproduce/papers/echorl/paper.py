@@ -7,7 +7,7 @@ could explain a gain, and with the other remedies for groups whose rewards are a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reproduce.claims.record_checks import read_method_records
 from reproduce.claims.records import MethodRecords, collect_method_runs
@@ -67,6 +67,13 @@ def read_records(folder: Path) -> MethodRecords:
     return read_method_records(folder, KEY)
 
 
+def load_audit() -> Any:
+    """The `PaperAudit` of the published numbers."""
+    from reproduce.papers.echorl.audit import audit
+
+    return audit()
+
+
 def load_reporting() -> Reporting:
     """Loads matplotlib."""
     from reproduce.papers.echorl.reporting import REPORTING
@@ -100,6 +107,7 @@ PAPER = Paper(
     read_records=read_records,
     collect=collect_method_runs,
     load_reporting=load_reporting,
+    load_audit=load_audit,
     identities=IDENTITIES,
     settings=ArmSettings,
     load_training=load_training,

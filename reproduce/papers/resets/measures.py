@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from reproduce.claims.records import FAILURE, MethodRecords
+from reproduce.claims.tests import smoothed
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.chains import UNKNOWN
@@ -106,15 +107,6 @@ def curves(records: MethodRecords, arm: str) -> Curves:
     steps = np.sort(rows["step"].unique()).astype(np.float64)
     success = grid("fresh_successes") / grid("fresh_chains")
     return Curves(success, np.broadcast_to(steps, success.shape), cost["chains"], cost["tokens"])
-
-
-def smoothed(values: np.ndarray, share: float = 0.1) -> np.ndarray:
-    """Mean over the last `share` of the steps up to each step, at least three of them; shape as given, (..., steps)."""
-    width = min(values.shape[-1], max(3, round(share * values.shape[-1])))
-    total = np.cumsum(np.concatenate([np.zeros((*values.shape[:-1], 1)), values], axis=-1), axis=-1)
-    places = np.arange(1, values.shape[-1] + 1)
-    starts = np.maximum(places - width, 0)
-    return (total[..., places] - total[..., starts]) / (places - starts)
 
 
 @dataclass(frozen=True)

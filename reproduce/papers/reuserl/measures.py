@@ -190,12 +190,6 @@ FEWEST_STEPS = 3
 """Steps that the start and the end of training have at least."""
 
 
-def ends_of(log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last tenth of the steps of a (seeds, steps) log, FEWEST_STEPS or more (all, where there are fewer)."""
-    edge = max(FEWEST_STEPS, log.shape[1] // 10)
-    return log[:, :edge], log[:, -edge:]
-
-
 def empty_share(records: MethodRecords, environment: str, arm: str = "segcost") -> float:
     """Share of an arm's steps, over all seeds, in which its dictionary held single symbols only."""
     return float((np.nan_to_num(logged(records, environment, arm, "reuse/phrases")) == 0).mean())
