@@ -604,8 +604,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     try:
         for word in arguments:
-            if not word.isascii() and any("\ud800" <= sign <= "\udfff" for sign in word):
-                raise UserError(f"{word[:100]!r}: not written in UTF-8")
+            if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in word):
+                raise UserError(f"{word[:100]!r}: holds what is no character of UTF-8, or a zero")
         if set(arguments) & {"--help", "-h"} or not arguments:
             _show_help(console, list(arguments))
         else:

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from reproduce.core.files import UserError
 from reproduce.core.names import escaped, nearest
+from reproduce.environments.beds import ENVIRONMENTS
 from reproduce.environments.protocol import Observation
 
-ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
 PANELS = ("train", "test", "ood")
 TEXTS = ("full", "terse")
 PROMPT = "> "

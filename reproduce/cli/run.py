@@ -175,11 +175,18 @@ def report_experiment(
     found = read_sealed(source / "experiment.json").get("profile")
     if found != profile:
         raise UserError(f"{source}: records of profile {found!r}, not of {profile!r}; name it with --profile")
-    if not check_records(source):
+    verified = check_records(source)
+    if not verified:
         _say(console, f"unverified: {source} come from a version that kept no sha256")
     from reproduce.report.pages import write_report
 
-    _say(console, f"report: {write_report(paper, source, out or default_report(key, profile))}")
+    try:
+        _say(console, f"report: {write_report(paper, source, out or default_report(key, profile))}")
+    except (KeyError, TypeError, ValueError) as error:
+        if verified:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{source}: damaged, and without sha256 that would tell where ({reason})") from None
 
 
 def build_bases(

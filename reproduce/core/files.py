@@ -27,7 +27,7 @@ class FolderInUse(UserError):
 
 _FOR_THE_USER = {
     getattr(errno, name)
-    for name in "EACCES EPERM EROFS ENOTDIR EEXIST EISDIR ENAMETOOLONG ELOOP ENXIO ENOTEMPTY EINVAL".split()
+    for name in "EACCES EPERM EROFS ENOTDIR EEXIST EISDIR ENAMETOOLONG ELOOP ENXIO ENOTEMPTY EINVAL EBUSY".split()
 }
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _WORDS_OF_NO_SPACE = ("os error 28", "os error 27", "os error 122", "No space left", "File too large", "quota exceeded")
@@ -65,11 +65,13 @@ def remove(path: Path) -> None:
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, flush it to the disk, then rename it: readers see the old file or the new
     one, never half of one, also after a loss of power."""
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except FileNotFoundError:
-        raise UserError(f"{path.parent}: no folder can be made there; choose another") from None
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        raise UserError(f"{path.parent}: nothing can be written there; choose another") from None
     os.close(descriptor)
     beside = Path(name)
     try:

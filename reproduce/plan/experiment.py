@@ -48,16 +48,16 @@ class Experiment:
 
 
 RESULTS, REFERENCE = Path("results"), Path("reports")
-"""Folders that runs write to, and of the reports that are kept, below the current folder."""
+"""Where runs write, and where the reports lie that are kept, below the current folder."""
 
 
 def default_report(key: str, profile: str) -> Path:
-    """Folder that a run writes the report of a paper at a profile to."""
+    """Folder that a run writes the report of a paper at a profile to, below the current folder."""
     return RESULTS / profile / key
 
 
 def default_records(key: str, profile: str) -> Path:
-    """Folder that a run writes the records of a paper at a profile to."""
+    """Folder that a run writes the records of a paper at a profile to, below the current folder."""
     return default_report(key, profile) / "records"
 
 

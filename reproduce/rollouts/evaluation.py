@@ -129,8 +129,9 @@ def evaluate(
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
-        if is_marked(part) and pq.read_metadata(part).metadata.get(b"at_once") == str(size).encode():
-            continue  # A part of a call with another size, which holds other tasks, is sampled anew.
+        # A part of a call with another size, which holds other tasks, is sampled anew.
+        if is_marked(part) and (pq.read_metadata(part).metadata or {}).get(b"at_once") == str(size).encode():
+            continue
         if sampler is not None and time_is_up():  # At least one part a call, or short slices would never end.
             raise SliceOver
         sampler = sampler or open_engine()

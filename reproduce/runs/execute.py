@@ -36,7 +36,7 @@ from reproduce.training.process import make_policy
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
-OWN = ("manifest.json",)
+MANIFEST, CONFIG = "manifest.json", "config.json"
 LOCK_SECONDS = "RL_CLAIMS_LOCK_SECONDS"
 """Environment variable: how long a run waits for the lock of its folder; unset: not at all. For who takes up the run of
 a lost machine, whose locks a server of files may keep for a while."""
@@ -105,7 +105,7 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
     # Left by calls that were killed while they cleaned up, or between writing a file and renaming it.
     for left_over in (folder.training, folder.episodes.with_suffix(".parts"), *folder.path.glob(".*.*.*")):
         remove(left_over)
-    manifest[PRODUCTS] = describe_files(folder.path, OWN)
+    manifest[PRODUCTS] = describe_files(folder.path, (MANIFEST,))
     write_json(folder.manifest, sealed(manifest | {"exit_state": "complete", "ended": _now()}))
 
 
@@ -119,7 +119,8 @@ def _checkpoint_and_episodes(
         manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
         if not folder.checkpoint.exists():
             _make_checkpoint(folder, runs, panels, report, rebuild_base)
-            manifest[PRODUCTS] = describe_files(folder.path, OWN)
+            # Another call may continue with other hardware, which stands in config.json.
+            manifest[PRODUCTS] = describe_files(folder.path, (MANIFEST, CONFIG))
             write_json(folder.manifest, manifest)
             if time_is_up():
                 raise SliceOver

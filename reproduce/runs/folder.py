@@ -9,7 +9,7 @@ from reproduce.core.files import UserError, read_json
 from reproduce.core.hashes import check_files, read_sealed
 
 PRODUCTS = "products"
-"""Field of the manifest with size and sha256 of every file that the run left."""
+"""Key of the manifest: every file that the run wrote, with size and sha256."""
 
 
 class RunFolder:
@@ -41,8 +41,10 @@ class RunFolder:
             raise UserError(f"{self.manifest}: damaged (no exit state); run again with --redo")
         return bool(state == "complete")
 
-    def check_products(self, below: str = "", thorough: bool = True) -> bool:
-        """Hold the products whose path begins with `below` against the manifest; False where it lists none, as those
-        of earlier versions. Raises UserError naming the file that has changed."""
+    def check_products(self, thorough: bool = True) -> bool:
+        """Hold the products against the manifest; False where it lists none, as those of earlier versions.
+
+        thorough: also read large ones. Raises UserError naming the file that has changed.
+        """
         products = read_sealed(self.manifest).get(PRODUCTS) if self.manifest.exists() else None
-        return products is not None and check_files(self.path, products, below, thorough) > 0
+        return products is not None and check_files(self.path, products, thorough=thorough) > 0

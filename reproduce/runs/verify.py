@@ -84,8 +84,11 @@ def verify(folder: Path) -> Iterator[Finding]:
             found = Finding(path.parent, kind, DAMAGED, str(error))
         if found is not None:
             yield found
-        if path.name == "experiment.json" and (path.parents[1] / "report.md").is_file():
-            yield _check_report(path.parent, path.parents[1] / "report.md")
+        report = path.parents[1] / "report.md"
+        if path.name == "experiment.json" and report.is_file():
+            damaged = found is not None and found.state == DAMAGED
+            rests = Finding(report, "report", DAMAGED, f"{report} rests on damaged records")
+            yield rests if damaged else _check_report(path.parent, report)
 
 
 def _check_base(path: Path) -> Finding | None:
@@ -124,11 +127,12 @@ def _check_report(records: Path, report: Path) -> Finding:
         paper = load_paper(_paper_of(records))
         with tempfile.TemporaryDirectory() as scratch:
             anew = write_markdown(paper, records, Path(scratch)).read_bytes()
-    except UserError as error:
-        return Finding(report, "report", DAMAGED, f"cannot be written from {records}: {error}")
+    except Exception as error:  # Records without sha256 may hold anything.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return Finding(report, "report", DAMAGED, f"{report}: cannot be written from {records} ({reason})")
     if anew == report.read_bytes():
         return Finding(report, "report", INTACT, f"as {records} give it, byte for byte")
-    return Finding(report, "report", DAMAGED, f"is not what {records} give; `report` writes it anew")
+    return Finding(report, "report", DAMAGED, f"{report} is not what {records} give; `report` writes it anew")
 
 
 def _paper_of(records: Path) -> str:

@@ -1,8 +1,10 @@
 """The command line: what it prints, and the one line that bad input gets before any compute is spent."""
 
 import json
+import os
 import shutil
 from collections import namedtuple
+from functools import partial
 
 import pytest
 
@@ -80,10 +82,43 @@ def test_bad_input_gets_one_line(reproduce_in_process, tmp_path, arguments, part
     assert not list(tmp_path.iterdir()), "nothing may be written before the input is known to be good"
 
 
-def test_unusable_path_is_one_line(reproduce_in_process, tmp_path):
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("file", "choose another"),
+        ("loop", "Too many levels"),
+        ("pipe", "choose another"),
+        ("x" * 5000, "File name too long"),
+        ("a\udcffb", "no character of UTF-8"),
+        ("a\0b", "or a zero"),
+    ],
+)
+def test_unusable_path_is_one_line(reproduce_in_process, tmp_path, folder, words):
     (tmp_path / "file").write_text("")
-    refused = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "smoke", "--runs", "file")
-    assert_one_line(refused, "file", "choose another")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    refused = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "smoke", "--runs", folder)
+    assert_one_line(refused, words)
+
+
+def test_what_nobody_foresaw_is_one_line_and_the_trace_is_kept(reproduce_in_process, tmp_path, monkeypatch):
+    def break_down(*arguments):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("reproduce.cli.overview.show_papers", break_down)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    failed = reproduce_in_process(tmp_path, "list")
+    assert failed.code == 1 and failed.err.count("\n") == 1 and "RuntimeError: first line" in failed.err
+    (trace,) = tmp_path.glob("rl-claims-*.log")
+    assert str(trace) in failed.err and "break_down" in trace.read_text()
+    # What libraries raise for a full disk is for the user to put right.
+    for error in (OSError(27, "File too large", "x"), RuntimeError("I/O error: No space left on device (os error 28)")):
+        monkeypatch.setattr("reproduce.cli.overview.show_papers", partial(raise_error, error))
+        assert_one_line(reproduce_in_process(tmp_path, "list"), "no space left")
+
+
+def raise_error(error, *arguments):
+    raise error
 
 
 def test_settings_of_several_options_add_up():
