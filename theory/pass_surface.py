@@ -1,4 +1,4 @@
-"""PassSurface: PASS@(k,T) of several policies on one panel of questions, and what can be asked of it."""
+"""PassSurface: PASS@(k,T) of several policies on one panel of questions; where curves cross over k and end over T."""
 
 from __future__ import annotations
 
@@ -11,10 +11,63 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.bands import Bands, bootstrap_means, question_bands
-from theory.boundary import BoundaryDifference, SupportChange, boundary_difference, support_retention
-from theory.curves import crossing_k, saturation_depth
+from theory.boundary import BoundaryDifference, boundary_difference, expected_gained_and_lost
 from theory.estimators import FloatArray, IntArray, as_integers, checked_counts, pass_at_k, pass_at_k_variance
 from theory.paired import check_confidence
+
+
+def crossing_k(ks: ArrayLike, delta: ArrayLike) -> FloatArray:
+    """The k at which a difference curve first turns from negative to positive, interpolated linearly in log2 k.
+
+    ks: shape (K,), at least two, increasing, at least 1. delta: shape (..., K), for example PASS of a trained policy
+    minus PASS of its base. Returns shape (...): NaN where the curve never turns. A stretch of exact zeros between a
+    negative and a positive value counts from its first point; a curve that starts at zero does not cross; nothing is
+    interpolated over NaN.
+    Raises ValueError if the shapes do not match or ks do not increase. Source: pass_kt section on crossing, own
+    interpolation.
+    """
+    grid, values = np.asarray(ks, dtype=np.float64), np.asarray(delta, dtype=np.float64)
+    if grid.ndim != 1 or grid.size < 2 or not np.all(np.diff(grid) > 0) or grid[0] < 1:
+        raise ValueError("ks must be at least two increasing values, from 1 on")
+    if values.ndim < 1 or values.shape[-1] != grid.size:
+        raise ValueError(f"delta must have {grid.size} values on its last axis, got shape {values.shape}")
+    # The sign of the next value that is not zero: a touch of zero that falls back is no crossing.
+    onward = np.sign(values)
+    for position in range(grid.size - 2, -1, -1):
+        zero = onward[..., position] == 0
+        onward[..., position] = np.where(zero, onward[..., position + 1], onward[..., position])
+    left, right = values[..., :-1], values[..., 1:]
+    turns = (left < 0) & (right >= 0) & (onward[..., 1:] > 0)
+    first = np.argmax(turns, axis=-1)[..., None]
+    from_value = np.take_along_axis(left, first, -1)[..., 0]
+    to_value = np.take_along_axis(right, first, -1)[..., 0]
+    log_k = np.log2(grid)
+    start, step = log_k[:-1][first[..., 0]], np.diff(log_k)[first[..., 0]]
+    found = turns.any(axis=-1)
+    share = np.divide(from_value, from_value - to_value, out=np.full(from_value.shape, np.nan), where=found)
+    return np.asarray(np.where(found, 2.0 ** (start + share * step), np.nan))
+
+
+def saturation_depth(depths: ArrayLike, values: ArrayLike, tolerance: float = 0.01) -> FloatArray:
+    """The smallest depth whose value is within `tolerance` of the best value over all depths.
+
+    depths: shape (D,), increasing. values: shape (..., D), usually PASS at the largest k. tolerance: at least 0, in
+    the units of the values. Returns shape (...), NaN where any value is NaN. Raises ValueError for shapes or a
+    tolerance that do not fit.
+    Source: T* of the paper; the tolerance is unstated there, .01 is our default.
+    """
+    grid, curve = np.asarray(depths, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if grid.ndim != 1 or grid.size < 1 or not np.all(np.diff(grid) > 0):
+        raise ValueError("depths must be increasing")
+    if curve.ndim < 1 or curve.shape[-1] != grid.size:
+        raise ValueError(f"values must have {grid.size} depths on the last axis, got shape {curve.shape}")
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, got {tolerance}")
+    known = ~np.isnan(curve).any(axis=-1)
+    best = np.where(known, curve.max(axis=-1), 0.0)
+    # Differences of proportions miss a tolerance such as .01 by rounding.
+    near = curve >= best[..., None] - tolerance - 1e-12
+    return np.asarray(np.where(known, grid[np.argmax(near, axis=-1)], np.nan))
 
 
 @dataclass(frozen=True)
@@ -51,7 +104,7 @@ class Saturation:
 
 @dataclass(frozen=True, eq=False)
 class PassSurface:
-    """Counts and unbiased values over policies x questions x T x k; build it with `from_counts` or `from_episodes`.
+    """Counts and unbiased values over policies x questions x T x k; build it with `from_counts`.
 
     `n`, `c`: shape (policies, questions, depths), episodes and successes. `values`: shape (policies, questions,
     depths, ks), NaN where n < k. Every mean over questions is NaN as soon as one question lacks k episodes, so that
@@ -110,44 +163,6 @@ class PassSurface:
             raise ValueError(f"depths must increase, got {surface.depths}")
         return surface
 
-    @classmethod
-    def from_episodes(
-        cls,
-        policy: Sequence[Hashable] | np.ndarray,
-        question: Sequence[Hashable] | np.ndarray,
-        depth: ArrayLike | None,
-        success: ArrayLike,
-        ks: Sequence[int] | None = None,
-    ) -> PassSurface:
-        """Build from one row an episode.
-
-        Four columns of equal length; success is 0 or 1 (a partial reward is no success: threshold it first), depth may
-        be None for a single depth, labelled 0. Policies and questions keep the order in which they appear, depths are
-        sorted. Cells without episodes have n = 0. Raises ValueError for no rows, unequal lengths, NaN, or success
-        other than 0 and 1.
-        """
-        outcome = as_integers(success, "success")
-        if outcome.ndim != 1 or outcome.size == 0:
-            raise ValueError("success must be one column with at least one episode")
-        if outcome.min() < 0 or outcome.max() > 1:
-            raise ValueError("success must be 0 or 1")
-        rows = outcome.size
-        rounds = np.zeros(rows) if depth is None else np.asarray(depth, dtype=np.float64)
-        for name, column in (("policy", policy), ("question", question), ("depth", rounds)):
-            if len(column) != rows:
-                raise ValueError(f"{name} has {len(column)} rows, success has {rows}")
-        if not np.isfinite(rounds).all():
-            raise ValueError("depth holds NaN or infinite values")
-        policies, policy_code = _codes(policy)
-        questions, question_code = _codes(question)
-        depths, depth_code = np.unique(rounds, return_inverse=True)
-        shape = (len(policies), len(questions), depths.size)
-        cell = np.ravel_multi_index((policy_code, question_code, depth_code), shape)
-        size = int(np.prod(shape))
-        n = np.bincount(cell, minlength=size).reshape(shape)
-        c = np.bincount(cell[outcome == 1], minlength=size).reshape(shape)
-        return cls.from_counts(n, c, ks, policies, questions, depths.tolist())
-
     @cached_property
     def values(self) -> FloatArray:
         return pass_at_k(self.n[..., None], self.c[..., None], np.array(self.ks))
@@ -168,13 +183,6 @@ class PassSurface:
         variance = pass_at_k_variance(self.n[..., None], self.c[..., None], np.array(self.ks))
         return np.asarray(np.sqrt(variance.sum(axis=1)) / len(self.questions))
 
-    @property
-    def standard_error_population(self) -> FloatArray:
-        """Standard error for questions like these (both are random), shape (policies, depths, ks)."""
-        if len(self.questions) < 2:
-            return np.full(self.mean.shape, np.nan)
-        return np.asarray(self.values.std(axis=1, ddof=1) / np.sqrt(len(self.questions)))
-
     def complete(self, k: int | None = None) -> PassSurface:
         """The same surface on the questions with at least k episodes in every cell (default: the largest k)."""
         enough = (self.n >= (max(self.ks) if k is None else k)).all(axis=(0, 2))
@@ -187,14 +195,6 @@ class PassSurface:
         """Paired differences of the unbiased values, shape (questions, depths, ks)."""
         return np.asarray(self.values[self._policy(policy)] - self.values[self._policy(reference)])
 
-    def marginal_gain_k(self) -> FloatArray:
-        """PASS at the next k minus PASS at this k, shape (policies, depths, ks - 1)."""
-        return np.diff(self.mean, axis=2)
-
-    def marginal_gain_depth(self) -> FloatArray:
-        """PASS at the next depth minus PASS at this depth, shape (policies, depths - 1, ks)."""
-        return np.diff(self.mean, axis=1)
-
     def bands(
         self,
         generator: np.random.Generator,
@@ -205,18 +205,6 @@ class PassSurface:
         """Question-bootstrap band of every mean; arrays of shape (policies, depths, ks)."""
         by_question = np.moveaxis(self.values, 1, 0)
         return question_bands(by_question, generator, resamples, confidence, simultaneous)
-
-    def difference_bands(
-        self,
-        policy: Hashable,
-        reference: Hashable,
-        generator: np.random.Generator,
-        resamples: int = 10_000,
-        confidence: float = 0.95,
-        simultaneous: bool = False,
-    ) -> Bands:
-        """Question-bootstrap band of the paired mean difference; arrays of shape (depths, ks)."""
-        return question_bands(self.difference(policy, reference), generator, resamples, confidence, simultaneous)
 
     def crossing(
         self,
@@ -289,15 +277,10 @@ class PassSurface:
     ) -> tuple[float, float]:
         """Unbiased (gained, lost) as they would be at `sample_size` episodes a question; NaN where n is smaller."""
         at = self._depth(depth)
-        new, old = (
-            pass_at_k(self.n[row, :, at], self.c[row, :, at], sample_size)
-            for row in (self._policy(policy), self._policy(reference))
+        new, old = self._policy(policy), self._policy(reference)
+        return expected_gained_and_lost(
+            self.n[new, :, at], self.c[new, :, at], self.n[old, :, at], self.c[old, :, at], sample_size
         )
-        return float((new * (1 - old)).sum()), float((old * (1 - new)).sum())
-
-    def support_change(self, policy: Hashable, reference: Hashable, depth: float) -> SupportChange:
-        """Support retention and discovery of `policy` against `reference`. Raises ValueError for unequal n."""
-        return support_retention(*self._paired_counts(policy, reference, depth))
 
     def _paired_counts(self, policy: Hashable, reference: Hashable, depth: float) -> tuple[IntArray, IntArray]:
         new, old, at = self._policy(policy), self._policy(reference), self._depth(depth)
@@ -331,14 +314,3 @@ def _labels(labels: Sequence[Hashable] | None, count: int, name: str) -> tuple[H
     if len(set(chosen)) != count:
         raise ValueError(f"{name} must be distinct")
     return chosen
-
-
-def _codes(column: Sequence[Hashable] | np.ndarray) -> tuple[tuple[Hashable, ...], IntArray]:
-    """Distinct labels in order of appearance, and the position of each row's label."""
-    seen: dict[Hashable, int] = {}
-    rows = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    codes = np.array([seen.setdefault(label, len(seen)) for label in rows], dtype=np.int64)
-    # NaN is unequal to itself, so every missing label would silently become a policy or question of its own.
-    if any(label is None or label != label for label in seen):
-        raise ValueError("a policy or question label is missing")
-    return tuple(seen), codes

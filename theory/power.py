@@ -76,6 +76,45 @@ def minimum_detectable_effect(
     return np.asarray(standardised[index].reshape(count.shape) * deviation)
 
 
+def units_for_effect(
+    standard_deviation: float, effect: float, alpha: float = 0.05, power: float = 0.8, limit: int = 10**9
+) -> float:
+    """Fewest units with which a two-sided paired t-test finds a mean difference with the stated power.
+
+    standard_deviation (> 0) of one unit's difference, effect (not 0) in the same units. Infinite beyond `limit`.
+    Raises ValueError for a bad argument. Source: noncentral t; equals statsmodels `TTestPower().solve_power`, rounded
+    up.
+    """
+    _check_design(alpha, "two-sided", power)
+    if effect == 0:
+        raise ValueError("no number of units finds an effect of 0")
+    low, high = 1, 2
+    while power_paired_t(effect, standard_deviation, high, alpha) < power:
+        low, high = high, 2 * high
+        if high > limit:
+            return float("inf")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (
+            (low, middle) if power_paired_t(effect, standard_deviation, middle, alpha) >= power else (middle, high)
+        )
+    return float(high)
+
+
+def units_for_equivalence(standard_deviation: float, margin: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Units with which two one-sided tests show equal means to be within +-margin, with the stated power.
+
+    standard_deviation (> 0) of one unit's difference; margin (> 0) in the same units; alpha of each test. Normal
+    approximation: ((z(1 - alpha) + z((1 + power) / 2)) sd / margin)^2. Raises ValueError for a bad argument. Source:
+    Phillips 1990, J Pharmacokinet Biopharm 18:137, in the limit of known variance.
+    """
+    _check_design(alpha, "two-sided", power)
+    if not (standard_deviation > 0 and margin > 0):
+        raise ValueError("standard_deviation and margin must be positive")
+    total = scipy.stats.norm.isf(alpha) + scipy.stats.norm.isf((1 - power) / 2)
+    return float(np.ceil((total * standard_deviation / margin) ** 2))
+
+
 def sign_flip_minimum_detectable_effect(
     standard_deviation: float,
     units: int,

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from reproduce.core.names import nearest
@@ -130,6 +131,26 @@ def published_number(paper: str, identifier: str) -> PublishedNumber:
     if identifier not in numbers:
         raise PublishedError(f"{paper}.toml has no number {identifier!r}; {nearest(identifier, tuple(numbers))}")
     return numbers[identifier]
+
+
+@cache
+def published_values(paper: str) -> Mapping[str, int | float]:
+    """The value of every published number of a paper by id."""
+    return MappingProxyType({number.id: number.value for number in load_published(paper)})
+
+
+@cache
+def setting_values(paper: str) -> Mapping[str, SettingValue]:
+    """The value of every published setting of a paper by id."""
+    return MappingProxyType({setting.id: setting.value for setting in load_settings(paper)})
+
+
+def whole_setting(paper: str, identifier: str) -> int:
+    """A published setting that is a whole number; TypeError if it is not."""
+    value = setting_values(paper)[identifier]
+    if not isinstance(value, int):
+        raise TypeError(f"{paper}.toml: {identifier} is {value!r}, not a whole number")
+    return value
 
 
 def published_papers() -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.cost.architecture import architecture_of, context_of
 from reproduce.cost.estimate import run_memory, total
 from reproduce.cost.format import shown_bytes, shown_seconds
-from reproduce.cost.machine_for import machine_for
+from reproduce.cost.machines import machine_for
 from reproduce.cost.time import expected_bytes, expected_seconds, rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment
 from reproduce.plan.open import open_experiment

@@ -11,10 +11,9 @@ from rich.table import Table
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.cost.architecture import architecture_of, context_of, describe, field_of, presence
-from reproduce.cost.cost import Architecture
 from reproduce.cost.estimate import RunCost, evaluation_bytes, run_cost, run_memory, total
-from reproduce.cost.machine_for import machine_for
-from reproduce.cost.machines import CORE, GPUS, Machine
+from reproduce.cost.machines import CORE, GPUS, Machine, machine_for
+from reproduce.cost.model import Architecture
 from reproduce.cost.paper_scale import DataEntry, ModelEntry, PaperScale, ValueEntry, load_paper_scale
 from reproduce.cost.profile import PAPER
 from reproduce.plan.requirement_checks import missing

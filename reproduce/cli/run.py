@@ -17,7 +17,7 @@ from reproduce.core.paper import load_paper
 from reproduce.core.slices import time_is_up
 from reproduce.cost.format import check_disk
 from reproduce.cost.time import expected_bytes, expected_disk, stage_seconds
-from reproduce.plan.experiment import Experiment, default_records, default_report
+from reproduce.plan.experiment import Experiment, default_report, records_at_hand
 from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import check_requirements
 from reproduce.runs.executors import Executor
@@ -166,7 +166,7 @@ def report_experiment(
     paper = load_paper(key)
     if profile not in paper.profiles:
         raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.profiles))}")
-    source = records or default_records(key, profile)
+    source = records or records_at_hand(key, profile)
     if not (source / "experiment.json").is_file():
         experiment = open_experiment(key, profile, (), runs)
         if records is not None or len(complete_runs(experiment)) < len(experiment.plan):

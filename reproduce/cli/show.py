@@ -16,9 +16,7 @@ from rich.text import Text
 from reproduce.core.files import UserError, read_json, read_parquet
 from reproduce.core.names import escaped, nearest
 from reproduce.environments.retrieval.environment import parse_action
-
-# The markers of reproduce.rollouts.policies, which loads torch.
-BEGIN, TURN, END = "<begin>", "<turn>", "<end>"
+from reproduce.environments.sequences import BEGIN, END, TURN
 
 COLUMNS = (
     *("panel", "category", "question", "T", "estimator", "sample"),

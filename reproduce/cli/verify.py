@@ -49,7 +49,7 @@ def _numbers(report: Path) -> Table:
         table.add_column(name, justify="right" if name == "effect" else "left", overflow="fold")
     for source in sources(records):
         files = ", ".join(f"{name} {sha256(records / name)[:12]}" for name in source.files)
-        table.add_row(source.claim, f"{source.effect:.4g}", files)
+        table.add_row(source.claim, "not measured" if source.effect is None else f"{source.effect:.4g}", files)
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -201,6 +201,10 @@ class EvaluationConfig:
         """Questions sampled in one batch."""
         return self.questions_at_once
 
+    def caps_within(self, rounds: int) -> tuple[int, ...]:
+        """Caps at which a task is evaluated. rounds: the run's horizon, which the grid does not use."""
+        return self.caps
+
 
 @dataclass(frozen=True)
 class PanelConfig:
@@ -218,6 +222,10 @@ class PanelConfig:
     """Seed of the test and out-of-distribution questions: a set that nothing was decided on (reports/LOG.md)."""
     source: str = ""
     """File or folder of the official data set; empty: questions generated from the seeds."""
+
+    def smallest(self) -> PanelConfig:
+        """One question of each kind."""
+        return replace(self, train_per_category=1, test_per_category=1, ood_per_depth=1)
 
 
 @dataclass(frozen=True)
@@ -241,6 +249,10 @@ class PanelSizes:
     """Categories of ood, likewise."""
     source: str = ""
     """File or folder of the official data set; empty: tasks generated from the seeds."""
+
+    def smallest(self) -> PanelSizes:
+        """One task of each kind."""
+        return replace(self, train=1, test=1, ood=1)
 
 
 @dataclass(frozen=True)
@@ -274,6 +286,10 @@ class HorizonEvaluation:
     def at_once(self) -> int:
         """Tasks sampled in one batch."""
         return self.tasks_at_once
+
+    def caps_within(self, rounds: int) -> tuple[int, ...]:
+        """Caps at which a task is evaluated: the run's horizon, `rounds`, alone."""
+        return (rounds,)
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,20 @@ def parse(kind: type[Kind], content: Any, name: str = "", strict: bool = True) -
     Raises ValueError, in one line, with the name of the field, the value, and its bound or the nearest name.
     """
     try:
-        found: Kind = TypeAdapter(kind).validate_json(json.dumps(content), strict=strict, extra="forbid")
+        found: Kind = _adapter(kind).validate_json(json.dumps(content), strict=strict, extra="forbid")
     except ValidationError as error:
         raise ValueError(_complaint(kind, name, error)) from None
     return found
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """The validator of a type; that of a dataclass, which takes milliseconds to build, is kept."""
+    return _kept_adapter(kind) if isinstance(kind, type) and is_dataclass(kind) else TypeAdapter(kind)
+
+
+@cache
+def _kept_adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def with_value(config: Kind, path: str, value: Any, strict: bool = True) -> Kind:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reproduce.core.config import COLOCATE, TRANSFORMERS, EvaluationConfig, RunConfig, weight_precision
-from reproduce.cost.cost import (
+from reproduce.cost.machines import Machine
+from reproduce.cost.model import (
     ADAM_MOMENTS,
     ADAPTER_BYTES,
     BYTES_OF,
@@ -24,7 +24,6 @@ from reproduce.cost.cost import (
     training_memory,
     training_operations,
 )
-from reproduce.cost.machines import Machine
 from reproduce.cost.paper_scale import EpisodeEntry, PaperScaleError, load_paper_scale
 
 EVALUATION_SHARE = 0.9
@@ -156,10 +155,7 @@ def evaluation_bytes(run: RunConfig, model: Architecture, context: int | None = 
 
 
 def _evaluated_at_once(run: RunConfig) -> int:
-    evaluation: Any = run.evaluation
-    if isinstance(evaluation, EvaluationConfig):
-        return evaluation.questions_at_once * evaluation.samples * len(evaluation.caps)
-    return int(evaluation.tasks_at_once * evaluation.samples)
+    return run.evaluation.at_once * run.evaluation.samples * len(run.evaluation.caps_within(run.rounds))
 
 
 def total(costs: Sequence[RunCost]) -> RunCost:

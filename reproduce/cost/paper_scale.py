@@ -17,7 +17,7 @@ a claim or an arm fixes is not said again here. A file holds
   says why. `applied`: what the field or argument gets, where that is not the value itself, and `note` says why;
 - `[[episode]]`: for each `environment` what the estimate of cost assumes of a mean episode: `prompt_tokens`,
   `sampled_tokens`, `observation_tokens`, `turns`, `source`, `provenance`;
-- `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.cost.GPUS`), `count`, `source`,
+- `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.machines.GPUS`), `count`, `source`,
   `provenance`, `note`; where it says so, `gpu_hours` of one training;
 - `[[untested]]`: `claim` and `reason`, for a claim that official data cannot test.
 """
@@ -36,6 +36,7 @@ from reproduce.core.config import Count, NotNegative
 from reproduce.core.names import nearest
 from reproduce.core.paper import paper_file, paper_keys
 from reproduce.core.validation import parse
+from reproduce.cost.model import Architecture
 
 PAPER_SCALE = "paper_scale.toml"
 Provenance = Literal["read directly", "digest", "code", "sister paper", "inferred", "ours"]
@@ -53,7 +54,7 @@ class PaperScaleError(ValueError):
 
 
 @dataclass(frozen=True)
-class ModelEntry:
+class ModelEntry(Architecture):
     """A model of the paper."""
 
     name: str
@@ -61,14 +62,6 @@ class ModelEntry:
     parameters: Count
     source: str
     provenance: Provenance
-    layers: Count
-    width: Count
-    heads: Count
-    key_value_heads: Count
-    head_width: Count
-    feed_forward: Count
-    vocabulary: Count
-    tied: bool
     licence: str = "not recorded"
     note: str = ""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reproduce.core.config import PanelConfig, PanelSizes, RunConfig
+from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.environments.beds import load_bed
 
@@ -46,9 +45,5 @@ def check_texts(run: RunConfig, folder: Path, vocabulary: int, positions: int) -
 
 def first_tasks(run: RunConfig) -> list[Any]:
     """A few training tasks; of generated ones, whose panels can take minutes, those of the smallest panels."""
-    panels: Any = run.panels
-    if not panels.source:
-        small = {"train_per_category": 1, "test_per_category": 1, "ood_per_depth": 1}
-        panels = replace(panels, **(small if isinstance(panels, PanelConfig) else {"train": 1, "test": 1, "ood": 1}))
-    assert isinstance(panels, (PanelConfig, PanelSizes))
+    panels = run.panels if run.panels.source else run.panels.smallest()
     return list(load_bed(run.environment).panels(panels)["train"].tasks[:PROMPTS])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reproduce.core.files import UserError, read_json, write_json
+from reproduce.rollouts.gguf_files import ENDING, converted, gguf_of, packaged_file
 from reproduce.rollouts.model_files import check_sizes, check_weights, from_files, missing_weights, open_tokenizer
 
 if TYPE_CHECKING:
@@ -50,9 +51,14 @@ class ModelDescription:
 def find_model(name: str) -> Path:
     """Folder of a model: a path as it is, else the snapshot of that name in the local Hugging Face cache.
 
-    Raises UserError, saying how to get the model, where it is not there or not whole.
+    A GGUF file, a folder that holds one and no config.json, and a model that a package brings along
+    (`gguf_files.PACKAGED`) are converted first; the folder is then that of the conversion. Raises UserError, saying how
+    to get the model, where it is not there or not whole.
     """
     path = Path(name).expanduser()
+    packed = path if path.suffix == ENDING else gguf_of(path) if path.is_dir() else packaged_file(name)
+    if packed is not None:
+        return converted(packed)
     if path.is_dir():
         folder = path.resolve()
         if not (folder / "config.json").is_file():
@@ -187,7 +193,8 @@ def save_reference(name: str, folder: Path) -> None:
     A path is kept as an absolute one. Raises UserError where the model is not there.
     """
     path = find_model(name)
-    kept = str(path) if Path(name).expanduser().is_dir() else name
+    given = Path(name).expanduser()
+    kept = str(given.resolve()) if given.exists() else name
     write_json(folder / REFERENCE, {"name": kept, "digest": model_digest(path)})
 
 

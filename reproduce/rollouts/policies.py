@@ -23,17 +23,14 @@ from transformers import (
 
 from reproduce.core.config import PolicyConfig
 from reproduce.core.files import UserError
+from reproduce.environments.sequences import BEGIN, END, MARKERS, PAD, UNKNOWN
 from reproduce.rollouts.model_files import from_files, loading_differences
 from reproduce.rollouts.models import ADAPTER, REFERENCE, follow_reference, is_checkpoint
-
-PAD, BEGIN, TURN, END, UNKNOWN = "<pad>", "<begin>", "<turn>", "<end>", "<unknown>"
-"""`<turn>` hands the word to the policy (written by the environment); `<end>` closes an action (written by the
-policy)."""
 
 
 def build_tokenizer(words: tuple[str, ...]) -> PreTrainedTokenizerFast:
     """A word-level tokenizer: one id a word, split at white space, so text and ids map one to one."""
-    vocabulary = {word: place for place, word in enumerate((PAD, BEGIN, TURN, END, UNKNOWN, *words))}
+    vocabulary = {word: place for place, word in enumerate((*MARKERS, *words))}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
     return PreTrainedTokenizerFast(
@@ -105,8 +102,8 @@ def load_policy(
     bfloat16, whose numbers lie 0.4 to 0.8 % apart, the rounding takes from each weight all that the adapter changes in
     it by less than half of that, most of a small adapter; so what is only evaluated in process is left unmerged, as it
     was trained: the adapter is then computed beside the weights, in float32. device: cpu or cuda. precision: float32 or
-    bfloat16. Raises
-    FileNotFoundError where there is no checkpoint, UserError where what it refers to is not there or the device is not.
+    bfloat16. Raises FileNotFoundError where there is no checkpoint, UserError where what it refers to is not there or
+    the device is not.
     """
     if not is_checkpoint(folder):
         raise FileNotFoundError(f"no checkpoint in {folder}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reproduce.claims.verdicts import tested_claims
+from reproduce.claims.verdicts import examined, offered_by_records, tested_claims
 from reproduce.core.files import UserError, read_jsonl, write_json
 from reproduce.core.hashes import check_files, check_seal, describe_files, read_sealed, sealed
 from reproduce.core.paper import load_paper, paper_keys
@@ -38,7 +38,7 @@ class Source:
     """The files that a number of a report is computed from."""
 
     claim: str
-    effect: float
+    effect: float | None
     files: tuple[str, ...]
     """Names of files of the records."""
 
@@ -147,10 +147,11 @@ def sources(records: Path) -> Iterator[Source]:
     """The files that the evidence of each claim reads. Raises UserError for records that cannot be read."""
     paper = load_paper(_paper_of(records))
     content = paper.read_records(records)
-    for claim in tested_claims(paper.claims, content.experiment["profile"]):
+    for claim in tested_claims(paper.claims, offered_by_records(content)):
         traced, seen = _traced(content)
         try:
-            effect = claim.examine(traced).effect
+            evidence = examined(claim, traced)
+            effect = evidence.deciding.effect if evidence.parts else None
         except ValueError as error:
             raise UserError(f"{records}: cannot be evaluated ({' '.join(str(error).split())})") from None
         yield Source(claim.identifier, effect, tuple(sorted(seen)))

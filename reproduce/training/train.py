@@ -49,6 +49,8 @@ from reproduce.training.engines import (
     known_entropies,
     open_generator,
 )
+from reproduce.training.row_dropping import without_idle_rows
+from reproduce.training.scoring import score_once
 from reproduce.training.throughput import MeteredSampler, ThroughputMeter
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -281,7 +283,8 @@ def train(
     # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
     generator = np.random.default_rng(config.seed)
     order = np.concatenate([generator.permutation(len(tasks)) for _ in range(training.epochs)])
-    trainer = arm.trainer(
+    kind = without_idle_rows(arm.trainer) if issubclass(arm.trainer, GRPOWithGroupMetrics) else arm.trainer
+    trainer = kind(
         model=model,
         reward_funcs=arm.reward,
         args=arguments,
@@ -292,6 +295,7 @@ def train(
         peft_config=adapters(config.model),
         **arm.options,
     )
+    score_once(trainer)
     trainer.remove_callback(PrinterCallback)
     if engine is not None:
         keep_frozen_weights(trainer)

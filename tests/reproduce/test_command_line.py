@@ -259,7 +259,7 @@ def test_complete_plan_writes_records_and_computes_nothing(reproduce_in_process,
     records = smoke_copy / "reports/smoke/pass_kt/records"
     before = {path.name: path.read_bytes() for path in records.iterdir()}
     assert set(before) == {"counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"}
-    shutil.rmtree(smoke_copy / "reports")
+    shutil.rmtree(smoke_copy / "results")
     again = reproduce_in_process(smoke_copy, "run", "pass_kt", "--profile", "smoke")
     assert again.code == 0 and "4 of 4 runs complete, 0 to do" in again.out
     assert {path.name: path.read_bytes() for path in records.iterdir()} == before

@@ -15,8 +15,8 @@ from reproduce.core.config import ModelConfig
 from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.core.settings import field_paths
 from reproduce.core.validation import with_value
-from reproduce.cost.cost import parameters
 from reproduce.cost.machines import GPUS
+from reproduce.cost.model import parameters
 from reproduce.cost.paper_scale import (
     UNSTATED,
     PaperScaleError,

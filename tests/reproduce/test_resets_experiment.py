@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
 from reproduce.claims import verdicts as claims
 from reproduce.claims.records import MethodRecords
@@ -35,6 +34,7 @@ from reproduce.papers.resets.chains import ChainLog, Located, group_signal, read
 from reproduce.papers.resets.coverage import coverage_laws
 from reproduce.papers.resets.evidence import different, not_worse, of_seeds
 from reproduce.papers.resets.paper import PAPER as resets
+from reproduce.papers.resets.rules import Oracle
 from reproduce.papers.resets.training import first_outcomes
 from tests.reproduce.simulated_resets import Planted, simulated
 from theory.inference import mean_interval

@@ -129,7 +129,7 @@ def test_run_that_is_stopped_and_killed_ends_with_the_same_files(command_line, s
     killed.communicate(timeout=30)
     assert killed.returncode == -signal.SIGKILL
     assert not psutil.wait_procs(workers, timeout=10)[1], "workers must not outlive their parent"
-    assert not (tmp_path / "reports").exists()
+    assert not (tmp_path / "results").exists()
 
     continued = command_line.run(tmp_path, *RUN, "--workers", "1")
     assert continued.code == 0, continued.err
@@ -200,8 +200,8 @@ def test_redo_mends_a_damaged_run_and_same_seed_gives_same_bytes(reproduce_in_pr
 def test_subset_of_seeds_leaves_records_for_later(reproduce_in_process, smoke_copy):
     import shutil
 
-    shutil.rmtree(smoke_copy / "reports")
+    shutil.rmtree(smoke_copy / "results")
     shutil.rmtree(smoke_copy / "runs/smoke/pass_kt/retrieval/grpo/seed-1")
     partly = reproduce_in_process(smoke_copy, *RUN, "--seeds-only", "0")
     assert partly.code == 0 and "1 runs of other seeds are left" in partly.out
-    assert not (smoke_copy / "reports").exists()
+    assert not (smoke_copy / "results").exists()

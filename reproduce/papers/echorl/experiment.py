@@ -26,7 +26,7 @@ PUBLISHED_WEIGHT, MODERATE_WEIGHT, STRONG_WEIGHT = 1e-3, 1e-2, 1e-1
 
 @dataclass(frozen=True)
 class ArmSettings:
-    """What an arm does that GRPO does not. Names and meanings are those of `methods.echorl.EchoConfig`."""
+    """What an arm does that GRPO does not. Names and meanings are those of `clips.ClipConfig`."""
 
     trainer: Trainer = "grpo"
     """The trainer; `echo` and `dapo_echo` read the fields below."""
