@@ -32,7 +32,7 @@ FOLDER = Path("reports/benchmarks")
 
 @dataclass(frozen=True)
 class Options:
-    """What every benchmark may be told."""
+    """Options of every benchmark."""
 
     out: Path | None = None
     """The JSON file for the numbers; reports/benchmarks/NAME.json if not given."""
@@ -165,7 +165,7 @@ def looped(task: Callable[[], Any], least_seconds: float = 0.02) -> Callable[[in
 
 
 def ratio(seconds: Sequence[float], reference: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
-    """How many times `reference` takes longer: the median over repeats, with the ends of its interval.
+    """Factor by which `reference` takes longer: the median over repeats, with the ends of its interval.
 
     The interval holds the median of the ratios whatever their law (order statistics, binomial); with fewer than six
     repeats it is their whole range, which holds it with probability 1 - 2^(1 - repeats). Source: Conover 1999, 3.2.

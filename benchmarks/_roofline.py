@@ -1,4 +1,4 @@
-"""How fast the machine could sample at best: its arithmetic and its memory, and the work a rollout cannot avoid.
+"""Bound on sampling from the machine's arithmetic and memory, and the work that a rollout cannot avoid.
 
     bound in seconds =   2 * (body * forward tokens + head * decoded tokens) / FLOP/s
                        + key-value bytes / (bytes/s)
@@ -40,7 +40,7 @@ LARGE_COPY_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the bound needs to know of a model."""
+    """Sizes of a model that the bound needs."""
 
     body_parameters: int
     """Entries of the weight matrices in matrix products, the output head not among them."""
@@ -68,7 +68,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured of the machine."""
+    """Measured rates of the machine."""
 
     model_flops: float
     """FLOP/s of the model's own products."""

@@ -1,4 +1,4 @@
-"""How fast cooking games are made, loaded and played: beside TextWorld's own environment on the same commands.
+"""Speed of making, loading and playing cooking games, beside TextWorld's own environment on the same commands.
 
     python -m benchmarks.cooking
 

@@ -1,4 +1,4 @@
-"""What the echo costs: seconds and peak memory of a training step of EchoRL beside GRPO's.
+"""Cost of the echo: seconds and peak memory of a training step of EchoRL beside GRPO's.
 
     python -m benchmarks.echorl
 

@@ -1,4 +1,4 @@
-"""How fast the statistics are: PASS@k beside other packages, resampling beside its matrix product, memory at size.
+"""Speed of the statistics: PASS@k beside other packages, resampling beside its matrix product, memory at size.
 
     python -m benchmarks.estimators
 

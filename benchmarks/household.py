@@ -1,4 +1,4 @@
-"""How fast the household steps, against the stock engine on the same actions.
+"""Speed of a step in the household, against the stock engine on the same actions.
 
     python -m benchmarks.household
     python -m benchmarks.household --alfworld-data DIR --steps 2000 --out official.json
@@ -42,7 +42,7 @@ from reproduce.environments.household.selection import build_official_panels
 from reproduce.environments.household.tasks import OfficialTask
 
 TARGET = 10.0
-"""How many times the steps/s of the stock engine ours are meant to reach."""
+"""Target: times the steps/s of the stock engine."""
 BLOCKS = 10
 STOCK, DROPPED_IN, OURS = "stock", "stock with our grammar", "ours"
 LONGEST_WALK = 40
@@ -51,7 +51,7 @@ LONGEST_WALK = 40
 
 @dataclass(frozen=True)
 class Options(_kit.Options):
-    """What is measured."""
+    """Sizes of the measurement."""
 
     steps: int = _kit.size(10_000, least=BLOCKS)
     """Steps that all engines take."""

@@ -1,4 +1,4 @@
-"""How many steps a second the environments without a game engine take on one core: countdown, reasoning, retrieval.
+"""Steps per second on one core of the environments without a game engine: countdown, reasoning, retrieval.
 
     python -m benchmarks.puzzles
 

@@ -1,4 +1,4 @@
-"""What resets save and cost: generated tokens and seconds of a training step, beside GRPO at equal trained rollouts.
+"""Savings and cost of resets: generated tokens and seconds of a training step, beside GRPO at equal trained rollouts.
 
     python -m benchmarks.resets
 

@@ -1,4 +1,4 @@
-"""How fast ReuseRL is, and how far greedy extraction is from the best dictionary.
+"""Speed of ReuseRL, and the distance of greedy extraction from the best dictionary.
 
     python -m benchmarks.reuserl
 
@@ -89,7 +89,7 @@ def train_bpe(strings: Sequence[bytes], dictionary: SkillDictionary) -> Tokenize
 
 
 def bpe_dictionary(tokenizer: Tokenizer, like: SkillDictionary) -> SkillDictionary:
-    """What the BPE trainer found, as a dictionary of ours."""
+    """The phrases that the BPE trainer found, as a dictionary of ours."""
     phrases = tuple(tuple(ord(letter) - 65 for letter in token) for token in tokenizer.get_vocab() if len(token) > 1)
     return SkillDictionary(like.alphabet_size, like.max_phrase_length, phrases)
 

@@ -1,4 +1,4 @@
-"""How fast episodes are sampled: against a full re-prefill each turn, TRL's tool loop and the machine's roofline.
+"""Speed of sampling episodes, against a full re-prefill each turn, TRL's tool loop and the machine's roofline.
 
     python -m benchmarks.sampling
 
@@ -49,7 +49,7 @@ from reproduce.rollouts.policies import load_policy
 SHARED, OWN_ROWS, PREFILL, TOOL_LOOP = "shared histories", "own rows", "re-prefill", "TRL tool loop"
 EVALUATION = "evaluation batch"
 TARGETS = {PREFILL: 3.0, TOOL_LOOP: 5.0}
-"""How many times the episodes/s of these our sampler is meant to reach."""
+"""Targets: times the episodes/s of these."""
 ROOFLINE_TARGET = 0.30
 
 

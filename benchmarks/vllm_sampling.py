@@ -1,4 +1,4 @@
-"""How fast vLLM samples episodes on this machine, beside the engine in process.
+"""Speed of sampling episodes with vLLM on this machine, beside the engine in process.
 
     python -m benchmarks.vllm_sampling
 

@@ -72,7 +72,7 @@ def saturation_depth(depths: ArrayLike, values: ArrayLike, tolerance: float = 0.
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where the mean difference curve turns positive over k.
+    """The k at which the mean difference curve turns positive.
 
     `low` and `high` are percentiles among the resamples that cross; `probability_none` is the share that does not.
     """

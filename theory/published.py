@@ -1,4 +1,4 @@
-"""What rounded numbers on a page still say: counts behind percentages, tests from summaries, samples a claim needed."""
+"""Inference from rounded numbers on a page: counts behind percentages, tests from summaries, samples a claim needed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rounded_counts(
 def consistent_trials(
     percentages: ArrayLike, trials: ArrayLike, decimals: ArrayLike, half_way: bool = True
 ) -> NDArray[np.bool_]:
-    """Which of `trials`, shape (grid,), could lie behind every one of `percentages`, shape (printed,).
+    """True for those of `trials`, shape (grid,), that could lie behind every one of `percentages`, shape (printed,).
 
     decimals: one number or shape (printed,). Returns shape (grid,). `half_way`, errors and source as
     `rounded_counts`.

@@ -50,7 +50,7 @@ def _table(strings: SkillStrings, dictionary: SkillDictionary) -> SegmentationTa
 
 
 class SegmentationTable:
-    """Which phrases start where in which string, and the dynamic programme over it. Phrases can be added.
+    """Starts of all phrases in all strings, and the dynamic programme over them. Phrases can be added.
 
     codes: (max_phrase_length, longest, distinct), the window of length l + 1 from each position read as a number in
     base alphabet_size, or NO_WINDOW where it runs over the end of its string.
@@ -105,7 +105,7 @@ class SegmentationTable:
         return chosen
 
     def starts(self, chosen: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Where the phrases of the chosen segmentations start, shape (longest, distinct)."""
+        """Starts of the phrases of the chosen segmentations, shape (longest, distinct)."""
         longest, distinct = chosen.shape
         marks = np.zeros((longest + self.max_phrase_length, distinct), dtype=bool)
         marks[0] = True

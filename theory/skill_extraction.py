@@ -23,7 +23,7 @@ FREQUENCY_CELLS = 1 << 16
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """How phrases are found and when a phrase pays.
+    """Settings of the search for phrases, and of the price that a phrase must pay.
 
     max_phrase_length: L. code: storage and data in bits or in units (symbols stored, phrases written), with the SUM
     over strings or the mean. storage_weight: coefficient of the storage term. Raises ValueError for an unknown code.
@@ -42,7 +42,7 @@ class ExtractionSettings:
     def lowers_objective(
         self, dictionary: SkillDictionary, phrase_length: int, before: int, after: ArrayLike, strings: int
     ) -> NDArray[np.bool_]:
-        """Does one more phrase lower the objective, if it takes the phrases written from `before` to `after`?
+        """True where one more phrase lowers the objective, if it takes the phrases written from `before` to `after`.
 
         Shape of `after`. The answer never turns from yes to no as `after` falls.
         """
@@ -123,7 +123,7 @@ def _may_pay(
     total: int,
     strings: int,
 ) -> NDArray[np.bool_]:
-    """Which pairs could lower the objective, shape (pairs,); the others are refused without a trial.
+    """True for pairs that could lower the objective, shape (pairs,); the others are refused without a trial.
 
     Each use of a new phrase saves at most one, so its frequency bounds the saving.
     """

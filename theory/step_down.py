@@ -112,7 +112,10 @@ def _statistics(
     for place, part in enumerate(parts):
         if part.values is None:
             assert part.p_value is not None
-            observed[place] = rooted(-float(scipy.special.stdtrit(units - 1.0, part.p_value)), units)
+            # The quantiles of 0 and 1 are infinite, which the library does not say for every number of units.
+            certain = {0.0: 1.0, 1.0: -1.0}
+            t = -float(stdtrit(units - 1.0, part.p_value))
+            observed[place] = certain.get(part.p_value, float(rooted(t, units)))
             flipped.append(None)
             continue
         have = np.isfinite(part.values)

@@ -118,7 +118,7 @@ def calibrate(
     relabellings: int = RELABELLINGS,
 ) -> Calibration:
     """Replicate the way to the verdicts. verdicts: those of the records; replications: of each kind."""
-    # Gates are properties of the bed: what they shut out on these records is calibrated with the others.
+    # Gates are properties of the bed: errors are counted with the claims that they shut out on these records.
     found = {
         one.claim.identifier: one.evidence
         for one in verdicts
@@ -140,7 +140,10 @@ def calibrate(
         errors.append(_count("records relabelled", "supported", (measured.decisions(one) for one in drawn)))
         planted = (measured.decisions({name: _planted(own) for name, own in one.items()}) for one in drawn)
         errors.append(_count("records relabelled, smallest effect planted", "refuted", planted))
-    return Calibration(tuple(errors), float(np.mean(coverage)), tuple(_powers(simulator, measured, replications)))
+    # The printed effects are those of the families that were corrected.
+    corrected = {one.claim.identifier for one in verdicts if one.adjusted_p is not None}
+    printed = replace(measured, evidence={name: own for name, own in found.items() if name in corrected})
+    return Calibration(tuple(errors), float(np.mean(coverage)), tuple(_powers(simulator, printed, replications)))
 
 
 def _count(setting: str, what: str, replications: Iterable[Mapping[str, str]]) -> ErrorRate:

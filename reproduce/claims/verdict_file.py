@@ -12,7 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reproduce.claims.calibration import Calibration, ErrorRate, PowerRate, calibrate
+from reproduce.claims.calibration import (
+    RELABELLINGS,
+    REPLICATIONS,
+    Calibration,
+    ErrorRate,
+    PowerRate,
+    calibrate,
+)
 from reproduce.claims.evidence import Part
 from reproduce.claims.power import Outlook, outlooks
 from reproduce.claims.verdicts import (
@@ -92,7 +99,8 @@ def _calibration(
     path, key = folder / CALIBRATION, f"{digest} {_rules(paper.claims)}"
     if path.is_file() and (kept := read_sealed(path)).get("of") == key:
         return calibration_from(kept)
-    return write_calibration(calibrate(paper.claims, records, verdicts), path, key)
+    found = calibrate(paper.claims, records, verdicts, REPLICATIONS, RELABELLINGS)
+    return write_calibration(found, path, key)
 
 
 def _rules(claims: Sequence[Claim]) -> str:

@@ -33,7 +33,7 @@ QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # Python frees what stopped workers held; that it tells so belongs to no one's screen.
+    # Silences the warning of Python's resource tracker about what stopped workers held.
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",

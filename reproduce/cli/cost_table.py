@@ -1,4 +1,4 @@
-"""What every profile of every paper costs, as a table: `plan` without a paper."""
+"""Table of the cost of every profile of every paper: `plan` without a paper."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def cost_rows() -> list[tuple[str, ...]]:
 
 
 def _of_made_here(experiment: Experiment) -> tuple[str, str, str, str]:
-    """Where, time, GPU memory and disk of an experiment with a policy of its own."""
+    """Machine, time, GPU memory and disk of an experiment with a policy of its own."""
     on_gpu = experiment.config.hardware.device == "cuda"
     jobs: dict[tuple[str, int], float] = {}
     for run in experiment.plan:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.table import Table
 
@@ -11,9 +9,6 @@ from reproduce.cost.format import shown_bytes, shown_seconds
 from reproduce.cost.time import expected_disk, expected_seconds, rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment
 from reproduce.runs.state import complete_runs
-
-if TYPE_CHECKING:
-    pass
 
 
 def show_plan(console: Console, experiment: Experiment, workers: int) -> None:

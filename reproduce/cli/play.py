@@ -15,14 +15,14 @@ from rich.text import Text
 
 from reproduce.core.files import UserError
 from reproduce.core.names import escaped, nearest
+from reproduce.environments.beds import ENVIRONMENTS
 from reproduce.environments.protocol import Observation
 
-ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
 PANELS = ("train", "test", "ood")
 TEXTS = ("full", "terse")
 PROMPT = "> "
 LARGEST_SEARCH = 16
-"""How many times as many tasks as asked for are drawn before a category counts as not there."""
+"""Factor by which more tasks than asked for are drawn before a category counts as not there."""
 MOST_TASKS = 1000
 LINE_BREAK = "<newline>"
 """The word that separates the lines of an action (`reproduce.environments.reasoning.NEWLINE`)."""
@@ -42,7 +42,7 @@ class Game:
     explanation: str
     """For a person; gives the solution away."""
     several_lines: bool = False
-    """Whether an action is a chain of lines, one step each; an empty line then ends the action."""
+    """An action is a chain of lines, one step each, and an empty line ends it."""
 
 
 def play_in_terminal(console: Console, game: Game, expert: bool, explain: bool) -> None:

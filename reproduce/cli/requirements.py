@@ -1,4 +1,4 @@
-"""What `plan` prints of an experiment whose models or data are from elsewhere: all of them, values, cost, lacks."""
+"""Print models, data, values, cost and lacks of an experiment whose models or data are from elsewhere."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
 
 
 def missing_lines(experiment: Experiment, disk: int, at_once: int = 1) -> list[str]:
-    """What is missing, or that nothing is; empty where nothing could be. disk: bytes that the runs left need. at_once:
-    runs that go at one time."""
+    """Lines that say what is missing, or that nothing is; none where nothing could be.
+
+    disk: bytes that the runs left need. at_once: runs that go at one time.
+    """
     from reproduce.cost.format import check_disk
 
     config = experiment.config
@@ -104,7 +106,7 @@ def _values(scale: PaperScale, config: Any) -> Table:
 
 
 def destination(entry: ValueEntry, config: Any) -> str:
-    """Where a value goes in a configuration, and what is there now where that differs; else why it goes nowhere."""
+    """The fields that a value goes to, and their present values where those differ; else why it goes nowhere."""
     parts = []
     for path in entry.setting:
         now = field_of(config, path)
@@ -162,7 +164,7 @@ def cost_lines(experiment: Experiment) -> list[str]:
 
 
 def memory_lines(runs: Sequence[RunConfig], model: Architecture, context: int | None) -> list[str]:
-    """What the most demanding training and evaluation need on a GPU."""
+    """GPU memory of the most demanding training and evaluation."""
     lines = []
     trained = [run_memory(run, model, context) for run in runs if run.training is not None]
     if trained:

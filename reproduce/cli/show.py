@@ -22,12 +22,12 @@ COLUMNS = (
     *("panel", "category", "question", "T", "estimator", "sample"),
     *("success", "failure", "rounds", "forced", "transcript"),
 )
-"""What is shown of an episode, or chosen by."""
+"""Columns that are shown of an episode, or that choose it."""
 
 
 @dataclass(frozen=True)
 class EpisodeFilter:
-    """Which episodes to show. None: any."""
+    """Filter of episodes. None: any."""
 
     panel: str | None = None
     category: str | None = None

@@ -45,12 +45,12 @@ WORDS: Final = "words"
 CHAT: Final = "chat"
 TEXT: Final = "text"
 AUTO: Final = "auto"
-"""How a policy reads an episode; see `ModelConfig.format`."""
+"""Formats in which a policy reads an episode; see `ModelConfig.format`."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which model is trained and evaluated. Without a name it is the policy of the profile, warm-started here."""
+    """The model that is trained and evaluated. Without a name it is the policy of the profile, warm-started here."""
 
     name: str = ""
     """Folder of a checkpoint, or its name in the Hugging Face cache. Empty: the policy of the profile, made here."""
@@ -109,7 +109,7 @@ class HardwareConfig:
 
 @dataclass(frozen=True)
 class WarmStartConfig:
-    """How a base policy is made."""
+    """Warm start of a base policy on look-up drills and demonstrations."""
 
     steps: Count = 800
     """Optimiser steps."""
@@ -137,7 +137,7 @@ class WarmStartConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How actions are sampled. Nothing truncates the distribution: the boundary is about its support."""
+    """Sampling of actions. Nothing truncates the distribution: the boundary is about its support."""
 
     temperature: NotNegative = 0.7
     """Softmax temperature (paper: 0.7), in training and evaluation alike; 0 takes the likeliest token."""
@@ -177,7 +177,7 @@ INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How many episodes, and where on the (k,T) grid."""
+    """Episodes of an evaluation, and its grid over k and T."""
 
     samples: Count = 128
     """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known. The base
@@ -208,7 +208,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class PanelConfig:
-    """How many questions each panel holds."""
+    """Questions of each panel of `retrieval`."""
 
     train_per_category: PanelSize = 100
     """Training questions of each of the two trained categories (paper: 200 in all, from both)."""
@@ -257,7 +257,7 @@ class PanelSizes:
 
 @dataclass(frozen=True)
 class DemonstrationConfig:
-    """How a base policy is made from demonstrations of an environment; who demonstrates is a constant of the bed."""
+    """Warm start of a base policy on demonstrations; who demonstrates is a constant of the testbed."""
 
     steps: Count = 400
     """Optimiser steps."""
@@ -294,7 +294,7 @@ class HorizonEvaluation:
 
 @dataclass(frozen=True)
 class BedConfig:
-    """What the arms of one environment share: tasks, base, budget of training, sampling and evaluation."""
+    """Testbed: tasks, base, budget of training, sampling and evaluation that the arms of one environment share."""
 
     panels: PanelSizes = field(default_factory=PanelSizes)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -334,7 +334,7 @@ class RunConfig:
 
     @property
     def name(self) -> str:
-        """Where the run's folder lies below the folder of its profile and paper."""
+        """Path of the run's folder below the folder of its profile and paper."""
         return f"{self.environment}/{self.arm}/seed-{self.seed}"
 
     @property

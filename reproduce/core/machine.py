@@ -1,4 +1,4 @@
-"""What a manifest says about the machine, the packages and the source."""
+"""Machine, packages and source, as a manifest records them."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _TYPES = {
     "dataclass": "must be a table",
     "finite": "must be a finite number",
 }
-"""What is wrong, by the first word of pydantic's type of error."""
+"""Words for an error, by the first word of its type in pydantic."""
 _BOUNDS = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}
 _SYNONYMS = {"gpu": "cuda", "fp32": "float32", "bf16": "bfloat16"}
 

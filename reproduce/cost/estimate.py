@@ -1,4 +1,4 @@
-"""What the runs of an experiment with a named model cost: GPU memory, GPU-hours, disk."""
+"""GPU memory, GPU-hours and disk of the runs of an experiment with a named model."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def trained_bytes(run: RunConfig, model: Architecture) -> float:
 
 
 def run_memory(run: RunConfig, model: Architecture, context: int | None = None) -> TrainingMemory:
-    """What a training process of this run needs on its GPU. Raises ValueError for a run that is only evaluated."""
+    """Memory that a training process of a run needs on its GPU. Raises ValueError for one that is only evaluated."""
     training, hardware = run.training, run.hardware
     if training is None:
         raise ValueError(f"{run.name} is only evaluated")
@@ -149,7 +149,7 @@ def run_memory(run: RunConfig, model: Architecture, context: int | None = None) 
 
 
 def evaluation_bytes(run: RunConfig, model: Architecture, context: int | None = None) -> float:
-    """What an evaluation needs on its GPU at the least: the weights and one episode's cache."""
+    """Memory that an evaluation needs on its GPU at the least: the weights and one episode's cache."""
     width = BYTES_OF[run.model.precision] if run.hardware.engine == TRANSFORMERS else SAMPLED_BYTES
     return float(parameters(model) * width + longest_episode(run, context) * cache_bytes(model))
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reproduce.core.files import UserError
 
-if TYPE_CHECKING:
-    pass
 SPARE_BYTES = 64 * 2**20
 """Disk that must stay free."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Machine:
-    """What one GPU, or one core, can do at most."""
+    """Peak rates and memory of one GPU, or of one core."""
 
     name: str
     memory: float
@@ -45,7 +45,7 @@ def machine_of(device: str, memory: float) -> Machine | None:
 
 
 def _series(machine: Machine) -> list[str]:
-    """What a GPU's name has without its memory: H100, or RTX 6000 ADA."""
+    """A GPU's name without its memory: H100, or RTX 6000 ADA."""
     return machine.name.upper().split()[:-1]
 
 

@@ -40,8 +40,8 @@ from reproduce.cost.model import Architecture
 
 PAPER_SCALE = "paper_scale.toml"
 Provenance = Literal["read directly", "digest", "code", "sister paper", "inferred", "ours"]
-"""Where a value was read: in the paper itself, in a digest of it, in released code, in a paper of the same authors, in
-none but deduced, or nowhere."""
+"""Kind of place that a value was read in: the paper itself, a digest of it, released code, a paper of the same
+authors, none but deduced, or nowhere."""
 UNSTATED = "unstated, ours"
 """The source of what the paper does not say."""
 
@@ -101,18 +101,18 @@ class ValueEntry:
     argument: str = ""
     """The argument of `GRPOConfig` that it sets."""
     applied: Value | None = None
-    """What field or argument get; None: the value itself."""
+    """The value that field or argument get; None: `value` itself."""
     note: str = ""
 
     @property
     def effective(self) -> Value:
-        """What field or argument get."""
+        """The value that field or argument get."""
         return self.value if self.applied is None else self.applied
 
 
 @dataclass(frozen=True)
 class EpisodeEntry:
-    """What the estimate of cost assumes of a mean episode, in tokens of the paper's model."""
+    """The mean episode that the estimate of cost assumes, in tokens of the paper's model."""
 
     environment: str
     prompt_tokens: Annotated[int, Field(ge=0)]
@@ -130,7 +130,7 @@ class EpisodeEntry:
 
 @dataclass(frozen=True)
 class HardwareEntry:
-    """What the paper ran on; where it does not say, what the estimates are for."""
+    """GPUs that the paper ran on; where it does not say, those that the estimates are for."""
 
     gpu: str
     count: Count

@@ -1,4 +1,4 @@
-"""Whether a named model can read the tasks of a run: its chat template, its vocabulary, its positions."""
+"""Check that a named model can read the tasks of a run: its chat template, its vocabulary, its context length."""
 
 from __future__ import annotations
 

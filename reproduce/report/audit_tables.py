@@ -11,7 +11,7 @@ import pandas as pd
 from reproduce.report.text import number, probability
 
 PAPER, DIGEST, OURS = "paper", "digest", "own calculation"
-"""Where the numbers of a row come from: the paper or its released files were read; a third party's digest of the
+"""Sources of the numbers of a row: the paper or its released files were read; a third party's digest of the
 paper was; or no published number enters at all (such as the size of a hypothetical test). A row that mixes sources
 takes the weaker one, `digest`."""
 
@@ -30,9 +30,9 @@ class Analysis:
     columns: Mapping[str, Iterable[str]]
     """The cells under each heading, as they are printed."""
     reading: str
-    """What the numbers say, in one or two sentences built from the numbers themselves, never typed beside them."""
+    """The answer of the numbers, in one or two sentences built from the numbers themselves, never typed beside them."""
     notes: tuple[str, ...] = ()
-    """What a reader has to know before quoting a row."""
+    """Cautions for a reader who quotes a row."""
     source: str | Iterable[str] = DIGEST
     """Of every row, or one per row."""
 
@@ -56,7 +56,7 @@ class PaperAudit:
     paper: str
     """Key of the paper."""
     provenance: str
-    """What was read for it, and what comes from digests."""
+    """Documents that were read for it, and what comes from digests."""
     analyses: tuple[Analysis, ...]
 
 

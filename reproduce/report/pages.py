@@ -289,9 +289,9 @@ def calibration_section(key: str, found: Calibration) -> str:
             f"calibrate {key}`. Simulated: new values for every seed, with the spread and the correlations of the "
             "records, and new mean squares of tasks; in each claim one part, drawn at random, lies just where the "
             "claim (or its refutation) would be false and the others beyond doubt where it would be true. Relabelled: "
-            "the arms of the records exchange their names within each seed, for the claims that compare arms by success. "
-            "An error is any false verdict in a report; at most 5 % are allowed, with an upper 95 % limit of at most "
-            f"7 %. Of the 95 % intervals {100 * found.coverage:.1f} % hold the truth."
+            "the arms of the records exchange their names within each seed, for the claims that compare arms by "
+            "success. An error is any false verdict in a report; at most 5 % are allowed, with an upper 95 % limit of "
+            f"at most 7 %. Of the 95 % intervals {100 * found.coverage:.1f} % hold the truth."
         ),
         table(("Setting", "Error", "Times", "Share", "95 % limits", "Most often", "Target"), errors, numbers=(2, 3, 4)),
         plain(

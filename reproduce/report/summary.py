@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from matplotlib.axes import Axes
 
 from reproduce.core.files import UserError, write_text
 from reproduce.report.colours import BASE, INK, OTHER, QUIET, TRAINED
@@ -97,31 +97,36 @@ def forest_plot(papers: Sequence[Content], path: Path) -> Path:
         for one in content["claims"]
         if one["parts"] and None not in one["parts"][one["deciding"]]["standard"]
     ]
-    drawing, axes = canvas(height=0.21 * len(rows) + 1.2)
-    places = np.arange(len(rows))[::-1]
-    labelled: set[str] = set()
-    for place, (_, _, verdict, (value, low, high)) in zip(places, rows, strict=True):
-        colour, marker = LOOKS[verdict]
-        ends = np.clip([low, high], -WIDEST, WIDEST)
-        axes.plot(ends, [place, place], color=colour, linewidth=1.4)
-        for end, given, mark in zip(ends, (low, high), ("<", ">"), strict=True):
-            if end != given:
-                axes.plot([end], [place], marker=mark, color=colour, markersize=4, linestyle="none")
-        label = verdict if verdict not in labelled else None
-        labelled.add(verdict)
-        if abs(value) <= WIDEST:
-            axes.plot([value], [place], marker=marker, color=colour, markersize=5, linestyle="none", label=label)
-        elif label:
-            axes.plot([], [], marker=marker, color=colour, markersize=5, linestyle="none", label=label)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    for bound in (-1, 1):
-        axes.axvline(bound, color=QUIET, linewidth=0.8, linestyle=":")
-    axes.set_yticks(places, [f"{paper}: {name}" for paper, name, *_ in rows], fontsize=7)
-    axes.set_ylim(-1, len(rows))
-    axes.set_xlim(-1.08 * WIDEST, 1.08 * WIDEST)
-    axes.set_xlabel("effect in smallest effects of interest")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.35, -0.6 / max(1, 0.21 * len(rows))), ncols=5, fontsize=7)
-    return save(drawing, path)
+    with canvas(height=0.19 * len(rows) + 1.2) as drawing:
+        axes = drawing.subplots()
+        labelled: set[str] = set()
+        for place, (_, _, verdict, standard) in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
+            _draw_row(axes, place, verdict, standard, "" if verdict in labelled else verdict)
+            labelled.add(verdict)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for bound in (-1, 1):
+            axes.axvline(bound, color=QUIET, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(rows) - 1, -1, -1), [f"{paper}: {name}" for paper, name, *_ in rows])
+        axes.set_ylim(-1, len(rows))
+        axes.set_xlim(-1.08 * WIDEST, 1.08 * WIDEST)
+        axes.set_xlabel("effect in smallest effects of interest")
+        drawing.legend(loc="outside lower center", ncols=len(labelled))
+        return save(drawing, path)
+
+
+def _draw_row(axes: Axes, place: int, verdict: str, standard: Sequence[float], label: str) -> None:
+    """One claim: a mark and its interval, with an arrow at the edge for what lies beyond."""
+    colour, marker = LOOKS[verdict]
+    value, *given = standard
+    ends = [min(max(end, -WIDEST), WIDEST) for end in given]
+    axes.plot(ends, [place, place], color=colour)
+    for end, wanted, arrow in zip(ends, given, ("<", ">"), strict=True):
+        if end != wanted or (abs(value) > WIDEST and (end == WIDEST) == (value > 0)):
+            axes.plot([end], [place], marker=arrow, color=colour, linestyle="none")
+    if abs(value) <= WIDEST:
+        axes.plot([value], [place], marker=marker, color=colour, markersize=5, linestyle="none")
+    if label:
+        axes.plot([], [], marker=marker, color=colour, markersize=5, linestyle="none", label=label)
 
 
 def _paper(content: Content) -> list[str]:

@@ -118,19 +118,19 @@ def evaluate(
 ) -> EvaluationCost:
     """Write every episode of the run to `destination`. Parts already on disk are kept: an interrupted call
     continues. open_engine: called once, where a part is still to be sampled. Raises SliceOver between parts."""
-    parts_folder = destination.with_suffix(".parts")
+    size, parts_folder = config.evaluation.at_once, destination.with_suffix(".parts")
     parts_folder.mkdir(parents=True, exist_ok=True)
     chunks = []
     for panel in panels:
         for category in dict.fromkeys(task.category for task in panel.tasks):
             tasks = panel.select(category)
-            size = config.evaluation.at_once
             chunks += [(panel.name, tasks[start : start + size]) for start in range(0, len(tasks), size)]
     sampler: Sampler | None = None
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
-        if is_marked(part):
+        # A part of a call with another size, which holds other tasks, is sampled anew.
+        if is_marked(part) and (pq.read_metadata(part).metadata or {}).get(b"at_once") == str(size).encode():
             continue
         if sampler is not None and time_is_up():  # At least one part a call, or short slices would never end.
             raise SliceOver
@@ -138,8 +138,8 @@ def evaluate(
         cells = cells_of(tasks, panel_name, config.arm, config.streams, config.evaluation, config.rounds)
         batch, cell_of_episode, sample = sample_cells(sampler, tasks, cells)
         table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, sampler.tokenizer)
-        work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}
-        write_parquet(table.replace_schema_metadata(work), part)
+        work = {"forward_tokens": batch.forward_tokens, "sampled_tokens": batch.sampled_tokens, "at_once": size}
+        write_parquet(table.replace_schema_metadata({name: str(value) for name, value in work.items()}), part)
         mark(part)
     report(len(chunks), len(chunks))
     tables = [read_parquet(part) for part in parts]

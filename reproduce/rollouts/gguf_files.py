@@ -33,14 +33,11 @@ def packaged_file(name: str) -> Path | None:
     if name not in PACKAGED:
         return None
     found = importlib.util.find_spec(PACKAGED[name])
-    files = sorted(Path(found.submodule_search_locations[0]).glob(f"*{ENDING}")) if _is_folder(found) else []
+    folders = (found.submodule_search_locations or []) if found is not None else []
+    files = sorted(file for folder in folders for file in Path(folder).glob(f"*{ENDING}"))
     if not files:
         raise UserError(f"model {name}: {HOW_TO_GET}")
     return files[0]
-
-
-def _is_folder(found: Any) -> bool:
-    return found is not None and bool(found.submodule_search_locations)
 
 
 def gguf_of(folder: Path) -> Path | None:
@@ -89,7 +86,10 @@ def _convert(file: Path, folder: Path) -> None:
         del config.quantization_config
     with torch.device("meta"):
         model = from_files(AutoModelForCausalLM.from_config, config)
-    model.load_state_dict(read.state_dict(), assign=True)
+    try:
+        model.load_state_dict(read.state_dict(), assign=True)
+    except RuntimeError:
+        raise UserError(f"{file}: its weights are not those of its configuration as transformers reads it") from None
     model.tie_weights()
     model.generation_config = read.generation_config
     model.save_pretrained(folder)

@@ -453,6 +453,38 @@ def test_math_sets_are_read_from_jsonl_and_parquet(tmp_path: Path) -> None:
     assert load_dataset_tasks(tmp_path / "other.parquet") == (MathTask("other-00001", "other", "Six sevens?", "42"),)
 
 
+def test_answers_of_minerva_and_olympiadbench_are_found_and_rows_without_one_can_be_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"problem": "Focus?", "solution": "First \\boxed{2}, so it is \\boxed{1.6} cm."},
+        {
+            "question": "Which n?",
+            "final_answer": ["$3$", "$5$"],
+            "solution": ["Both.", "Or"],
+            "is_multiple_answer": True,
+        },
+        {"question": "Prove it.", "final_answer": None, "solution": ["Clear."]},
+        {"question": "Range?", "final_answer": ["$[0, 1)$"], "unit": "m"},
+    ]
+    path = write_jsonl(tmp_path / "olympiad.jsonl", rows)
+    with pytest.raises(UserError, match=r"olympiad.jsonl: row 3 has no answer"):
+        load_dataset_tasks(path)
+    with pytest.warns(UserWarning, match=r"olympiad.jsonl: 1 rows left out: row 3 has no answer"):
+        tasks = load_dataset_tasks(path, skip_broken=True)
+    assert [task.identifier for task in tasks] == ["olympiad-00001", "olympiad-00002", "olympiad-00004"]
+    assert [task.answer for task in tasks] == ["1.6", "3, 5", "[0, 1)"]
+    pq.write_table(pa.Table.from_pylist([rows[1], rows[3]]), tmp_path / "hub.parquet")
+    assert [task.answer for task in load_dataset_tasks(tmp_path / "hub.parquet")] == ["3, 5", "[0, 1)"]
+    for gold, right, wrong in (
+        ("3, 5", "5, 3", "3"),
+        ("[0, 1)", "[0,1)", "(0,1)"),
+        ("1.6", "1.6 \\mathrm{~cm}", "1.7"),
+        ("B", "\\text{(B)}", "C"),
+    ):
+        task = MathTask("x", "x", "?", gold)
+        assert MathEnvironment().step(task, (), f"So \\boxed{{{right}}}").success
+        assert not MathEnvironment().step(task, (), f"So \\boxed{{{wrong}}}").success
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

@@ -139,11 +139,12 @@ def _in_order(
     """The needed paragraphs in the order of the hops, which the data set does not say.
 
     Of a bridge question the first paragraph is the one that names the other's title; where both do, or neither, the
-    one that the question names; and then the one that does not hold the answer. As given where nothing tells.
+    one that the question names; and then the one that does not hold the answer. As given where nothing tells, and
+    where there are more than two.
     """
+    if candidate.category != "bridge" or len(needed) > 2:
+        return tuple(needed)
     first, second = needed
-    if candidate.category != "bridge":
-        return first, second
     signs = (
         (titles[second] in texts[first], titles[first] in texts[second]),
         (titles[first] in candidate.question, titles[second] in candidate.question),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from reproduce.environments.retrieval.musique import musique_task
 from reproduce.environments.rows import State, files_of, states_of
 from reproduce.environments.selection import check_apart, order_of, plain_question
 
-NAMED = {
-    "train": ("hotpot_train_v1.1", "train", "musique_ans_v1.0_train"),
-    "test": ("hotpot_dev_distractor_v1", "dev", "musique_ans_v1.0_dev"),
-}
+NAMED = (
+    {"train": "hotpot_train_v1.1", "test": "hotpot_dev_distractor_v1"},
+    {"train": "train", "test": "dev"},
+    {"train": "musique_ans_v1.0_train", "test": "musique_ans_v1.0_dev"},
+)
 """The authors' files of HotpotQA (.json), 2WikiMultihopQA (.json, or .parquet in copies) and MuSiQue (.jsonl)."""
 SHARDS = {"train": "train", "test": "validation"}
 """Hugging Face's files, NAME-00000-of-00002.parquet, in the folder itself or in `distractor`."""
+ENDINGS = (".json", ".jsonl", ".parquet")
 STATIC = "static"
 """Name of the file with questions without a tool (category A: MATH-500), .jsonl or .parquet."""
 HOW_TO_GET = (
@@ -36,17 +38,22 @@ def find_files(folder: Path) -> dict[str, list[Path]]:
     folder or a file that is not there, and where answers without a tool could not be graded."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; it should hold HotpotQA: {HOW_TO_GET}")
-    found = {}
-    for panel, names in NAMED.items():
-        named = [files_of(folder, name, (".json", ".jsonl", ".parquet")) for name in names]
-        shards = files_of(folder / "distractor", SHARDS[panel], (".parquet",))
-        hub = files_of(folder, SHARDS[panel], (".parquet",)) if SHARDS[panel] not in names else []
-        versions = [files for files in (*named, shards, hub) if files]
+    found: dict[str, list[Path]] = {}
+    sets: Sequence[Mapping[str, str]] = NAMED
+    for panel, shards in SHARDS.items():
+        versions = [(names, files) for names in sets if (files := files_of(folder, names[panel], ENDINGS))]
+        # Shards called as a file of the sets were found with it.
+        own = [] if shards in [names[panel] for names in sets] else [folder]
+        places = [*own, folder / "distractor"] if NAMED[0] in sets else []
+        versions += [(NAMED[0], files) for place in places if (files := files_of(place, shards, (".parquet",)))]
         if not versions:
-            raise UserError(f"{folder}: neither {names[0]}.json nor {SHARDS[panel]}-*.parquet; {HOW_TO_GET}")
+            raise UserError(f"{folder}: neither {sets[0][panel]}.json nor {shards}-*.parquet; {HOW_TO_GET}")
         if len(versions) > 1:
-            raise UserError(f"{folder}: both {versions[0][0].name} and {versions[1][0].name}; leave one of them there")
-        found[panel] = versions[0]
+            both = [files[0].name for _, files in versions]
+            raise UserError(f"{folder}: both {both[0]} and {both[1]}; leave one of them there")
+        names, found[panel] = versions[0]
+        # Shards called `train` may be of either of the first two sets, which are read alike.
+        sets = NAMED[:2] if names["train"] == shards else (names,)
     found[STATIC] = files_of(folder, STATIC, (".jsonl", ".parquet"))
     if found[STATIC]:
         check_grader()

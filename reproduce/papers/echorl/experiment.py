@@ -12,8 +12,7 @@ from typing import Literal
 
 from reproduce.core.config import BedConfig, HardwareConfig, ModelConfig
 from reproduce.core.paper import Arm
-from reproduce.cost.gpu_profile import ONE_GPU, on_one_gpu
-from reproduce.cost.profile import paper_profile
+from reproduce.cost.profile import ONE_GPU, on_one_gpu, paper_profile
 from reproduce.environments.countdown import bed as countdown
 from reproduce.environments.reasoning import bed as reasoning
 from reproduce.report.colours import BASE, OTHER, PURPLE, QUIET, SKY, TRAINED, YELLOW

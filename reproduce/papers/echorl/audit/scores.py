@@ -186,7 +186,7 @@ def averages() -> Analysis:
 
 
 def counts() -> Analysis:
-    """Which printed accuracies can be counts: with the usual samples per problem, and AIME and AMC also with one."""
+    """Printed accuracies that can be counts: with the usual samples per problem, and AIME and AMC also with one."""
     cases = [(name, samples_of(name)) for name in problems().index] + [(name, 1) for name in AVERAGED]
     found = pd.DataFrame(cases, columns=["benchmark", "samples"])
     found["problems"] = [int(problems()[name]) for name in found.benchmark]
@@ -359,7 +359,7 @@ def average_gains() -> Analysis:
 
 
 def signs() -> Analysis:
-    """How consistent the gains are over benchmarks: exact two-sided sign test, Holm over the two bases."""
+    """Consistency of the gains over benchmarks: exact two-sided sign test, Holm over the two bases."""
     rows = []
     for base in BASES:
         changes = accuracies().loc[f"{base}+EchoRL"] - accuracies().loc[base]

@@ -145,7 +145,7 @@ def boundary_counts() -> Analysis:
 
 
 def boundary_sums() -> Analysis:
-    """Do sizes and changes agree, within a pair and between the three pairs of category C?"""
+    """Agreement of sizes and changes, within a pair and between the three pairs of category C."""
     pairs = boundary_pairs()
     base, bonus = int(value("boundary-size.C.base")), int(value("net-expansion.C.RL+bonus-base"))
     with_bonus = round(100 * value("pass.C.RL+bonus.k64.T5"))

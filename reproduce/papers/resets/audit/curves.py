@@ -190,7 +190,7 @@ def base_group() -> Analysis:
 
 
 def power() -> Analysis:
-    """What the designs could find: the last step of the curves, and the median cell of each contrast of Table 3.
+    """Effects that the designs find: the last step of the curves, and the median cell of each contrast of Table 3.
 
     `detectable` is the difference that the design finds with 80 % power, `seeds` what the printed difference needs
     per arm, NaN where nothing was gained. The last rows are designs in units of a common SD.
