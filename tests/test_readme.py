@@ -1,4 +1,4 @@
-"""The trainer scripts of the README and of docs/trainers.md run as they stand there, with a tiny policy and two steps."""
+"""The trainer scripts of the README and of docs/trainers.md run as they stand there, with a tiny policy, two steps."""
 
 import os
 import re
