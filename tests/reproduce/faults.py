@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 CHECKOUT = Path(__file__).parents[2]
 PLAN = ("pass_kt", "--profile", "smoke")
-RUNS, RECORDS = Path("runs/smoke/pass_kt"), Path("reports/smoke/pass_kt/records")
+RUNS, RECORDS = Path("runs/smoke/pass_kt"), Path("results/smoke/pass_kt/records")
 REFUSED, SAME, SILENT, TRACE, HANG, FOREIGN = (
     "one line",
     "same result",
@@ -133,7 +133,7 @@ def end(process: subprocess.Popen[str]) -> Done:
 def result(folder: Path) -> dict[str, str]:
     """sha256 of weights, episodes and records; what holds times is left out."""
     files = [*folder.glob("runs/**/model.safetensors"), *folder.glob("runs/**/episodes.parquet")]
-    files += [path for path in folder.glob("reports/**/records/*") if path.name != "runs.jsonl"]
+    files += [path for path in folder.glob("results/**/records/*") if path.name != "runs.jsonl"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
@@ -161,7 +161,7 @@ def killed(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
             if done.code or result(folder) != expected:
                 tally.note(TRACE if done.code else SILENT, f"{times - left} kills: {done.err[-500:]}")
             shutil.rmtree(folder / "runs", ignore_errors=True)
-            shutil.rmtree(folder / "reports", ignore_errors=True)
+            shutil.rmtree(folder / "results", ignore_errors=True)
         done = end(start(folder, "run", *PLAN, "--workers", "2"))
         if done.code or result(folder) != expected:
             tally.note(TRACE if done.code else SILENT, f"{times} kills: {done.err[-500:]}")
@@ -178,7 +178,7 @@ def full_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
             done = end(start(Path(scratch), "run", *PLAN, file_size=limit))
             if done.code == 0:
                 tally.note(SAME if result(Path(scratch)) == result(whole) else SILENT, f"limit of {limit} bytes")
-                shutil.rmtree(Path(scratch) / "reports")
+                shutil.rmtree(Path(scratch) / "results")
                 continue
             outcome = done.outcome(0.0)
             if outcome == REFUSED and number == times - 1:
@@ -243,9 +243,10 @@ def mutated(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
         shutil.copytree(CHECKOUT / "reproduce/bases/retrieval/seed-0", folder / "bases/retrieval/seed-0")
         assert call(folder, "report", *PLAN).code == 0
         draw_whole, Figure.savefig = Figure.savefig, lambda *arguments, **options: None
+        report = [folder / RECORDS.parent / name for name in ("report.md", "verdicts.json")]
         kinds = {
             "run folder": (("run", *PLAN), [path for path in (folder / RUNS).rglob("*") if path.is_file()]),
-            "records": (("verify", "reports"), [*(folder / RECORDS).iterdir(), folder / RECORDS.parent / "report.md"]),
+            "records and report": (("verify", "results"), [*(folder / RECORDS).iterdir(), *report]),
             "base of the package": (("verify", "bases"), list((folder / "bases/retrieval/seed-0").iterdir())),
         }
         try:
