@@ -144,13 +144,13 @@ def take_turns(tasks: Mapping[str, Callable[[int], float | None]], repeats: int,
     return seconds
 
 
-def note_seconds(owner: Any, method: str) -> list[float]:
+def note_seconds(owner: Any, method: str, timer: Callable[[], float] = time.perf_counter) -> list[float]:
     """Seconds of every later call of a method of an object or class."""
     seconds: list[float] = []
     own = getattr(owner, method)
 
     def timed(*positional: Any, **named: Any) -> Any:
-        elapsed, found = clock(lambda: own(*positional, **named))
+        elapsed, found = clock(lambda: own(*positional, **named), timer)
         seconds.append(elapsed)
         return found
 

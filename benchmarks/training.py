@@ -29,16 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
-<<<<<<< HEAD
 
 from benchmarks import _kit
-=======
-import tyro
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks._pairs import median_interval
->>>>>>> main
 from benchmarks._roofline import BYTES_PER_VALUE, Machine, architecture_of, fastest, measure_machine, weight_matrices
 from reproduce.core.files import UserError
 from reproduce.environments.bases import committed_folder
