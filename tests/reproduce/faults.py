@@ -189,8 +189,8 @@ def full_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
 
 
 FILLED = (
-    'mount -t tmpfs -o size=200m none "$0" && cd "$0" && (sleep "$1"; head -c 300m /dev/zero > full) >/dev/null 2>&1 & '
-    'shift; sleep 1; cd "$0" && exec "$@"'
+    'mount -t tmpfs -o size=200m none "$0" || exit 9; cd "$0"; (sleep "$1"; head -c 300m /dev/zero > full) '
+    '>/dev/null 2>&1 & shift; exec "$@"'
 )
 """A shell that lets a small disk of its own fill up after a while, under the command that it carries out."""
 
