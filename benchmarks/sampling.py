@@ -5,7 +5,9 @@
 Four rollouts of the same law, from the same model, questions and temperature, take turns: ours with shared histories,
 ours with a row for each episode, `generate` on the whole history at every turn, and the `environment_factory` loop of
 TRL's `GRPOTrainer` (generation alone, without rewards and advantages). They must agree in success rate, in rounds and
-in tokens an episode up to sampling noise, and the table says how well they do.
+in tokens an episode up to sampling noise, and the table says how well they do. Ratios are of the fastest repeats, and
+of the medians beside them. Seconds are those of the processor, one thread: other programs on the machine disturb them
+less than those on the clock, and ratios less still.
 
 The last table sets our sampler's seconds beside a lower bound from measured arithmetic and memory bandwidth, whose
 formula is in `benchmarks/_roofline.py`, for the batch above and for the batch of the evaluation (every cap T, both

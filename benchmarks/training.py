@@ -18,7 +18,6 @@ read once a sampled token, and every distinct token of the rows that are trained
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -34,8 +33,8 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
+from benchmarks._pairs import median_interval
 from benchmarks._roofline import BYTES_PER_VALUE, Machine, architecture_of, fastest, measure_machine, weight_matrices
 from reproduce.core.files import write_json
 from reproduce.core.machine import describe_machine, describe_source, package_versions
@@ -128,15 +127,6 @@ def measure_bed(bed: str, tree: Path, steps: int) -> list[tuple[dict[str, float]
         for training in trainings:
             training.end()
     return pairs[1:]
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, and the ends of its distribution-free 95 % interval; NaN ends below six values."""
-    ordered, count = np.sort(values), len(values)
-    rank = int(stats.binom.ppf(0.025, count, 0.5))
-    if rank < 1 or count < 6:
-        return float(np.median(ordered)), math.nan, math.nan
-    return float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[count - rank])
 
 
 def limit_seconds(step: dict[str, float], architecture: Any, machine: Machine) -> float:

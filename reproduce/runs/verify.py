@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reproduce.claims.verdicts import examined, offered_by_records, tested_claims
+from reproduce.claims.verdicts import claims_tested, examined, offered_by_records
 from reproduce.core.files import UserError, read_jsonl, write_json
 from reproduce.core.hashes import check_files, check_seal, describe_files, read_sealed, sealed
 from reproduce.core.paper import load_paper, paper_keys
@@ -156,7 +156,7 @@ def sources(records: Path) -> Iterator[Source]:
     """The files that the evidence of each claim reads. Raises UserError for records that cannot be read."""
     paper = load_paper(_paper_of(records))
     content = paper.read_records(records)
-    for claim in tested_claims(paper.claims, offered_by_records(content)):
+    for claim in claims_tested(paper.claims, offered_by_records(content)):
         traced, seen = _traced(content)
         try:
             evidence = examined(claim, traced)

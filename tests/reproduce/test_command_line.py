@@ -73,7 +73,7 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
         ("list pass_kt further", ("further",)),
         ("show nowhere", ("nowhere: no such run folder",)),
         ("show . --success --failure", ("exclude each other",)),
-        ("report pass_kt", ("no records in reports/laptop/pass_kt/records", "python -m reproduce run pass_kt")),
+        ("report pass_kt", ("no records in results/laptop/pass_kt/records", "python -m reproduce run pass_kt")),
         ("report pass_kt --records elsewhere", ("no records in elsewhere",)),
     ],
 )
