@@ -3,10 +3,11 @@
     python -m benchmarks.echorl
 
 A tiny model generates with TRL's own loop, two episodes in three of which count as right, and is trained with TRL's
-default loss, for which every row goes through the forward pass whatever its advantage. Trainers take turns, in
-changing order; a step is what TRL calls one (rollout, reward, update). Of each turn the fastest step counts. `update`
-is the step without the rollout. Peak memory is that of a process that trains with one method alone, libraries included,
-the smallest of the repeats.
+default loss, for which every row goes through the forward pass whatever its advantage. The learning rate is 0, and
+steps of one number draw the same random numbers, so that all methods write the same tokens at each step. They take
+turns step by step, in changing order; a step is what TRL calls one (rollout, reward, update), and seconds are those of
+the processor, one thread. `update` is the step without the rollout. Peak memory is that of a process that trains with
+one method alone, libraries included, the smallest of the repeats.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from benchmarks import _kit
+from benchmarks._pairs import in_turns
 from methods.echorl import EchoConfig, EchoTrainer
 from reproduce.core.config import PolicyConfig
 from reproduce.rollouts.policies import build_model, build_tokenizer
@@ -38,13 +41,11 @@ TOKENIZER = build_tokenizer(("\n", *(f"word{number}" for number in range(250))))
 class Options(_kit.Options):
     """Sizes of the measurement."""
 
-    turns: int = _kit.size(8)
-    """Times each method trains; the methods take turns."""
-    steps: int = _kit.size(6, least=2)
-    """Optimiser steps per turn, of which the first is not counted."""
-    groups: int = _kit.size(4)
+    steps: int = _kit.size(201, least=2)
+    """Optimiser steps of each method, of which the first is not counted."""
+    groups: int = _kit.size(2)
     """Groups of 8 episodes per step."""
-    tokens: int = _kit.size(96)
+    tokens: int = _kit.size(48)
     """Tokens per episode."""
     memory_repeats: int = _kit.size(1)
     """Processes per method whose peak memory is measured."""
@@ -55,32 +56,28 @@ def two_in_three(completions: list[Any], **columns: Any) -> list[float]:
     return [float(place % 3 > 0) for place in range(len(completions))]
 
 
-def train(arm: str, options: Options) -> tuple[float, float]:
-    """Seconds of the fastest counted step, and of the fastest without its rollout."""
+def trainer_of(arm: str, options: Options, folder: Path) -> Any:
+    """The trainer of a method."""
     echo = ARMS[arm]
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = (trl.GRPOTrainer if echo is None else EchoTrainer)(
-            model=build_model(PolicyConfig(layers=2, width=128, longest=256), TOKENIZER, seed=0),
-            reward_funcs=two_in_three,
-            args=GRPOConfig(
-                **_kit.grpo_arguments(folder),
-                per_device_train_batch_size=8 * options.groups,
-                num_generations=8,
-                max_completion_length=options.tokens,
-                max_steps=options.steps,
-                loss_type="dapo",
-                dataloader_pin_memory=False,
-            ),
-            train_dataset=Dataset.from_list([{"prompt": f"word{number}"} for number in range(32)]),
-            processing_class=TOKENIZER,
-            **({} if echo is None else {"echo": echo}),
-        )
-        trainer.remove_callback(PrinterCallback)
-        rollouts = _kit.note_seconds(trainer, "_generate_single_turn")
-        trainer.train()
-    steps = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
-    updates = [step - rollout for step, rollout in zip(steps, rollouts, strict=True)]
-    return min(steps[1:]), min(updates[1:])
+    trainer = (trl.GRPOTrainer if echo is None else EchoTrainer)(
+        model=build_model(PolicyConfig(layers=2, width=128, longest=256), TOKENIZER, seed=0),
+        reward_funcs=two_in_three,
+        args=GRPOConfig(
+            **_kit.grpo_arguments(folder),
+            per_device_train_batch_size=8 * options.groups,
+            num_generations=8,
+            max_completion_length=options.tokens,
+            max_steps=options.steps,
+            learning_rate=0.0,
+            loss_type="dapo",
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": f"word{number}"} for number in range(32)]),
+        processing_class=TOKENIZER,
+        **({} if echo is None else {"echo": echo}),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def print_peak(arm: str, **sizes: int) -> None:
@@ -88,29 +85,36 @@ def print_peak(arm: str, **sizes: int) -> None:
 
     Not `ru_maxrss`, which begins at the peak of the process that started it.
     """
-    train(arm, Options(**sizes))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer_of(arm, Options(**sizes), Path(folder)).train()
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     print(next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM:")))
 
 
 def peak_memory(arm: str, options: Options) -> int:
     """Bytes of the largest resident set of a process that trains with one method; the smallest of the repeats."""
-    sizes = {name: getattr(options, name) for name in ("steps", "groups", "tokens")}
+    sizes = {"steps": 6, "groups": options.groups, "tokens": options.tokens}
     command = [sys.executable, "-c", f"from benchmarks.echorl import print_peak; print_peak({arm!r}, **{sizes})"]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(options.memory_repeats)]
     return min(int(run.stdout.split()[-1]) for run in runs)
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Seconds of steps and updates by turn, and bytes, by method."""
-    updates: _kit.Seconds = {arm: [] for arm in ARMS}
-
-    def step(arm: str) -> float:
-        seconds, update = train(arm, options)
-        updates[arm].append(update)
-        return seconds
-
-    steps = _kit.take_turns({arm: lambda _, arm=arm: step(arm) for arm in ARMS}, options.turns, dropped=0)
+    """Seconds of each step and update, and bytes, by method."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {arm: trainer_of(arm, options, Path(folder) / str(place)) for place, arm in enumerate(ARMS)}
+        rollouts = {
+            arm: _kit.note_seconds(trainer, "_generate_single_turn", time.thread_time)
+            for arm, trainer in trainers.items()
+        }
+        steps = in_turns(trainers, options.steps)
+        tokens = {arm: [entry.get("num_tokens") for entry in one.state.log_history] for arm, one in trainers.items()}
+    if any(counted[:-1] != tokens[GRPO][:-1] for counted in tokens.values()):
+        raise RuntimeError(f"the methods did not write the same tokens: {tokens}")
+    updates = {
+        arm: [step - rollout for step, rollout in zip(own, rollouts[arm][1:], strict=True)]
+        for arm, own in steps.items()
+    }
     peaks = {arm: peak_memory(arm, options) for arm in ARMS}
     return {"step_seconds": steps, "update_seconds": updates, "peak_bytes": peaks, "target": TARGET}
 

@@ -86,7 +86,7 @@ def detectable_effect(
     own: Sequence[int],
     correction: Correction | None = None,
     power: float = 0.8,
-    simulations: int = 500,
+    simulations: int = 2_000,
 ) -> float:
     """Smallest true effect, the same in all components `own`, with which the whole rule finds the hypothesis with the
     stated power while the other hypotheses are truly null.
@@ -94,7 +94,7 @@ def detectable_effect(
     Found: the largest t of the family reaches that of the hypothesis in at most `level` of the sign patterns (the first
     and strictest step of `step_down_maxt`), and the lower limit of every own component lies above 0: at 97.5 %, where
     questions are random at 1 - `level` / `intervals` if that is more. In the unit of the factor; infinite where no
-    effect is found, however large. Simulated with fixed random numbers: the error of the power is .018 at 500
+    effect is found, however large. Simulated with fixed random numbers: the error of the power is .009 at 2,000
     simulations. Raises ValueError for fewer than 2 units.
     Source: own; it equals `theory.power.sign_flip_minimum_detectable_effect` without family and interval.
     """

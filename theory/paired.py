@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import ttost_paired
 
 from theory.estimators import as_integers
 from theory.resampling import FloatArray
@@ -57,6 +54,8 @@ def paired_tost(differences: ArrayLike, margin: float | tuple[float, float], alp
     Raises ValueError for a margin that is not an interval around something, alpha outside (0, .5), or bad differences.
     Source: Schuirmann 1987, through statsmodels `ttost_paired`.
     """
+    from statsmodels.stats.weightstats import ttost_paired
+
     values = finite_vector(differences, "differences", at_least=2)
     low, high = (-margin, margin) if isinstance(margin, int | float) else margin
     if not low < high:
@@ -143,6 +142,8 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, confidence: float = 0.95
     Raises ValueError unless 0 <= successes <= n and n >= 1. Source: Wilson 1927, through statsmodels
     `proportion_confint`.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     check_confidence(confidence)
     hits, trials = np.broadcast_arrays(as_integers(successes, "successes"), as_integers(n, "n"))
     if trials.size and (trials.min() < 1 or hits.min() < 0 or np.any(hits > trials)):
@@ -157,6 +158,8 @@ def holm(p_values: ArrayLike) -> FloatArray:
     p_values: shape (tests,) in [0, 1]. Raises ValueError otherwise. Source: Holm 1979, through statsmodels
     `multipletests`.
     """
+    from statsmodels.stats.multitest import multipletests
+
     values = finite_vector(p_values, "p_values", at_least=0)
     if values.size == 0:
         return values

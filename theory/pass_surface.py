@@ -104,7 +104,7 @@ class Saturation:
 
 @dataclass(frozen=True, eq=False)
 class PassSurface:
-    """Counts and unbiased values over policies x questions x T x k; build it with `from_counts`.
+    """Counts and unbiased values over policies x questions x T x k; build it with `from_counts` or `from_episodes`.
 
     `n`, `c`: shape (policies, questions, depths), episodes and successes. `values`: shape (policies, questions,
     depths, ks), NaN where n < k. Every mean over questions is NaN as soon as one question lacks k episodes, so that
@@ -163,6 +163,44 @@ class PassSurface:
             raise ValueError(f"depths must increase, got {surface.depths}")
         return surface
 
+    @classmethod
+    def from_episodes(
+        cls,
+        policy: Sequence[Hashable] | np.ndarray,
+        question: Sequence[Hashable] | np.ndarray,
+        depth: ArrayLike | None,
+        success: ArrayLike,
+        ks: Sequence[int] | None = None,
+    ) -> PassSurface:
+        """Build from one row an episode.
+
+        Four columns of equal length; success is 0 or 1 (a partial reward is no success: threshold it first), depth may
+        be None for a single depth, labelled 0. Policies and questions keep the order in which they appear, depths are
+        sorted. Cells without episodes have n = 0. Raises ValueError for no rows, unequal lengths, NaN, or success
+        other than 0 and 1.
+        """
+        outcome = as_integers(success, "success")
+        if outcome.ndim != 1 or outcome.size == 0:
+            raise ValueError("success must be one column with at least one episode")
+        if outcome.min() < 0 or outcome.max() > 1:
+            raise ValueError("success must be 0 or 1")
+        rows = outcome.size
+        rounds = np.zeros(rows) if depth is None else np.asarray(depth, dtype=np.float64)
+        for name, column in (("policy", policy), ("question", question), ("depth", rounds)):
+            if len(column) != rows:
+                raise ValueError(f"{name} has {len(column)} rows, success has {rows}")
+        if not np.isfinite(rounds).all():
+            raise ValueError("depth holds NaN or infinite values")
+        policies, policy_code = _codes(policy)
+        questions, question_code = _codes(question)
+        depths, depth_code = np.unique(rounds, return_inverse=True)
+        shape = (len(policies), len(questions), depths.size)
+        cell = np.ravel_multi_index((policy_code, question_code, depth_code), shape)
+        size = int(np.prod(shape))
+        n = np.bincount(cell, minlength=size).reshape(shape)
+        c = np.bincount(cell[outcome == 1], minlength=size).reshape(shape)
+        return cls.from_counts(n, c, ks, policies, questions, depths.tolist())
+
     @cached_property
     def values(self) -> FloatArray:
         return pass_at_k(self.n[..., None], self.c[..., None], np.array(self.ks))
@@ -205,6 +243,18 @@ class PassSurface:
         """Question-bootstrap band of every mean; arrays of shape (policies, depths, ks)."""
         by_question = np.moveaxis(self.values, 1, 0)
         return question_bands(by_question, generator, resamples, confidence, simultaneous)
+
+    def difference_bands(
+        self,
+        policy: Hashable,
+        reference: Hashable,
+        generator: np.random.Generator,
+        resamples: int = 10_000,
+        confidence: float = 0.95,
+        simultaneous: bool = False,
+    ) -> Bands:
+        """Question-bootstrap band of the paired mean difference; arrays of shape (depths, ks)."""
+        return question_bands(self.difference(policy, reference), generator, resamples, confidence, simultaneous)
 
     def crossing(
         self,
@@ -314,3 +364,14 @@ def _labels(labels: Sequence[Hashable] | None, count: int, name: str) -> tuple[H
     if len(set(chosen)) != count:
         raise ValueError(f"{name} must be distinct")
     return chosen
+
+
+def _codes(column: Sequence[Hashable] | np.ndarray) -> tuple[tuple[Hashable, ...], IntArray]:
+    """Distinct labels in order of appearance, and the position of each row's label."""
+    seen: dict[Hashable, int] = {}
+    rows = column.tolist() if isinstance(column, np.ndarray) else list(column)
+    codes = np.array([seen.setdefault(label, len(seen)) for label in rows], dtype=np.int64)
+    # NaN is unequal to itself, so every missing label would silently become a policy or question of its own.
+    if any(label is None or label != label for label in seen):
+        raise ValueError("a policy or question label is missing")
+    return tuple(seen), codes

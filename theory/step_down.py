@@ -114,7 +114,7 @@ def _statistics(
             assert part.p_value is not None
             # The quantiles of 0 and 1 are infinite, which the library does not say for every number of units.
             certain = {0.0: 1.0, 1.0: -1.0}
-            t = -float(stdtrit(units - 1.0, part.p_value))
+            t = -float(scipy.special.stdtrit(units - 1.0, part.p_value))
             observed[place] = certain.get(part.p_value, float(rooted(t, units)))
             flipped.append(None)
             continue

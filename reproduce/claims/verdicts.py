@@ -54,8 +54,8 @@ def offered_by_records(records: Any) -> Offer:
 class Needs:
     """What a claim needs to be tested; from it follows where it is not, and why."""
 
-    arms: tuple[str, ...] = ()
-    """All of them, in one environment."""
+    arms: tuple[str | tuple[str, ...], ...] = ()
+    """All of them, in one environment; of several in brackets, any one."""
     environments: tuple[str, ...] = ()
     """Those that count; empty for any."""
     seeds: int = 2
@@ -72,16 +72,21 @@ class Needs:
         reasons = []
         if not usable:
             reasons.append(f"needs {' or '.join(self.environments)}, which is not in the plan")
-        elif not any(all((place, arm) in offer.runs for arm in self.arms) for place in usable):
-            lacking = min(([arm for arm in self.arms if (place, arm) not in offer.runs] for place in usable), key=len)
+        elif lacking := min((self._lacking(offer, place) for place in usable), key=len):
             reasons.append(f"needs {'the arm' if len(lacking) == 1 else 'the arms'} {_listed(lacking)}")
-        if offer.seeds < self.seeds:
+        # The smoke profile runs every part, and withholds what comes of it.
+        if offer.seeds < self.seeds and offer.setting("profile") != "smoke":
             reasons.append(f"needs {self.seeds} seeds to have power, here are {offer.seeds}")
         for name, least, meaning in self.settings:
             if (offer.setting(name) or 0) < least:
                 reasons.append(f"needs {meaning}")
         reasons += [meaning for name, meaning in self.absent if offer.setting(name)]
         return "; ".join(reasons)
+
+    def _lacking(self, offer: Offer, place: str) -> list[str]:
+        """The first name of each arm that an environment lacks."""
+        wanted = [(arm,) if isinstance(arm, str) else arm for arm in self.arms]
+        return [names[0] for names in wanted if not any((place, name) in offer.runs for name in names)]
 
 
 def _listed(items: Sequence[str]) -> str:
@@ -207,7 +212,7 @@ def untested(claims: Sequence[Claim], offer: Offer) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def tested_claims(claims: Sequence[Claim], offer: Offer) -> tuple[Claim, ...]:
+def claims_tested(claims: Sequence[Claim], offer: Offer) -> tuple[Claim, ...]:
     """The claims that are tested with what is offered."""
     left_out = untested(claims, offer)
     return tuple(claim for claim in claims if claim.identifier not in left_out)
@@ -219,7 +224,7 @@ def decide(claims: Sequence[Claim], records: Any, alpha: float = ALPHA) -> tuple
     A claim whose gate fails, or whose statistic does not exist, is not testable and enters no family. The smoke
     profile's verdicts are withheld.
     """
-    claims = tested_claims(claims, offered_by_records(records))
+    claims = claims_tested(claims, offered_by_records(records))
     readings = {one.identifier: tuple(Reading(gate, gate.measure(records)) for gate in one.gates) for one in claims}
     evidence = {one.identifier: examined(one, records) for one in claims}
     measured = {name: found for name, found in evidence.items() if found.parts}

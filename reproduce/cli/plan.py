@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.cost.format import shown_bytes, shown_seconds
+from reproduce.cost.format import format_bytes, format_seconds
 from reproduce.cost.time import expected_disk, expected_seconds, rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment
 from reproduce.runs.state import complete_runs
@@ -35,7 +35,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
             "complete" if done else "begun" if started else "to do",
             f"{rollouts(run):,}" if run.training is not None else "",
             f"{experiment.episodes[run.name]:,}",
-            "" if done else f"about {shown_seconds(seconds)}",
+            "" if done else f"about {format_seconds(seconds)}",
         )
     console.print(table)
     left = [run for run in experiment.plan if run.name not in complete]
@@ -48,8 +48,8 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     places = f"as many {where}" if processes == 1 else f"{workers} x {processes} {where}"
     lines = [
         f"{len(left)} of {len(experiment.plan)} runs to do: {trained:,} rollouts of training, {episodes:,} episodes",
-        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on {places}, "
-        f"disk about {shown_bytes(disk)}",
+        f"time about {format_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on {places}, "
+        f"disk about {format_bytes(disk)}",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -66,9 +66,9 @@ def _show_planned_effects(console: Console, experiment: Experiment) -> None:
     if not planned:
         return
     from reproduce.claims.power import planned_rows
-    from reproduce.claims.verdicts import offered_by_plan, tested_claims
+    from reproduce.claims.verdicts import claims_tested, offered_by_plan
 
-    tested = tested_claims(experiment.paper.claims, offered_by_plan(experiment.plan, experiment.config))
+    tested = claims_tested(experiment.paper.claims, offered_by_plan(experiment.plan, experiment.config))
     title = "Minimum detectable effects of test and interval, 80 % power"
     effects = Table(title=title, title_justify="left")
     for name in ("claim", "alone at 5 %", "in its family", "assumption"):

@@ -130,7 +130,7 @@ def costs(experiment: Experiment, model: Architecture, machine: Machine) -> list
 
 def cost_lines(experiment: Experiment) -> list[str]:
     """GPU memory, GPU-hours and disk of the whole plan, in words."""
-    from reproduce.cost.format import shown_bytes, shown_seconds
+    from reproduce.cost.format import format_bytes, format_seconds
 
     config = experiment.config
     model = architecture_of(config)
@@ -147,13 +147,13 @@ def cost_lines(experiment: Experiment) -> list[str]:
         stages = (("rollouts", sums.sampling), ("training", sums.training), ("evaluation", sums.evaluation))
         if sums.seconds < SHORT:
             one = machine.name if machine is CORE else f"one {machine.name}"
-            parts = ", ".join(f"{name} {shown_seconds(seconds)}" for name, seconds in stages)
-            lines.append(f"cost: about {shown_seconds(sums.seconds)} of {one}: {parts}")
+            parts = ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in stages)
+            lines.append(f"cost: about {format_seconds(sums.seconds)} of {one}: {parts}")
         else:
             parts = ", ".join(f"{name} {seconds / 3600:,.0f}" for name, seconds in stages)
             lines.append(f"cost: about {sums.seconds / 3600:,.0f} {unit}: {parts}")
     sums = total([cost for _, cost in costs(experiment, model, machines[0])])
-    lines.append(f"disk: {shown_bytes(sums.kept)} of results, {shown_bytes(sums.scratch)} more while a run trains")
+    lines.append(f"disk: {format_bytes(sums.kept)} of results, {format_bytes(sums.scratch)} more while a run trains")
     if config.profile == PAPER:
         hardware = load_paper_scale(experiment.paper.key).hardware
         hours = f", {hardware.gpu_hours:g} GPU-hours a training" if hardware.gpu_hours else ""

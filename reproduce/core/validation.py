@@ -84,7 +84,10 @@ def field_type(kind: type, name: str) -> Any:
 
 @cache
 def _types(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind, include_extras=True)
+    """The types of a dataclass's fields, by their names in a file."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    aliases = {name: getattr(part, "alias", None) for name, hint in hints.items() for part in typing.get_args(hint)[1:]}
+    return {aliases.get(name) or name: hint for name, hint in hints.items()}
 
 
 def _complaint(kind: Any, name: str, error: ValidationError) -> str:

@@ -18,8 +18,7 @@ a claim or an arm fixes is not said again here. A file holds
 - `[[episode]]`: for each `environment` what the estimate of cost assumes of a mean episode: `prompt_tokens`,
   `sampled_tokens`, `observation_tokens`, `turns`, `source`, `provenance`;
 - `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.machines.GPUS`), `count`, `source`,
-  `provenance`, `note`; where it says so, `gpu_hours` of one training;
-- `[[untested]]`: `claim` and `reason`, for a claim that official data cannot test.
+  `provenance`, `note`; where it says so, `gpu_hours` of one training.
 """
 
 from __future__ import annotations
@@ -28,12 +27,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from reproduce.core.config import Count, NotNegative
-from reproduce.core.names import nearest
 from reproduce.core.paper import paper_file, paper_keys
 from reproduce.core.validation import parse
 from reproduce.cost.model import Architecture
@@ -45,6 +43,8 @@ authors, none but deduced, or nowhere."""
 UNSTATED = "unstated, ours"
 """The source of what the paper does not say."""
 
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value))]
+"""One name or a list of them."""
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
 
@@ -96,7 +96,7 @@ class ValueEntry:
     value: Value
     source: str
     provenance: Provenance
-    setting: tuple[str, ...] = ()
+    setting: Names = ()
     """Fields of the paper's configuration that it sets."""
     argument: str = ""
     """The argument of `GRPOConfig` that it sets."""
@@ -142,25 +142,16 @@ class HardwareEntry:
 
 
 @dataclass(frozen=True)
-class UntestedEntry:
-    """A claim that this profile does not test."""
-
-    claim: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class PaperScale:
     """Everything that a file holds."""
 
     paper: str
-    sources: Mapping[str, str]
-    models: tuple[ModelEntry, ...]
-    data: tuple[DataEntry, ...]
-    values: tuple[ValueEntry, ...]
-    episodes: tuple[EpisodeEntry, ...]
     hardware: HardwareEntry
-    untested: tuple[UntestedEntry, ...]
+    sources: Mapping[str, str]
+    models: Annotated[tuple[ModelEntry, ...], Field(alias="model")] = ()
+    data: tuple[DataEntry, ...] = ()
+    values: Annotated[tuple[ValueEntry, ...], Field(alias="value")] = ()
+    episodes: Annotated[tuple[EpisodeEntry, ...], Field(alias="episode")] = ()
 
     @property
     def policy(self) -> ModelEntry:
@@ -175,9 +166,6 @@ class PaperScale:
         raise PaperScaleError(f"{self.paper}.toml: no [[episode]] of {environment}")
 
 
-Entry = TypeVar("Entry")
-
-
 @cache
 def load_paper_scale(paper: str) -> PaperScale:
     """The file of a paper. Raises PaperScaleError, in one line, for a file that is missing, damaged or incomplete."""
@@ -189,66 +177,27 @@ def load_paper_scale(paper: str) -> PaperScale:
 def parse_paper_scale(paper: str, text: str) -> PaperScale:
     """The same of a text."""
     try:
-        document = tomllib.loads(text)
+        found = parse(PaperScale, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise PaperScaleError(f"{paper}.toml cannot be read: {error}") from error
-    known = {"paper", "sources", "model", "data", "value", "episode", "hardware", "untested"}
-    for name in document:
-        if name not in known:
-            raise PaperScaleError(f"{paper}.toml: unknown table {name!r}; {nearest(name, tuple(known))}")
-    if document.get("paper") != paper:
-        raise PaperScaleError(f"{paper}.toml: paper = {document.get('paper')!r}")
-    if "hardware" not in document:
-        raise PaperScaleError(f"{paper}.toml: no [hardware]")
-    found = PaperScale(
-        paper=paper,
-        sources=dict(document.get("sources", {})),
-        models=_entries(paper, document, "model", ModelEntry),
-        data=_entries(paper, document, "data", DataEntry),
-        values=_entries(paper, document, "value", ValueEntry),
-        episodes=_entries(paper, document, "episode", EpisodeEntry),
-        hardware=_entry(f"{paper}.toml, [hardware]", document["hardware"], HardwareEntry),
-        untested=_entries(paper, document, "untested", UntestedEntry),
-    )
+    except ValueError as error:
+        raise PaperScaleError(f"{paper}.toml: {error}") from None
+    if found.paper != paper:
+        raise PaperScaleError(f"{paper}.toml: paper = {found.paper!r}")
     _check_sources(found)
     _check_uses(found)
     return found
 
 
-def _entries(paper: str, document: Mapping[str, Any], kind: str, shape: type[Entry]) -> tuple[Entry, ...]:
-    found: dict[str, Entry] = {}
-    for position, raw in enumerate(document.get(kind, ())):
-        name = raw.get("name", raw.get("environment", raw.get("claim", position + 1)))
-        place = f"{paper}.toml, {kind} {name!r}"
-        if name in found:
-            raise PaperScaleError(f"{place}: is there twice")
-        found[name] = _entry(place, raw, shape)
-    return tuple(found.values())
-
-
-def _entry(place: str, raw: Mapping[str, Any], shape: type[Entry]) -> Entry:
-    """One entry, its fields complete, within their bounds and of the right types."""
-    if shape is ValueEntry and isinstance(raw.get("setting"), str):
-        raw = {**raw, "setting": [raw["setting"]]}
-    try:
-        return parse(shape, raw)
-    except ValueError as error:
-        raise PaperScaleError(f"{place}: {error}") from None
-
-
 def _check_sources(scale: PaperScale) -> None:
-    """Every entry has a source that the file defines and a provenance of the vocabulary that fits it."""
-    named = [
-        (kind, getattr(entry, "name", getattr(entry, "environment", "")), entry)
-        for kind, entries in (
-            ("model", scale.models),
-            ("data", scale.data),
-            ("value", scale.values),
-            ("episode", scale.episodes),
-            ("hardware", (scale.hardware,)),
-        )
-        for entry in entries
-    ]
+    """Every entry has a source that the file defines and a provenance that fits it; no name is there twice."""
+    kinds = {"model": scale.models, "data": scale.data, "value": scale.values, "episode": scale.episodes}
+    named: list[tuple[str, str, Any]] = [("hardware", "", scale.hardware)]
+    for kind, entries in kinds.items():
+        names = [getattr(entry, "environment" if kind == "episode" else "name") for entry in entries]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise PaperScaleError(f"{scale.paper}.toml, {kind} {twice[0]!r}: is there twice")
+        named += [(kind, name, entry) for name, entry in zip(names, entries, strict=True)]
     for kind, name, entry in named:
         place, source, provenance = f"{scale.paper}.toml, {kind} {name!r}", entry.source, entry.provenance
         if (source == UNSTATED) != (provenance == "ours"):

@@ -13,7 +13,7 @@ PROMPTS = 8
 """Most tasks that are written out."""
 
 
-def check_texts(run: RunConfig, folder: Path, vocabulary: int, positions: int) -> None:
+def check_texts(run: RunConfig, folder: Path, vocabulary: int, context: int) -> None:
     """Write the first training tasks as the model at `folder` reads them. Raises UserError, in one line, where its
     format fails, a token lies beyond its vocabulary, or a prompt leaves no room for an action."""
     from reproduce.rollouts.formats import open_episodes
@@ -35,11 +35,11 @@ def check_texts(run: RunConfig, folder: Path, vocabulary: int, positions: int) -
             f"{vocabulary}; copy it whole"
         )
     longest, action = max(map(len, prompts)), run.sampling.longest_action
-    if longest + action > positions:
+    if longest + action > context:
         raise UserError(
             f"model {run.model.name}: a task of {run.environment} has {longest} tokens and an action up to {action} "
-            f"(sampling.longest_action), more than its {positions} positions; take a model with more or a smaller "
-            "sampling.longest_action"
+            f"(sampling.longest_action), more than its context length of {context}; take a model with a longer one or "
+            "a smaller sampling.longest_action"
         )
 
 

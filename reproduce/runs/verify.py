@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reproduce.claims.verdicts import examined, offered_by_records, tested_claims
+from reproduce.claims.verdicts import claims_tested, examined, offered_by_records
 from reproduce.core.files import UserError, read_jsonl, write_json
 from reproduce.core.hashes import check_files, check_seal, describe_files, read_sealed, sealed
 from reproduce.core.paper import load_paper, paper_keys
@@ -17,6 +18,7 @@ from reproduce.environments.bases import DESCRIPTION
 FILES = "files"
 """Key of experiment.json: size and sha256 of every table of the records."""
 TABLES = ("counts", "training")
+VERDICTS = "verdicts.json"
 INTACT, UNVERIFIED, DAMAGED = "intact", "unverified", "damaged"
 
 
@@ -123,16 +125,23 @@ _CHECKS = {
 def _check_report(records: Path, report: Path) -> Finding:
     from reproduce.report.pages import write_markdown
 
+    if not (report.parent / VERDICTS).is_file():
+        return Finding(report, "report", UNVERIFIED, f"{report} is of a version that wrote no {VERDICTS}")
     try:
         paper = load_paper(_paper_of(records))
         with tempfile.TemporaryDirectory() as scratch:
-            anew = write_markdown(paper, records, Path(scratch)).read_bytes()
+            copy = shutil.copytree(records, Path(scratch) / "records")  # Nothing is written beside the records.
+            write_markdown(paper, copy, Path(scratch))
+            pairs = [(Path(scratch) / name, report.parent / name) for name in (report.name, VERDICTS)]
+            changed = [kept.name for anew, kept in pairs if anew.read_bytes() != kept.read_bytes()]
     except Exception as error:  # Records without sha256 may hold anything.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return Finding(report, "report", DAMAGED, f"{report}: cannot be written from {records} ({reason})")
-    if anew == report.read_bytes():
-        return Finding(report, "report", INTACT, f"as {records} give it, byte for byte")
-    return Finding(report, "report", DAMAGED, f"{report} is not what {records} give; `report` writes it anew")
+    if not changed:
+        return Finding(report, "report", INTACT, f"with {VERDICTS} as {records} give them, byte for byte")
+    return Finding(
+        report, "report", DAMAGED, f"{report.parent / changed[0]} is not what {records} give; `report` writes it anew"
+    )
 
 
 def _paper_of(records: Path) -> str:
@@ -147,7 +156,7 @@ def sources(records: Path) -> Iterator[Source]:
     """The files that the evidence of each claim reads. Raises UserError for records that cannot be read."""
     paper = load_paper(_paper_of(records))
     content = paper.read_records(records)
-    for claim in tested_claims(paper.claims, offered_by_records(content)):
+    for claim in claims_tested(paper.claims, offered_by_records(content)):
         traced, seen = _traced(content)
         try:
             evidence = examined(claim, traced)

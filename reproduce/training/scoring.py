@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,47 +34,56 @@ def score_once(trainer: Any) -> None:
     To be called once, on a trainer that has its model. Calls with other arguments than tokens, masks and labels, models
     with dropout and batches of distinct rows go to the model as they are.
     """
-    model = trainer.model
-    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    model = base_model(trainer.model)
     original, temperature = model.forward, float(trainer.temperature)
 
     @functools.wraps(type(model).forward)
     def forward(self: nn.Module, *positional: Any, **named: Any) -> Any:
-        tokens_only = not positional and set(named) - {"fused_lm_head"} == _SHARED
-        if not (tokens_only and named.get("fused_lm_head")) or _draws_at_random(self):
+        if positional or not _reads_tokens_alone(self, named):
             return original(*positional, **named)
-        ids, mask, labels = named["input_ids"], named["attention_mask"], named["labels"]
-        if is_small_decoder(self) and mask.shape == ids.shape:
+        if is_small_decoder(self) and named["attention_mask"].shape == named["input_ids"].shape:
             assert isinstance(self, Qwen3ForCausalLM)
-            return _from_tree(self, ids, mask, labels, temperature)
-        return _from_distinct_rows(original, named)
+            return _from_tree(self, named["input_ids"], named["attention_mask"], named["labels"], temperature)
+        first, place = _distinct_rows(named)
+        if len(first) == len(place):
+            return original(**named)
+        output = original(**{name: value[first] if name in _SHARED else value for name, value in named.items()})
+        per_row = {name: value for name, value in output.items() if torch.is_tensor(value) and value.ndim > 1}
+        return FusedCausalLMOutput(**(dict(output) | {name: value[place] for name, value in per_row.items()}))
 
     model.forward = types.MethodType(forward, model)
 
 
-def _draws_at_random(model: nn.Module) -> bool:
-    """Whether two equal rows may get different answers."""
-    if not model.training:
+def base_model(model: Any) -> Any:
+    """The model itself, where adapters are around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def rows_scored(model: nn.Module, named: dict[str, Any]) -> torch.Tensor:
+    """The attention mask of the rows that a call is answered from, after `score_once`."""
+    mask: torch.Tensor = named["attention_mask"]
+    return mask[_distinct_rows(named)[0]] if _reads_tokens_alone(model, named) else mask
+
+
+def _reads_tokens_alone(model: nn.Module, named: dict[str, Any]) -> bool:
+    """Whether equal rows of a call get equal answers, each for itself."""
+    if not named.get("fused_lm_head") or set(named) - {"fused_lm_head"} != _SHARED:
         return False
-    return getattr(model.config, "attention_dropout", 0.0) > 0 or any(
+    if not model.training:
+        return True
+    config: Any = model.config
+    return not getattr(config, "attention_dropout", 0.0) and not any(
         isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules()
     )
 
 
-def _from_distinct_rows(original: Callable[..., Any], named: dict[str, Any]) -> Any:
-    """The answer for the distinct rows of a call, spread over all."""
+def _distinct_rows(named: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first of the equal rows of a call, for each kind; and the kind of each row."""
     columns = torch.cat([named[name] for name in sorted(_SHARED)], dim=1)
-    distinct, place = torch.unique(columns, dim=0, return_inverse=True)
-    if len(distinct) == len(columns):
-        return original(**named)
-    first = torch.zeros(len(distinct), dtype=torch.long, device=place.device)
-    first.scatter_(0, place, torch.arange(len(place), device=place.device))
-    output = original(**{name: value[first] if name in _SHARED else value for name, value in named.items()})
-    spread = {
-        name: value[place] if torch.is_tensor(value) and value.shape[:1] == first.shape else value
-        for name, value in output.items()
-    }
-    return FusedCausalLMOutput(**spread)
+    _, place = torch.unique(columns, dim=0, return_inverse=True)
+    rows = torch.arange(len(place), device=place.device)
+    first = torch.full_like(rows, len(rows)).scatter_reduce_(0, place, rows, "amin")
+    return first[first < len(rows)], place
 
 
 def _from_tree(

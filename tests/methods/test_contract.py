@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -390,6 +392,13 @@ def test_pictures_stay_with_their_rows(tmp_path: Path, kind: str) -> None:
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_the_table_in_the_documentation_is_of_these_trainers() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text(encoding="utf-8")
+    header = next(line for line in text.splitlines() if line.startswith("| | grpo"))
+    named = [cell.strip() for cell in header.strip("|").split("|")[1:]]
+    assert named == [kind for kind in KINDS if "left out" not in kind]
+
+
 # ---- what was wrong
 
 
@@ -598,3 +607,68 @@ def test_resets_continue_prefixes_with_the_trainers_own_generation(
     assert entry["tokens/generated"] >= entry["tokens/sampled"]
     plain = trainer.model
     assert not plain.training or trainer.evaluate(trainer.train_dataset)["eval_resets/share"] == 0.0
+
+
+class Engine:
+    """What TRL's vLLM client offers, writing lines at random: prompts come back as they went in."""
+
+    def __init__(self) -> None:
+        self.generator, self.calls = np.random.default_rng(0), list[tuple[int, float, int]]()
+        self.temperature, self.top_p, self.max_completion_length = 1.0, 1.0, 16
+
+    def sync_weights(self) -> None:
+        pass
+
+    def generate(self, prompts: list[list[int]], images: None, num_generations: int, profiler: Any) -> tuple[Any, ...]:
+        self.calls.append((num_generations, self.temperature, self.max_completion_length))
+        written = []
+        for _ in prompts:
+            tokens = self.generator.integers(FIRST_WORD - 5, len(WORDS), self.max_completion_length)
+            written.append([*np.where(tokens < FIRST_WORD, NEWLINE, tokens)[:-1].tolist(), 1])
+        logprobs = [[[-0.5] for _ in tokens] for tokens in written]
+        return prompts, written, logprobs, None
+
+
+def first_word(completions: list[str], **columns: Any) -> list[float]:
+    return [float("w0" in text) for text in completions]
+
+
+def test_resets_continue_prefixes_with_vllm_through_trl(tmp_path: Path) -> None:
+    trainer = made(tmp_path, "resets", reward=first_word)
+    trainer.rollout_func = ResetRollouts(AskedPolicy(), settings=BufferSettings(HALVES.split, longest=50))
+    pretend_vllm(trainer)
+    engine = trainer.vllm_generation = Engine()
+    trainer.train()
+    assert {number for number, _, _ in engine.calls} == {1}
+    # Chains at the temperature of training, replies at the localizer's own and with room of their own.
+    assert {(temperature, limit == 4096) for _, temperature, limit in engine.calls} == {(1.0, False), (0.3, True)}
+    assert (engine.temperature, engine.max_completion_length) == (1.0, 16)
+    entry = logged(trainer)
+    assert entry["resets/share"] > 0 and largest(trainer.kept.steps[0]) > 0
+    assert entry["completions/max_length"] <= 16
+
+
+def one_of_two_processes(rank: int, folder: str, port: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    trainer = made(Path(folder), "resets", reward=first_word, per_device_train_batch_size=8)
+    trainer.rollout_func = ResetRollouts(LeastConfidentStep(), settings=BufferSettings(HALVES.split, longest=50))
+    trainer.train()
+    found = {"entry": {name: logged(trainer)[name] for name in ("chains/generated", "tokens/generated", "reward")}}
+    found["weights"] = {name: value.detach() for name, value in trainer.model.state_dict().items()}
+    torch.save(found, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_plan_one_batch_of_resets(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two_processes, (str(tmp_path), port), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert first["entry"] == second["entry"] and first["entry"]["chains/generated"] >= 16
+    moved = tiny_model().state_dict()
+    for name, value in first["weights"].items():
+        assert torch.equal(value, second["weights"][name])
+    assert any(not torch.equal(value, moved[name]) for name, value in first["weights"].items())

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 CHECKOUT = Path(__file__).parents[2]
 PLAN = ("pass_kt", "--profile", "smoke")
-RUNS, RECORDS = Path("runs/smoke/pass_kt"), Path("reports/smoke/pass_kt/records")
+RUNS, RECORDS = Path("runs/smoke/pass_kt"), Path("results/smoke/pass_kt/records")
 REFUSED, SAME, SILENT, TRACE, HANG, FOREIGN = (
     "one line",
     "same result",
@@ -133,7 +133,7 @@ def end(process: subprocess.Popen[str]) -> Done:
 def result(folder: Path) -> dict[str, str]:
     """sha256 of weights, episodes and records; what holds times is left out."""
     files = [*folder.glob("runs/**/model.safetensors"), *folder.glob("runs/**/episodes.parquet")]
-    files += [path for path in folder.glob("reports/**/records/*") if path.name != "runs.jsonl"]
+    files += [path for path in folder.glob("results/**/records/*") if path.name != "runs.jsonl"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
@@ -161,7 +161,7 @@ def killed(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
             if done.code or result(folder) != expected:
                 tally.note(TRACE if done.code else SILENT, f"{times - left} kills: {done.err[-500:]}")
             shutil.rmtree(folder / "runs", ignore_errors=True)
-            shutil.rmtree(folder / "reports", ignore_errors=True)
+            shutil.rmtree(folder / "results", ignore_errors=True)
         done = end(start(folder, "run", *PLAN, "--workers", "2"))
         if done.code or result(folder) != expected:
             tally.note(TRACE if done.code else SILENT, f"{times} kills: {done.err[-500:]}")
@@ -169,7 +169,7 @@ def killed(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
 
 
 def full_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
-    """A file that cannot be written to its end is one line, and the same command continues once there is room."""
+    """A file that cannot be written to its end is one line, and the same command continues once it can."""
     tally = Tally("file-size limit while writing")
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(times):
@@ -178,13 +178,35 @@ def full_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
             done = end(start(Path(scratch), "run", *PLAN, file_size=limit))
             if done.code == 0:
                 tally.note(SAME if result(Path(scratch)) == result(whole) else SILENT, f"limit of {limit} bytes")
-                shutil.rmtree(Path(scratch) / "reports")
+                shutil.rmtree(Path(scratch) / "results")
                 continue
             outcome = done.outcome(0.0)
             if outcome == REFUSED and number == times - 1:
                 done = end(start(Path(scratch), "run", *PLAN))
                 outcome = REFUSED if done.code == 0 and result(Path(scratch)) == result(whole) else SILENT
             tally.note(outcome, f"limit of {limit} bytes: {done.err[-300:]}")
+    yield tally
+
+
+FILLED = (
+    'mount -t tmpfs -o size=200m none "$0" || exit 9; cd "$0"; (sleep "$1"; head -c 300m /dev/zero > full) '
+    '>/dev/null 2>&1 & shift; exec "$@"'
+)
+"""A shell that lets a small disk of its own fill up after a while, under the command that it carries out."""
+
+
+def small_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
+    """A disk that fills up while runs are written is one line; where it fills too late, the files are the same."""
+    tally = Tally("disk that fills up")
+    namespace = ("unshare", "--mount", "--propagation", "private")
+    if subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        return
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as scratch:
+            after = f"{draw.uniform(2, 40):.1f}"
+            prefix = (*namespace, "sh", "-c", FILLED, scratch, after)
+            done = end(start(Path(scratch), "run", *PLAN, prefix=prefix))
+        tally.note(done.outcome(0.0), f"full after {after} s: {done.err[-300:]}")
     yield tally
 
 
@@ -243,9 +265,10 @@ def mutated(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
         shutil.copytree(CHECKOUT / "reproduce/bases/retrieval/seed-0", folder / "bases/retrieval/seed-0")
         assert call(folder, "report", *PLAN).code == 0
         draw_whole, Figure.savefig = Figure.savefig, lambda *arguments, **options: None
+        report = [folder / RECORDS.parent / name for name in ("report.md", "verdicts.json")]
         kinds = {
             "run folder": (("run", *PLAN), [path for path in (folder / RUNS).rglob("*") if path.is_file()]),
-            "records": (("verify", "reports"), [*(folder / RECORDS).iterdir(), folder / RECORDS.parent / "report.md"]),
+            "records and report": (("verify", "results"), [*(folder / RECORDS).iterdir(), *report]),
             "base of the package": (("verify", "bases"), list((folder / "bases/retrieval/seed-0").iterdir())),
         }
         try:
@@ -390,7 +413,15 @@ def foreign_words(whole: Path, times: int, draw: random.Random) -> Iterator[Tall
 
 # ---- the table
 
-KINDS = {mutated: 0.34, foreign_words: 0.46, foreign_models: 0.2, killed: 0.1, full_disk: 0.02, other_conditions: 0.004}
+KINDS = {
+    mutated: 0.34,
+    foreign_words: 0.46,
+    foreign_models: 0.2,
+    killed: 0.1,
+    full_disk: 0.02,
+    small_disk: 0.02,
+    other_conditions: 0.004,
+}
 """Share of the tries that each kind takes for each of its rows; those that train are few."""
 HEADINGS = ("Fault", "tries", REFUSED, SAME, *BAD)
 

@@ -102,7 +102,7 @@ def test_crossing_is_found_where_it_was_planted(tmp_path: Path) -> None:
     low, high = (
         float(end) for end in dict(evidence.rows())["k at which they cross, 95 % of those resamples"].split(" to ")
     )
-    assert 3.5 < low < high < 6
+    assert 2 < low < 4.5 < high < 8
 
 
 def table(mean: float, deviation: float, seeds: int = 8, questions: int = 50, seed: int = 0) -> np.ndarray:
@@ -177,7 +177,7 @@ def test_a_claim_of_several_parts_prints_the_largest_p_and_every_part() -> None:
     found = judged(claims_of(parts=all_hold(*parts)))["parts"]
     assert found.evidence.p_value == max(part.p_value for part in parts)
     assert found.evidence.deciding is parts[1]
-    assert found.adjusted_p >= found.evidence.p_value and found.decision == "inconclusive"
+    assert found.adjusted_p >= found.evidence.p_value and found.decision != "supported"
 
 
 def test_the_outlook_of_an_equivalence_is_the_interval_as_it_lies() -> None:
@@ -214,9 +214,9 @@ def test_the_seeds_that_settle_a_claim_obey_interval_and_correction() -> None:
 def test_churn_without_expansion_is_no_expansion(tmp_path: Path) -> None:
     """Rates reshuffled symmetrically between the questions: as many gained as lost."""
     supported = 0
-    for seed in range(12):
+    for seed in range(8):
         folder = tmp_path / str(seed)
-        write_simulated_records(folder, np.random.default_rng(seed), seeds=8, questions=60, samples=32)
+        write_simulated_records(folder, np.random.default_rng(seed), seeds=8, questions=40, samples=16)
         records = load_records(folder)
         counts, generator = records.counts.copy(), np.random.default_rng(100 + seed)
         cell = (
@@ -269,9 +269,9 @@ def test_families_share_the_level_and_refutation_is_corrected_over_parts() -> No
     assert {one.corrected.level for one in both.values()} == {0.025}
     assert judged(claims)["strong"].corrected.level == 0.05
     assert both["strong"].decision == "supported"
-    weak = both["weak"].corrected.adjusted_refutation
-    independent = [superiority(table(-0.9, 8, seed=seed), 1.5) for seed in (4, 14, 24)]
-    assert judged(claims_of(weak=all_hold(*independent)))["weak"].corrected.adjusted_refutation >= weak - 1e-12
+    alone = judged(claims_of(weak=none))["weak"].corrected.adjusted_refutation
+    beside = judged(claims_of(weak=all_hold(none, strong, strong)))["weak"].corrected.adjusted_refutation
+    assert beside > alone
 
 
 def test_a_claim_is_refuted_by_groups_of_parts_together() -> None:
@@ -304,7 +304,7 @@ def test_what_is_untested_follows_from_needs() -> None:
 
 
 def test_planned_effects_are_those_of_the_rule() -> None:
-    claims = claims_of(a=superiority(table(0, 1), 1.0), b=superiority(table(0, 1), 1.0))
+    claims = claims_of(**{name: superiority(table(0, 1), 1.0) for name in "abcde"})
     ((name, alone, family, _),) = planned_rows([Planned("a", 2.0, "assumed")], claims, 8)
     assert name == "a" and float(alone.split()[0]) < float(family.split()[0])
     ((_, few, *_),) = planned_rows([Planned("a", 2.0, "assumed")], claims, 3)

@@ -73,7 +73,7 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
         ("list pass_kt further", ("further",)),
         ("show nowhere", ("nowhere: no such run folder",)),
         ("show . --success --failure", ("exclude each other",)),
-        ("report pass_kt", ("no records in reports/laptop/pass_kt/records", "python -m reproduce run pass_kt")),
+        ("report pass_kt", ("no records in results/laptop/pass_kt/records", "python -m reproduce run pass_kt")),
         ("report pass_kt --records elsewhere", ("no records in elsewhere",)),
     ],
 )
@@ -241,10 +241,10 @@ def test_damaged_manifest_is_named(reproduce_in_process, smoke_copy, content):
 
 @pytest.mark.parametrize("name", ["counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"])
 def test_damaged_records_are_named_by_report(reproduce_in_process, smoke_copy, name):
-    file = smoke_copy / "reports/smoke/pass_kt/records" / name
+    file = smoke_copy / "results/smoke/pass_kt/records" / name
     file.write_bytes(file.read_bytes()[:-20])
     refused = reproduce_in_process(smoke_copy, "report", "pass_kt", "--profile", "smoke")
-    assert_one_line(refused, f"reports/smoke/pass_kt/records/{name}", "damaged")
+    assert_one_line(refused, f"results/smoke/pass_kt/records/{name}", "damaged")
 
 
 def test_too_little_disk_is_refused(reproduce_in_process, tmp_path, monkeypatch):
@@ -256,7 +256,7 @@ def test_too_little_disk_is_refused(reproduce_in_process, tmp_path, monkeypatch)
 
 
 def test_complete_plan_writes_records_and_computes_nothing(reproduce_in_process, smoke_copy):
-    records = smoke_copy / "reports/smoke/pass_kt/records"
+    records = smoke_copy / "results/smoke/pass_kt/records"
     before = {path.name: path.read_bytes() for path in records.iterdir()}
     assert set(before) == {"counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"}
     shutil.rmtree(smoke_copy / "results")

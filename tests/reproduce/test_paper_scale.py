@@ -265,16 +265,13 @@ def test_weights_follow_from_the_shapes(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_claims_left_out_are_claims_and_say_why(key: str) -> None:
-    claims, untested = load_paper(key).claims, load_paper_scale(key).untested
-    assert {entry.claim for entry in untested} <= {claim.identifier for claim in claims}
-    assert all(len(entry.reason) > 10 for entry in untested)
-    tested = verdicts.tested_claims(claims, PAPER)
-    assert tested and len(tested) == len(claims) - len(untested)
-    for claim in claims:
-        assert bool(verdicts.reason_untested(claim, PAPER)) == (claim not in tested)
-        assert verdicts.reason_untested(claim, "full") == ""
-        assert verdicts.reason_untested(claim, "laptop") == claim.full_only
+def test_claims_left_out_say_why(key: str) -> None:
+    paper, config = load_paper(key), profile_of(key)
+    offer = verdicts.offered_by_plan(paper.plan(config), config)
+    left_out = verdicts.untested(paper.claims, offer)
+    tested = {claim.identifier for claim in verdicts.tested_claims(paper.claims, offer)}
+    assert tested | set(left_out) == {claim.identifier for claim in paper.claims} and tested.isdisjoint(left_out)
+    assert tested and all(len(reason) > 10 for reason in left_out.values())
 
 
 # ---- Files that are damaged
@@ -330,13 +327,13 @@ def test_a_small_file() -> None:
         ('source = "digest 4.1"', 'source = "rumour"', "not defined under [sources]"),
         ('source = "digest 4.1"', 'source = "digested"', "not defined under [sources]"),
         ('source = "digest 4.1"', 'source = "unstated, ours"', "go together"),
-        ('source = "digest 4.1"\n', "", "missing field source"),
+        ('source = "digest 4.1"\n', "", "missing field value[0].source"),
         ('provenance = "ours"', 'provenance = "our"', "did you mean 'ours'"),
         ('role = "policy"', 'role = "other"', "no [[model]] of role 'policy'"),
-        ("parameters = 10", 'parameters = "10"', "parameters = '10' must be a whole number"),
-        ("tied = true", "tied = 1", "tied = 1 must be true or false"),
-        ("[[value]]", "[[values]]", "unknown table 'values'"),
-        ("[hardware]", "[[value]]", "no [hardware]"),
+        ("parameters = 10", 'parameters = "10"', "model[0].parameters = '10' must be a whole number"),
+        ("tied = true", "tied = 1", "model[0].tied = 1 must be true or false"),
+        ("[[value]]", "[[values]]", "unknown field 'values'; did you mean 'value'"),
+        ("[hardware]", "[[value]]", "missing field hardware"),
         ('paper = "pass_kt"', 'paper = "echorl"', "paper = 'echorl'"),
         ("value = 3", "value =", "cannot be read"),
     ],

@@ -20,7 +20,7 @@ from reproduce.cli.localize import measure, seed_of
 from reproduce.core.files import UserError, read_json
 from reproduce.environments.household import HouseholdEnvironment, load_official_games, solve
 from reproduce.environments.household.environment import loaded_game
-from reproduce.environments.household.official import read_game
+from reproduce.environments.household.official import read_game, release_of
 from reproduce.environments.household.tables import CATEGORIES
 from reproduce.environments.household.tasks import OfficialTask
 from reproduce.environments.household.walkthrough import walkthrough
@@ -138,6 +138,33 @@ def damaged(games: Path, folder: Path, **changes: Any) -> Path:
     game = json.loads(file.read_text())
     copy.write_text(json.dumps(game | {name: change(game[name]) for name, change in changes.items()}))
     return copy
+
+
+def test_the_first_release_is_known_too_and_has_its_own_words(games: Path, tmp_path: Path) -> None:
+    """json_2.1.2 was made of json_2.1.1 by replacing these texts (scripts/patch_tw-pddl.py of alfworld); here back."""
+
+    def unpatched(grammar: str) -> str:
+        for new, old in (
+            ("You arrive at {r.name}.", "You arrive at {lend.name}."),
+            ("move {o} to {r}", "put {o} in/on {r}"),
+            ("You move the {o.name} to the {r.name}.", "You put the {o.name} in/on the {r.name}."),
+        ):
+            grammar = grammar.replace(new, old)
+        return grammar[: grammar.index("\naction help {")]
+
+    file = damaged(
+        games,
+        tmp_path,
+        grammar=unpatched,
+        pddl_domain=lambda text: text[: text.index("(:action help")] + text[text.rindex(")") :],
+    )
+    task = read_game(file, tmp_path)
+    assert task is not None and release_of(task.domain, task.grammar) == "json_2.1.1"
+    check_won(task)
+    plan = solve(task)
+    assert plan[-1].startswith("put ") and " in/on " in plan[-1]
+    assert FULL.step(task, (), plan[0]).text.startswith("You arrive at loc ")
+    assert beside_stock(task, 5, seed=0)[0] > 5
 
 
 QUANTIFIERS = "".join(f"(exists (?o{place} - object) (and " for place in range(30))

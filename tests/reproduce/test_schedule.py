@@ -99,7 +99,7 @@ def wait_for(path: Path, process) -> None:
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """sha256 of every episode file and of the records, manifests (which hold times) left out."""
-    files = [*folder.glob("runs/**/episodes.parquet"), *folder.glob("reports/smoke/pass_kt/records/*")]
+    files = [*folder.glob("runs/**/episodes.parquet"), *folder.glob("results/smoke/pass_kt/records/*")]
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files

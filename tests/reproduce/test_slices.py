@@ -163,7 +163,7 @@ def test_report_follows_a_complete_plan(reproduce_in_process, smoke_copy):
     shutil.rmtree(smoke_copy / "results")
     done = reproduce_in_process(smoke_copy, *RUN, "--report", "--slice", "10min")
     assert done.code == 0 and "4 of 4 runs complete, 0 to do" in done.out
-    assert (smoke_copy / "reports/smoke/pass_kt/report.md").is_file()
+    assert (smoke_copy / "results/smoke/pass_kt/report.md").is_file()
     # Paused and left: the report of what was there before must not be taken for that of the plan.
     shutil.rmtree(smoke_copy / "results")
     shutil.rmtree(smoke_copy / "runs/smoke/pass_kt/retrieval/grpo/seed-1")

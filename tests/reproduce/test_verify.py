@@ -14,7 +14,7 @@ from reproduce.core.hashes import SEAL, check_seal, sealed
 from reproduce.runs.verify import check_records
 
 RUNS = Path("runs/smoke/pass_kt/retrieval")
-RECORDS = Path("reports/smoke/pass_kt/records")
+RECORDS = Path("results/smoke/pass_kt/records")
 PLAN = ("pass_kt", "--profile", "smoke")
 
 
@@ -32,12 +32,12 @@ def flip(path: Path, place: float = 0.7) -> None:
 )
 def test_one_flipped_bit_of_a_complete_run_is_refused(reproduce_in_process, smoke_copy, name) -> None:
     flip(smoke_copy / RUNS / name)
-    shutil.rmtree(smoke_copy / "reports")
+    shutil.rmtree(smoke_copy / "results")
     for command in ("run", "report", "plan"):
         refused = reproduce_in_process(smoke_copy, command, *PLAN)
         assert refused.code == 2 and refused.err.count("\n") == 1, refused.err
         assert name in refused.err and "damaged" in refused.err
-    assert not (smoke_copy / "reports").exists()
+    assert not (smoke_copy / "results").exists()
     found = reproduce_in_process(smoke_copy, "verify", "runs")
     assert (
         found.code == 2 and "1 damaged" in found.err and name in found.err and "run: 1 damaged, 3 intact" in found.out
@@ -66,15 +66,15 @@ def test_a_base_that_has_changed_is_not_trained_from(smoke_copy, monkeypatch) ->
 def test_changed_records_and_reports_are_named(reproduce_in_process, smoke_copy) -> None:
     assert check_records(smoke_copy / RECORDS)
     assert reproduce_in_process(smoke_copy, "report", *PLAN).code == 0
-    intact = reproduce_in_process(smoke_copy, "verify", "reports")
+    intact = reproduce_in_process(smoke_copy, "verify", "results")
     assert intact.code == 0 and "byte for byte" in intact.out and "records: 1 intact" in intact.out
     assert (
         "counts.parquet" in intact.out and "tool-sampling" in intact.out.replace("\n", "")
     ) or "pass_kt." in intact.out
-    report = smoke_copy / "reports/smoke/pass_kt/report.md"
+    report = smoke_copy / "results/smoke/pass_kt/report.md"
     written = report.read_text()
     report.write_text(written.replace("1", "2", 1))
-    altered = reproduce_in_process(smoke_copy, "verify", "reports")
+    altered = reproduce_in_process(smoke_copy, "verify", "results")
     assert altered.code == 2 and "is not what" in altered.err
     report.write_text(written)
     manifests = read_jsonl(smoke_copy / RECORDS / "runs.jsonl")
@@ -89,7 +89,7 @@ def test_changed_records_and_reports_are_named(reproduce_in_process, smoke_copy)
     (smoke_copy / RECORDS / "experiment.json").write_text(json.dumps(old))
     earlier = reproduce_in_process(smoke_copy, "report", *PLAN)
     assert earlier.code == 0 and "unverified" in earlier.out, earlier.err
-    assert "records: 1 unverified" in reproduce_in_process(smoke_copy, "verify", "reports").out
+    assert "records: 1 unverified" in reproduce_in_process(smoke_copy, "verify", "results").out
 
 
 def test_a_seal_is_of_everything_else() -> None:

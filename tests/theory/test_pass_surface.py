@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from theory.pass_kt import PassSurface, crossing_k, pass_at_k, pass_at_k_variance, question_bands, saturation_depth
@@ -97,8 +97,8 @@ def test_certificate_needs_the_simultaneous_bound():
 
 def test_bands_contain_the_estimate_and_simultaneous_ones_are_wider(surface):
     d = surface.difference("rl", "base")
-    pointwise = question_bands(d, np.random.default_rng(0), resamples=8000)
-    together = question_bands(d, np.random.default_rng(0), resamples=8000, simultaneous=True)
+    pointwise = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=8000)
+    together = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=8000, simultaneous=True)
     np.testing.assert_allclose(pointwise.estimate, d.mean(axis=0))
     # The error of a mean over questions like these, by normal theory.
     np.testing.assert_allclose(pointwise.standard_error, d.std(axis=0) / np.sqrt(60), rtol=0.05)
@@ -146,6 +146,69 @@ def test_unknown_names_list_what_there_is(surface):
         surface.difference("sft", "base")
     with pytest.raises(ValueError, match="unknown depth 3"):
         surface.boundary("rl", 3)
+
+
+def test_episodes_and_counts_give_the_same_surface():
+    rng = np.random.default_rng(2)
+    policy = rng.choice(["b", "a"], 3000)
+    question = rng.integers(0, 12, 3000)
+    depth = rng.choice([5, 0, 2], 3000)
+    success = rng.random(3000) < 0.3
+    surface = PassSurface.from_episodes(policy, question, depth, success)
+    assert surface.policies == tuple(dict.fromkeys(policy.tolist()))
+    assert surface.depths == (0.0, 2.0, 5.0)
+    at = (surface.policies.index("a"), surface.questions.index(7), 2)
+    rows = (policy == "a") & (question == 7) & (depth == 5)
+    assert surface.n[at] == rows.sum()
+    assert surface.c[at] == success[rows].sum()
+    assert surface.ks[-1] <= surface.n.min() < 2 * surface.ks[-1]
+
+
+def test_depth_may_be_left_out():
+    surface = PassSurface.from_episodes(["a"] * 4, ["q", "q", "r", "r"], None, [1, 0, 0, 0])
+    assert surface.depths == (0.0,)
+    assert surface.mean[0, 0].tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (([], [], [], []), "at least one"),
+        ((["a"], ["q"], [1], [0.5]), "whole"),
+        ((["a"], ["q"], [1], [2]), "0 or 1"),
+        ((["a"], ["q"], [1], [float("nan")]), "whole"),
+        ((["a", "b"], ["q"], [1], [1]), "rows"),
+        ((["a"], ["q"], [float("nan")], [1]), "depth"),
+        ((["a"], [float("nan")], [1], [1]), "missing"),
+        ((["a"], [None], [1], [1]), "missing"),
+        ((["a"], ["q"], [1], ["yes"]), "whole"),
+    ],
+)
+def test_bad_episodes_give_one_line(rows, message):
+    with pytest.raises(ValueError, match=message):
+        PassSurface.from_episodes(*rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.text(max_size=2), st.integers(0, 2)),
+            st.integers(0, 3),
+            st.sampled_from([0, 1, 2.5]),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_any_log_gives_a_surface_that_conserves_its_episodes(rows):
+    surface = PassSurface.from_episodes(*[list(column) for column in zip(*rows, strict=True)])
+    assert surface.n.sum() == len(rows)
+    assert surface.c.sum() == sum(row[3] for row in rows)
+    known = surface.values[~np.isnan(surface.values)]
+    assert np.all((known >= 0) & (known <= 1))
+    assert np.isnan(surface.mean).any() == bool((surface.available < len(surface.questions)).any())
 
 
 NAN = float("nan")
