@@ -28,7 +28,8 @@ from theory.pass_kt import (
     self_null_from_counts,
 )
 
-LARGEST_DENSE_K = 1024
+LARGEST_DENSE_K, FEWEST_DENSE_K, MOST_DENSE_CELLS = 1024, 64, 5_000_000
+"""Every k up to the first is judged for crossings, fewer where questions times k would be more than the last."""
 SATURATED = 0.02
 """Gain of the next T, or of twice the samples, below which a curve counts as saturated (pass_kt section 2.4)."""
 
@@ -393,7 +394,8 @@ def _crossings(pair: _Pair, settings: Settings, place: int) -> tuple[Crossings |
         return (None,) * len(pair.depths)
     found = []
     for depth in range(len(pair.depths)):
-        largest = int(min(pair.first.n[..., depth].min(), pair.second.n[..., depth].min(), LARGEST_DENSE_K))
+        largest = int(min(pair.first.n[..., depth].min(), pair.second.n[..., depth].min()))
+        largest = min(largest, LARGEST_DENSE_K, max(FEWEST_DENSE_K, MOST_DENSE_CELLS // pair.questions))
         values = pair.differences(range(1, largest + 1))[:, :, depth]
         generator = np.random.default_rng([settings.seed, 3, place, depth])
         if len(values) > 1:
