@@ -16,7 +16,7 @@ from scipy import stats
 from reproduce.claims.power import planned_rows
 from reproduce.claims.ratios import ratio_difference, ratio_table, two_panels
 from reproduce.claims.records import MethodRecords
-from reproduce.claims.verdicts import Verdict, decide, offered_by_plan, offered_by_records, claims_tested
+from reproduce.claims.verdicts import Verdict, claims_tested, decide, offered_by_plan, offered_by_records
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.papers.reuserl import bound as reuserl_bound
