@@ -181,7 +181,7 @@ def _claim_content(verdict: Verdict, found: Mapping[str, Outlook]) -> dict[str, 
         "corrected p": verdict.adjusted_p,
         "corrected p of refutation": verdict.corrected.adjusted_refutation,
         "smallest effect": claim.smallest_effect,
-        "detectable": {"before": outlook.before, "after": outlook.after} if outlook else None,
+        "detectable": {"before": outlook.before, "after": outlook.after} if outlook and outlook.before else None,
         "gates": [
             {"figure": one.figure, "of": one.gate.label, "unit": one.gate.unit, "passed": one.passed}
             for one in verdict.readings

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from reproduce.claims.published import load_settings
-from reproduce.claims.verdicts import reason_untested
-from reproduce.claims.verdicts import verdicts as claim_families
+from reproduce.claims.verdicts import claims_tested, offered_by_plan, untested
 from reproduce.core.config import ModelConfig
 from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.core.settings import field_paths
@@ -268,15 +267,16 @@ def test_weights_follow_from_the_shapes(key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_claims_left_out_are_claims_and_say_why(key: str) -> None:
-    claims, untested = load_paper(key).claims, load_paper_scale(key).untested
-    assert {entry.claim for entry in untested} <= {claim.identifier for claim in claims}
-    assert all(len(entry.reason) > 10 for entry in untested)
-    tested = claim_families.claims_tested(claims, PAPER)
-    assert tested and len(tested) == len(claims) - len(untested)
-    for claim in claims:
-        assert bool(reason_untested(claim, PAPER)) == (claim not in tested)
-        assert reason_untested(claim, "full") == ""
-        assert reason_untested(claim, "laptop") == claim.full_only
+    paper = load_paper(key)
+    for profile in (PAPER, "full", "laptop"):
+        config = paper.profiles[profile]
+        offer = offered_by_plan(paper.plan(config), config)
+        left_out = untested(paper.claims, offer)
+        assert all(len(reason) > 10 for reason in left_out.values())
+        assert set(left_out) | {claim.identifier for claim in claims_tested(paper.claims, offer)} == {
+            claim.identifier for claim in paper.claims
+        }
+        assert len(left_out) < len(paper.claims) and (left_out == {} or profile != "full")
 
 
 # ---- Files that are damaged
