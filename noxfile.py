@@ -92,6 +92,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *parallel, *kinds, env=OFFLINE | {"OMP_NUM_THREADS": "1"})
 
 
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the scripts of examples/ on tiny random models."""
+    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("pytest", "tests/test_examples.py", *session.posargs, env=OFFLINE)
+
+
 @nox.session(default=False)
 def vllm(session: nox.Session) -> None:
     """Run the tests of the vLLM engine on its build for CPUs; `-- gpu`: that for GPUs; `-- benchmark`: its speed."""
@@ -115,6 +122,16 @@ def distributed(session: nox.Session) -> None:
     extras = ".[environments,ray,lora]"
     install(session, "-e", extras, *nox.project.dependency_groups(PROJECT, "test"))
     session.run("pytest", *(session.posargs or ("tests/distributed", "-m", "distributed")), env=OFFLINE)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill runs, fill disks, flip bits, bring foreign models: a thousand faults, as a table in docs/reliability.md."""
+    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
+    table = ("--write", "docs/reliability.md")
+    session.run(
+        "python", "-m", "tests.reproduce.faults", *table, *session.posargs, env=OFFLINE | {"OMP_NUM_THREADS": "1"}
+    )
 
 
 @nox.session(default=False)

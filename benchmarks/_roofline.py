@@ -1,4 +1,4 @@
-"""How fast the machine could sample at best: its arithmetic and its memory, and the work a rollout cannot avoid.
+"""Bound on sampling from the machine's arithmetic and memory, and the work that a rollout cannot avoid.
 
     bound in seconds =   2 * (body * forward tokens + head * decoded tokens) / FLOP/s
                        + key-value bytes / (bytes/s)
@@ -23,12 +23,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+
+from reproduce.rollouts import EpisodeSampler
 
 BYTES_PER_VALUE = 4
 LARGE_SIDE = 2048
@@ -37,7 +40,7 @@ LARGE_COPY_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the bound needs to know of a model."""
+    """Sizes of a model that the bound needs."""
 
     body_parameters: int
     """Entries of the weight matrices in matrix products, the output head not among them."""
@@ -65,7 +68,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured of the machine."""
+    """Measured rates of the machine."""
 
     model_flops: float
     """FLOP/s of the model's own products."""
@@ -80,26 +83,15 @@ class Machine:
         return max(self.model_flops, self.square_flops)
 
 
-@dataclass(frozen=True)
-class Bound:
-    """Seconds that the work takes at best."""
-
-    compute_seconds: float
-    key_value_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """Compute time plus key-value time, as if neither hid behind the other."""
-        return self.compute_seconds + self.key_value_seconds
-
-
-def lower_bound(architecture: Architecture, work: Work, machine: Machine, whole_history: bool = False) -> Bound:
-    """The formula at the top of this file."""
+def lower_bound(
+    architecture: Architecture, work: Work, machine: Machine, whole_history: bool = False
+) -> tuple[float, float]:
+    """Seconds of the products and of reading keys and values at best, as if neither hid behind the other."""
     body = architecture.body_parameters * work.forward_tokens
     head = architecture.head_parameters * work.decoded_tokens
     positions = work.history_positions if whole_history else work.attended_positions
     key_value_bytes = 2 * positions * architecture.key_value_width * BYTES_PER_VALUE
-    return Bound(2 * (body + head) / machine.flops, key_value_bytes / machine.copy_bytes)
+    return 2 * (body + head) / machine.flops, key_value_bytes / machine.copy_bytes
 
 
 def weight_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
@@ -123,11 +115,11 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
 def best_seconds(action: Callable[[], object], enough: float = 0.3) -> float:
     """The fastest of as many calls as fit in `enough` seconds, at least three; the first call is not counted."""
     action()
-    best, calls, begin = float("inf"), 0, time.perf_counter()
-    while calls < 3 or time.perf_counter() - begin < enough:
-        start = time.perf_counter()
+    best, calls, begin = float("inf"), 0, time.process_time()
+    while calls < 3 or time.process_time() - begin < enough:
+        start = time.process_time()
         action()
-        best, calls = min(best, time.perf_counter() - start), calls + 1
+        best, calls = min(best, time.process_time() - start), calls + 1
     return best
 
 
@@ -155,21 +147,15 @@ def measure_machine(matrices: Sequence[torch.Tensor], rows: int) -> Machine:
 
 def fastest(machines: Sequence[Machine]) -> Machine:
     """The best of several measurements: what other programs took away is no property of the machine."""
-    return Machine(
-        max(machine.model_flops for machine in machines),
-        max(machine.square_flops for machine in machines),
-        max(machine.copy_bytes for machine in machines),
-    )
+    return Machine(*(max(rates) for rates in zip(*map(astuple, machines), strict=True)))
 
 
 class CountWork(AbstractContextManager["CountWork"]):
-    """Counts what passes through a model that is called with explicit position ids, as our sampler calls it.
-
-    `forward_tokens` is left to the caller, who alone knows which positions are padding.
-    """
+    """Counts the positions that pass through a model; `forward_tokens` is left to the caller, who alone knows which of
+    them are padding."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.model, self.windows, self.work = model, architecture_of(model).windows, Work()
+        self.model, self.work = model, Work()
 
     def __enter__(self) -> CountWork:
         self.handle = self.model.register_forward_pre_hook(self._count, with_kwargs=True)
@@ -179,12 +165,28 @@ class CountWork(AbstractContextManager["CountWork"]):
         self.handle.remove()
 
     def _count(self, module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
-        ids, positions = named["input_ids"], named.get("position_ids")
-        self.work.computed_positions += ids.numel()
-        if ids.shape[1] != 1 or positions is None:
-            return
-        history = positions + 1
-        self.work.decoded_tokens += ids.shape[0]
-        for window in self.windows:
-            self.work.attended_positions += int((history if window is None else history.clamp(max=window)).sum())
-        self.work.history_positions += len(self.windows) * int(history.sum())
+        self.work.computed_positions += named["input_ids"].numel()
+
+
+class CountSampled(AbstractContextManager["CountSampled"]):
+    """Counts the forward passes of a sampler of ours; `forward_tokens` is what its batch says."""
+
+    def __init__(self, sampler: EpisodeSampler[Any]) -> None:
+        self.sampler, self.windows, self.work = sampler, architecture_of(sampler.model).windows, Work()
+
+    def __enter__(self) -> CountSampled:
+        self.forward, self.sampler._forward = self.sampler._forward, self._counted  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        del self.sampler._forward  # The method of the class is left.
+
+    def _counted(self, ids: np.ndarray, starts: np.ndarray, first: int = 0) -> torch.Tensor:
+        self.work.computed_positions += ids.size
+        if ids.shape[1] == 1:
+            history = starts + 1
+            self.work.decoded_tokens += len(ids)
+            for window in self.windows:
+                self.work.attended_positions += int((history if window is None else history.clip(max=window)).sum())
+            self.work.history_positions += len(self.windows) * int(history.sum())
+        return self.forward(ids, starts, first)

@@ -1,4 +1,4 @@
-"""The trainer scripts of the README run as they stand there, with a tiny policy and two steps."""
+"""The trainer scripts of the README and of docs/trainers.md run as they stand there, with a tiny policy, two steps."""
 
 import os
 import re
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-SCRIPTS = [text for text in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "path/or/name" in text]
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/trainers.md"))
+SCRIPTS = list(
+    dict.fromkeys(text for text in re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL) if "path/or/name" in text)
+)
 
 
 def test_there_is_a_script_for_each_trainer():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+import scipy
 
 from theory.bootstrap import crossed_error
 from theory.randomization import EXACT_UNITS, TIE_TOLERANCE
@@ -56,7 +56,7 @@ class Design:
             size = int(self.questions[part])
             if size < 2:
                 error = np.sqrt(variance[place] / self.units)
-                rows.append(float(stdtrit(self.units - 1.0, levels[place])) * error)
+                rows.append(float(scipy.special.stdtrit(self.units - 1.0, levels[place])) * error)
                 continue
             freedom = size - 1, (size - 1) * (self.units - 1)
             of_questions, of_rest = (
@@ -64,7 +64,7 @@ class Design:
                 for mean, one in zip((self.question_square[part], self.residual_square[part]), freedom, strict=True)
             )
             error, found = crossed_error(size * variance[place], of_questions, of_rest, self.units, size)
-            rows.append(stdtrit(found, levels[place]) * error)
+            rows.append(scipy.special.stdtrit(found, levels[place]) * error)
         return np.array(rows)
 
 
@@ -149,7 +149,7 @@ def _power_curve(
                 share = np.maximum(share, ((beyond | reached).sum(axis=1) + added) / (len(signs) + added))
         if correction.by_p:
             root = np.minimum(bound[:, 0], 1 - 1e-15)
-            share += correction.by_p * stdtr(units - 1.0, -root * np.sqrt((units - 1.0) / (1 - root**2)))
+            share += correction.by_p * scipy.special.stdtr(units - 1.0, -root * np.sqrt((units - 1.0) / (1 - root**2)))
         beyond_limit = (sums / units + effect > limit).all(axis=0)
         return float(((share <= correction.level + TIE_TOLERANCE) & beyond_limit).mean())
 
@@ -178,7 +178,7 @@ def level_by_p(design: Design, correction: Correction, simulations: int = 200) -
     draws = generator.standard_normal((simulations, units, len(design.factor))) @ design.factor
     signs = sign_patterns(units, np.random.default_rng(1), RANDOM_PATTERNS)
     grid = np.geomspace(correction.level / 50, correction.level / (1 + correction.by_p), 60)
-    bounds = rooted(-stdtrit(units - 1.0, grid), units)
+    bounds = rooted(-scipy.special.stdtrit(units - 1.0, grid), units)
     share = np.zeros((simulations, len(grid)))
     for table in _largest_roots(draws, signs, correction):
         # Counts at or above each bound, from the ascending order of each draw.
@@ -210,7 +210,7 @@ def formula_effect(
     units - 1 degrees of freedom. It leaves out how coarse the p of few sign patterns are. Source: textbook.
     """
     strictest = max(1 - level, INTERVAL_LEVEL)
-    quantiles = float(stdtrit(units - 1.0, strictest) + stdtrit(units - 1.0, power))
+    quantiles = float(scipy.special.stdtrit(units - 1.0, strictest) + scipy.special.stdtrit(units - 1.0, power))
     return quantiles * float(np.sqrt(deviation**2 / units + question_variance))
 
 
@@ -231,7 +231,7 @@ def units_needed(
     """
     counts = np.arange(2, most + 1)
     strictest = max(1 - level, INTERVAL_LEVEL)
-    quantiles = stdtrit(counts - 1.0, strictest) + stdtrit(counts - 1.0, power)
+    quantiles = scipy.special.stdtrit(counts - 1.0, strictest) + scipy.special.stdtrit(counts - 1.0, power)
     smallest = ratio * quantiles * np.sqrt(deviation**2 / counts + question_variance)
     enough = np.flatnonzero((smallest <= effect) & (2.0**-counts <= level))
     return int(counts[enough[0]]) if enough.size else None

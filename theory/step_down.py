@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+import scipy
 
 from theory.randomization import EXACT_UNITS, TIE_TOLERANCE
 from theory.resampling import FloatArray, all_bits, random_bits
@@ -100,7 +100,7 @@ def tail_of(root: float, units: int) -> float:
         return 0.0
     if root <= -1:
         return 1.0
-    return float(stdtr(units - 1.0, -root * math.sqrt((units - 1.0) / (1.0 - root**2))))
+    return float(scipy.special.stdtr(units - 1.0, -root * math.sqrt((units - 1.0) / (1.0 - root**2))))
 
 
 def _statistics(
@@ -114,7 +114,7 @@ def _statistics(
             assert part.p_value is not None
             # The quantiles of 0 and 1 are infinite, which the library does not say for every number of units.
             certain = {0.0: 1.0, 1.0: -1.0}
-            t = -float(stdtrit(units - 1.0, part.p_value))
+            t = -float(scipy.special.stdtrit(units - 1.0, part.p_value))
             observed[place] = certain.get(part.p_value, float(rooted(t, units)))
             flipped.append(None)
             continue

@@ -13,7 +13,6 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
 
 from reproduce.claims.evidence import Evidence, Part, Sample
 from reproduce.claims.power import Outlook, outlooks
@@ -57,6 +56,8 @@ class ErrorRate:
     @property
     def limits(self) -> tuple[float, float]:
         """Exact 95 % limits of the share."""
+        from statsmodels.stats.proportion import proportion_confint
+
         low, high = proportion_confint(self.errors, self.replications, alpha=0.05, method="beta")
         return float(low), float(high)
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+import scipy
 
 from theory.bootstrap import crossed_error, mean_squares
 from theory.resampling import FloatArray
@@ -165,7 +165,7 @@ def judge(label: str, rule: Rule, sample: Sample) -> Part:
         raise ValueError(f"{label or 'a part'}: fewer than 2 seeds have a value")
     confidence = EQUIVALENCE_CONFIDENCE if rule.kind == "equivalence" else CONFIDENCE
     error, freedom = sample.error
-    half = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
+    half = float(scipy.special.stdtrit(freedom, 0.5 + confidence / 2)) * error
     low, high = sample.estimate - half, sample.estimate + half
     method = "crossed t, seeds and tasks random" if sample.tasks > 1 else "t over seeds"
     judged = {"superiority": _superiority, "equivalence": _equivalence, "difference": _difference}[rule.kind]
@@ -221,7 +221,7 @@ def _tail(sample: Sample, value: float) -> float:
     error, freedom = sample.error
     if error <= 0:
         return 0.0 if sample.estimate > value else 1.0
-    return float(stdtr(freedom, (value - sample.estimate) / error))
+    return float(scipy.special.stdtr(freedom, (value - sample.estimate) / error))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from reproduce.claims.evidence import Evidence, Part
 from reproduce.claims.tests import POWER
@@ -203,7 +203,12 @@ def planned_rows(
             if own.margin:
                 error = (own.deviation**2 / seeds + own.task_variance) ** 0.5
                 alpha = correction.level / (1 + len(correction.others))
-                effect = float(stdtrit(seeds - 1, 1 - alpha) + stdtrit(seeds - 1, (1 + POWER) / 2)) * error
+                effect = (
+                    float(
+                        scipy.special.stdtrit(seeds - 1, 1 - alpha) + scipy.special.stdtrit(seeds - 1, (1 + POWER) / 2)
+                    )
+                    * error
+                )
                 found.append(f"margin of {effect:.1f} {own.unit}")
                 continue
             design = _assumed(own, size, seeds)

@@ -34,6 +34,7 @@ from reproduce.claims.verdicts import (
     untested,
 )
 from reproduce.core.files import UserError, read_json, write_json
+from reproduce.core.hashes import read_sealed, sealed
 from reproduce.core.paper import Paper
 
 SCHEMA = 1
@@ -96,7 +97,7 @@ def _calibration(
     if records.experiment["profile"] == "smoke" or not any(one.evidence.parts for one in verdicts):
         return None
     path, key = folder / CALIBRATION, f"{digest} {_rules(paper.claims)}"
-    if path.is_file() and (kept := read_json(path)).get("of") == key:
+    if path.is_file() and (kept := read_sealed(path)).get("of") == key:
         return calibration_from(kept)
     found = calibrate(paper.claims, records, verdicts, REPLICATIONS, RELABELLINGS)
     return write_calibration(found, path, key)
@@ -121,7 +122,7 @@ def recalibrate(paper: Paper, folder: Path, replications: int, relabellings: int
 
 def write_calibration(found: Calibration, path: Path, key: str) -> Calibration:
     """Keep a calibration; returns it as it was."""
-    write_json(path, {"of": key, **_rounded(asdict(found))})
+    write_json(path, sealed({"of": key, **_rounded(asdict(found))}))
     return calibration_from(read_json(path))
 
 

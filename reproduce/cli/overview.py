@@ -1,4 +1,4 @@
-"""What there is: papers, claims, fields that can be set, versions and hardware."""
+"""Print papers, claims, fields that can be set, versions and hardware."""
 
 from __future__ import annotations
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.cost.format import shown_bytes, shown_seconds
+from reproduce.cost.format import format_bytes, format_seconds
 from reproduce.cost.time import expected_disk, expected_seconds, rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment
 from reproduce.runs.state import complete_runs
-
-if TYPE_CHECKING:
-    pass
 
 
 def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
@@ -40,7 +35,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
             "complete" if done else "begun" if started else "to do",
             f"{rollouts(run):,}" if run.training is not None else "",
             f"{experiment.episodes[run.name]:,}",
-            "" if done else f"about {shown_seconds(seconds)}",
+            "" if done else f"about {format_seconds(seconds)}",
         )
     console.print(table)
     left = [run for run in experiment.plan if run.name not in complete]
@@ -53,8 +48,8 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     places = f"as many {where}" if processes == 1 else f"{workers} x {processes} {where}"
     lines = [
         f"{len(left)} of {len(experiment.plan)} runs to do: {trained:,} rollouts of training, {episodes:,} episodes",
-        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on {places}, "
-        f"disk about {shown_bytes(disk)}",
+        f"time about {format_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on {places}, "
+        f"disk about {format_bytes(disk)}",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

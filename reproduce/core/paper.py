@@ -34,14 +34,14 @@ class Arm:
     look: Mapping[str, Any] = field(default_factory=dict)
     """Colour, line and marker in figures, as matplotlib's `plot` takes them."""
     reads_entropies: bool = False
-    """Whether it needs the entropies of sampled tokens while it samples."""
+    """Needs the entropies of sampled tokens while it samples."""
     resamples: bool = False
-    """Whether it draws further batches within one optimiser step."""
+    """Draws further batches within one optimiser step."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the arms of a paper are trained."""
+    """Training of the arms of a paper."""
 
     build: Callable[[Any], Any]
     """From a `reproduce.training.train.Setting` to the `Recipe` of its run."""
@@ -90,6 +90,8 @@ class Paper:
     settings: type | None = None
     """Dataclass of `RunConfig.method`; None where no arm has a method of its own."""
     load_training: Callable[[], Training] | None = None
+    load_audit: Callable[[], Any] | None = None
+    """The re-analysis of its published numbers, a `reproduce.report.audit_tables.PaperAudit`."""
     training_columns: tuple[str, ...] = ()
     """Columns of the training log that records keep."""
     measure_tasks: Callable[[Any, Any], Any] = lambda config, episodes: None
@@ -103,7 +105,7 @@ class Paper:
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """Where the experiment differs from the paper's: the bullets of `deviations.md` beside its code."""
+        """Differences from the paper's experiment: the bullets of `deviations.md` beside its code."""
         text = paper_file(self.key, "deviations.md").read_text(encoding="utf-8")
         return tuple(line.removeprefix("- ") for line in text.splitlines() if line.startswith("- "))
 

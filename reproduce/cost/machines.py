@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What one GPU, or one core, can do at most."""
+    """Peak rates and memory of one GPU, or of one core."""
 
     name: str
     memory: float
@@ -44,5 +45,19 @@ def machine_of(device: str, memory: float) -> Machine | None:
 
 
 def _series(machine: Machine) -> list[str]:
-    """What a GPU's name has without its memory: H100, or RTX 6000 ADA."""
+    """A GPU's name without its memory: H100, or RTX 6000 ADA."""
     return machine.name.upper().split()[:-1]
+
+
+def machine_for(config: Any) -> Machine:
+    """The machine that runs are estimated for: a core where the device is the CPU, else the GPU that is here, else an
+    H100."""
+    if config.hardware.device == "cpu":
+        return CORE
+    import torch
+
+    if torch.cuda.is_available():
+        memory = float(torch.cuda.get_device_properties(0).total_memory)
+        if (found := machine_of(torch.cuda.get_device_name(0), memory)) is not None:
+            return found
+    return GPUS["H100 80GB"]

@@ -12,7 +12,7 @@ from reproduce.cost.estimate import evaluation_bytes, run_memory
 
 if TYPE_CHECKING:
     from reproduce.core.config import RunConfig
-    from reproduce.cost.cost import Architecture
+    from reproduce.cost.model import Architecture
 
 SECONDS = 60
 """Until a driver that does not answer is left alone."""

@@ -43,7 +43,7 @@ class Experiment:
 
     @property
     def records_folder(self) -> Path:
-        """Where the records of this profile are kept."""
+        """Folder of the records of this profile."""
         return default_records(self.paper.key, self.config.profile)
 
 
@@ -52,12 +52,12 @@ RESULTS, REFERENCE = Path("results"), Path("reports")
 
 
 def default_report(key: str, profile: str) -> Path:
-    """Where a run writes the report of a paper at a profile."""
+    """Folder that a run writes the report of a paper at a profile to, below the current folder."""
     return RESULTS / profile / key
 
 
 def default_records(key: str, profile: str) -> Path:
-    """Where a run writes the records of a paper at a profile."""
+    """Folder that a run writes the records of a paper at a profile to, below the current folder."""
     return default_report(key, profile) / "records"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from reproduce.rollouts.cache import RaggedCache
 from reproduce.rollouts.episodes import Trajectory
+from reproduce.rollouts.lean_cache import LeanCache
 from reproduce.rollouts.lines import LineBreak, breaks
 
 _PER_ROW = (
@@ -31,7 +34,7 @@ class HistoryRows:
     def __init__(self, windows: tuple[int | None, ...], capacity: int = 64, longest: int = 64) -> None:
         """windows: for each layer of the model, how many tokens it sees; None for all."""
         self.count = 0
-        self.cache = RaggedCache(windows, capacity, longest)
+        self.cache: RaggedCache | LeanCache = RaggedCache(windows, capacity, longest)
         self.task = np.zeros(capacity, dtype=np.int64)
         self.length = np.zeros(capacity, dtype=np.int64)
         self.cached = np.zeros(capacity, dtype=np.int64)
@@ -80,7 +83,9 @@ class HistoryRows:
         for source, place in zip(sources.tolist(), places.tolist(), strict=True):
             target.history[place], target.skills[place] = self.history[source], self.skills[source]
         cached = self.cached[sources]
-        self.cache.copy_rows(sources, target.cache, places, int(cached.min()), int(cached.max()))
+        # Both caches are of one kind.
+        copy_rows: Any = self.cache.copy_rows
+        copy_rows(sources, target.cache, places, int(cached.min()), int(cached.max()))
 
     def begin(self, row: int, task: int, lines: int | None) -> None:
         """An empty history."""

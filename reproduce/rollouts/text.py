@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from reproduce.core.config import AUTO, CHAT, TEXT, WORDS
 from reproduce.core.files import UserError
+from reproduce.environments.sequences import TURN
 from reproduce.rollouts.chat_template import read_template
 from reproduce.rollouts.lines import LineBreak, tokens_with
-from reproduce.rollouts.policies import TURN
 
 PROMPT = ">"
 """What `LineText` writes before an action. No space follows: in most vocabularies it belongs to the word after it."""
@@ -94,6 +94,7 @@ class WordText(EpisodeText):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.turn, self.end = tokenizer.convert_tokens_to_ids(TURN), tokenizer.eos_token_id
+        self._vocabulary = tokenizer.get_vocab()
         super().__init__(tokenizer, (self.end,))
 
     def prompt(self, text: str, message: Sequence[int] = ()) -> list[int]:
@@ -110,7 +111,11 @@ class WordText(EpisodeText):
         return int(token)
 
     def _encode(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False).input_ids
+        words = text.split()
+        # Special tokens may stand within a word; of other words each is a token.
+        if "<" in text or not all(word in self._vocabulary for word in words):
+            return self.tokenizer(text, add_special_tokens=False).input_ids
+        return [self._vocabulary[word] for word in words]
 
 
 class _GeneralText(EpisodeText):

@@ -10,7 +10,8 @@ FLOPs are those of the model's matrix products, as usual in reports of utilisati
                               included, forward; three times that in training, four times with checkpointing
 
 Sampled tokens go through the model forward once, for keys and values are kept. Utilisation is FLOPs a second by the
-peak of the GPUs in dense bfloat16 products, in whatever precision the model computes.
+peak of the GPUs in dense bfloat16 products, in whatever precision the model computes. Equal rows that are trained count
+once (`reproduce.training.scoring`).
 
 Three things make the figures approximate. The output layer is counted for every token, though only those of completions
 get logits: with long prompts and a large vocabulary that is too much, at most by the layer's share of N. Forward passes
@@ -21,7 +22,9 @@ check of an engine: with them utilisation in training is too low.
 
 from __future__ import annotations
 
+import functools
 import time
+import types
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +35,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from reproduce.cost.machines import machine_of
 from reproduce.rollouts import EpisodeBatch, Sampler
+from reproduce.training.scoring import base_model, rows_scored
 
 VARIANTS = {"H100 PCIe": 756e12, "H100 NVL": 835e12}
 """Peak FLOP/s in dense bfloat16 products of GPUs that are slower than their series in `reproduce.cost.machines`,
@@ -156,15 +160,24 @@ class ThroughputMeter(TrainerCallback):
         """Count the tokens of the trainer's forward passes. To be called before training."""
         self.trainer = trainer
         self.shape = ModelShape.of(trainer.model, bool(trainer.args.gradient_checkpointing))
-        trainer.model.register_forward_pre_hook(self._count, with_kwargs=True)
+        model = base_model(trainer.model)
+        forward = model.forward
+
+        @functools.wraps(type(model).forward)
+        def counted(module: torch.nn.Module, *arguments: Any, **options: Any) -> Any:
+            self._count(module, options)
+            return forward(*arguments, **options)
+
+        # A hook would make a small decoder another model (`reproduce.rollouts.lean_decoder`).
+        model.forward = types.MethodType(counted, model)
         trainer.add_callback(self)
 
-    def _count(self, module: torch.nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def _count(self, module: torch.nn.Module, options: dict[str, Any]) -> None:
         # The sampler counts for itself: what it writes, not what holds an engine's answers against the model. What
         # else an arm samples runs in inference mode.
         if self.sampler.busy or torch.is_inference_mode_enabled():
             return
-        lengths = options["attention_mask"].sum(dim=1).tolist()
+        lengths = rows_scored(module, options).sum(dim=1).tolist()
         tokens, pairs = float(sum(lengths)), float(sum(map(causal_pairs, lengths)))
         if torch.is_grad_enabled():
             self._tokens += tokens

@@ -434,8 +434,8 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
     from datasets import Dataset
     from trl import GRPOConfig
 
-    from methods.echorl import EchoConfig
     from reproduce.core.config import PolicyConfig
+    from reproduce.papers.echorl.clips import ClipConfig
     from reproduce.rollouts.policies import build_model, build_tokenizer
 
     tokenizer = build_tokenizer(("<newline>", *"abcdefgh"))
@@ -478,7 +478,7 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
         train_dataset=Dataset.from_list([{"prompt": "a"}] * 6),
         processing_class=tokenizer,
         rollout_func=rollout,
-        echo=EchoConfig(weight=0.1, newline_token_ids=(5,)),
+        echo=ClipConfig(weight=0.1, newline_token_ids=(5,)),
         **options,
     )
     trainer.train()

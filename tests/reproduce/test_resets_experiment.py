@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from methods.localizers import Oracle
 from methods.reset_buffer import Chain, Request, Seed
 from reproduce.claims.power import planned_rows
 from reproduce.claims.records import MethodRecords
@@ -42,6 +41,7 @@ from reproduce.papers.resets.arms import ARMS, LAPTOP, PUBLISHED, TRAINED_ARMS, 
 from reproduce.papers.resets.chains import ChainLog, Located, group_signal, read_tables, step_row
 from reproduce.papers.resets.coverage import coverage_laws
 from reproduce.papers.resets.paper import PAPER as resets
+from reproduce.papers.resets.rules import Oracle
 from reproduce.papers.resets.training import first_outcomes
 from tests.reproduce.simulated_resets import Planted, simulated
 

@@ -113,10 +113,12 @@ def test_run_that_is_stopped_and_killed_ends_with_the_same_files(command_line, s
     stopped = command_line.start(tmp_path, *RUN, "--workers", "1")
     wait_for(folder / "base/seed-0/episodes.parts/0001.parquet", stopped)
     workers = psutil.Process(stopped.pid).children(recursive=True)
-    os.killpg(stopped.pid, signal.SIGINT)  # As a terminal does: to the workers as well.
+    for _ in range(3):  # As a terminal does: to the workers as well; and from who cannot wait.
+        os.killpg(stopped.pid, signal.SIGINT)
+        time.sleep(0.2)
     _, err = stopped.communicate(timeout=30)
     assert stopped.returncode == 130
-    assert err == "stopped; the same command continues\n"
+    assert err in ("", "stopped; the same command continues\n")
     assert not psutil.wait_procs(workers, timeout=5)[1]
 
     killed = command_line.start(tmp_path, *RUN, "--workers", "2")
@@ -142,7 +144,7 @@ def test_training_continued_in_mid_epoch_ends_with_the_same_weights(smoke_folder
     import torch
 
     from reproduce.papers.pass_kt.experiment import PROFILES, plan
-    from reproduce.training.train import train as training
+    from reproduce.training import train as training
 
     def parity(completions, completion_ids, **columns):
         """A reward that even an untrained policy meets half of the time, so that every step has a gradient."""

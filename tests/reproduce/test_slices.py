@@ -7,13 +7,14 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from reproduce.core.files import read_json, read_jsonl
+from reproduce.core.files import read_json, read_jsonl, read_parquet
 from reproduce.core.slices import BEGAN, ENDS, SliceOver, parse_duration, slice_of, time_is_up
 from reproduce.plan.open import open_experiment
 from reproduce.runs.schedule import Step, carry_out
@@ -90,6 +91,37 @@ def test_run_that_is_paused_wherever_it_can_be_ends_with_the_same_files(smoke_fo
     assert (manifest["exit_state"], manifest["attempt"]) == ("complete", 12)
     assert digest_of_files(folder) == digest_of_files(whole / config.name.partition("/")[2])
     assert set(digest_of_files(folder)) == {"checkpoint/model.safetensors", "episodes.parquet", "metrics.jsonl"}
+
+
+def test_run_that_is_paused_continues_with_less_at_once(smoke_folder, tmp_path):
+    """As after running out of memory: fewer rows in a pass, and fewer questions, of which finished parts hold more."""
+    from reproduce.runs.execute import execute
+
+    experiment = open_experiment("pass_kt", "smoke", (), tmp_path / "runs")
+    config = next(config for config in experiment.plan if config.arm == "grpo" and config.seed == 0)
+    whole = smoke_folder / "runs/smoke/pass_kt/retrieval"
+    folder = experiment.folder / config.name
+    shutil.copytree(whole / "base/seed-0/checkpoint", experiment.folder / "retrieval/base/seed-0/checkpoint")
+    less = replace(
+        config,
+        hardware=replace(config.hardware, rows_at_once=8),
+        evaluation=replace(config.evaluation, questions_at_once=3),
+    )
+    calls = (
+        [config] * 2 + [less] * 2 + [config] * 2 + [less] * 40
+    )  # Two steps of training, two parts of the evaluation.
+    for call in calls:
+        try:
+            with slice_of(1e-6):
+                execute(call, experiment.folder)
+            break
+        except SliceOver:
+            continue
+    assert read_json(folder / "manifest.json")["hardware"]["rows_at_once"] == 8
+    once, again = (read_parquet(path / "episodes.parquet") for path in (whole / "grpo/seed-0", folder))
+    assert once.to_pylist() == again.to_pylist()
+    steps = [[row["step"] for row in read_jsonl(path / "metrics.jsonl")] for path in (whole / "grpo/seed-0", folder)]
+    assert steps[0] == steps[1]
 
 
 def leave_note(folder: Path, name: str, error: Exception | None, report) -> None:

@@ -41,7 +41,8 @@ def test_a_batch_in_parts_and_with_checkpoints_is_the_same_update(tmp_path) -> N
     parts = replace(run, hardware=HardwareConfig(rows_at_once=8, gradient_checkpointing=True))
     folder, log_of_parts = trained(parts, tmp_path / "parts")
     assert farthest(weights(whole), weights(tmp_path / "whole/base")) > 1e-4
-    assert farthest(weights(whole), weights(folder)) < 1e-5
+    # Another batch is another tree, whose gradients round otherwise, and Adam makes steps of gradients near zero.
+    assert farthest(weights(whole), weights(folder)) < 3e-5
     assert [entry["reward"] for entry in log] == [entry["reward"] for entry in log_of_parts]
     assert [entry["grad_norm"] for entry in log] == pytest.approx(
         [entry["grad_norm"] for entry in log_of_parts], rel=1e-3

@@ -6,14 +6,18 @@ solutions, success), `golden` (prompts, golden, own, other: mean token entropies
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from reproduce.claims.evidence import Evidence, Part, Rule, Sample, not_measured
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import all_hold, shown, superiority
 from reproduce.papers.echorl.measures import REASONING, logged
 from theory.inference import mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ERRORS = 4.0
 """Standard errors from 0 at which a mean gradient is not 0."""

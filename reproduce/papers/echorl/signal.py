@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from reproduce.claims.evidence import Details, Evidence, not_measured
 from reproduce.claims.records import MethodRecords
@@ -69,7 +69,7 @@ def _spearman(row: np.ndarray) -> float:
     known = np.flatnonzero(np.isfinite(row))
     if len(known) < 2 or np.ptp(row[known]) == 0:
         return 0.0
-    return float(stats.spearmanr(known, row[known]).statistic)
+    return float(scipy.stats.spearmanr(known, row[known]).statistic)
 
 
 def vanishing_signal(records: MethodRecords) -> Evidence:

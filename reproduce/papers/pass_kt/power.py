@@ -9,7 +9,7 @@ makes the effects larger.
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from reproduce.claims.power import Planned
 from reproduce.claims.published import published_number
@@ -24,13 +24,13 @@ def question_deviations(config: ExperimentConfig) -> tuple[float, float]:
     """Standard deviations over questions, in points, of the estimated gain at the largest k and of W; one seed."""
     generator = np.random.default_rng(0)
     covariance = [[1.0, COPULA_CORRELATION], [COPULA_CORRELATION, 1.0]]
-    uniform = stats.norm.cdf(generator.multivariate_normal([0.0, 0.0], covariance, SIMULATED_QUESTIONS))
+    uniform = scipy.stats.norm.cdf(generator.multivariate_normal([0.0, 0.0], covariance, SIMULATED_QUESTIONS))
     n, ks = config.evaluation.samples, np.array([1, config.evaluation.largest_k])
     values = []
     for place, arm in enumerate(("base", "RL")):
         low, high = (float(published_number("pass_kt", f"pass.C.{arm}.k{k}.T5").value) for k in (1, 64))
         shape = beta_from_pass_values(low, high, 64)
-        rates = stats.beta.ppf(uniform[:, place], *shape)
+        rates = scipy.stats.beta.ppf(uniform[:, place], *shape)
         values.append(100 * pass_at_k(n, generator.binomial(n, rates)[:, None], ks))
     gain = values[1] - values[0]
     return float(gain[:, 1].std()), float((gain[:, 1] - gain[:, 0]).std())

@@ -9,7 +9,7 @@ from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import quote
 from reproduce.claims.verdicts import Claim, Family, Needs
 from reproduce.papers.resets import tests
-from reproduce.papers.resets.audit.scores import MODELS, mean_scores
+from reproduce.papers.resets.published import MODELS, mean_scores
 from reproduce.papers.resets.tests import (
     AGREEMENT_MARGIN,
     FALL,

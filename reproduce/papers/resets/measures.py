@@ -7,16 +7,18 @@ chains. `resets`: one row for each reset, with the step chosen and the true firs
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from reproduce.claims.records import FAILURE, MethodRecords
 from reproduce.claims.tests import smoothed
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.chains import UNKNOWN
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ENVIRONMENT = "reasoning"
 CATEGORIES = ("medium", "hard")
@@ -154,6 +156,8 @@ def seconds_of_training(records: MethodRecords, arm: str) -> np.ndarray:
 def resets(records: MethodRecords, *arms: str) -> pd.DataFrame:
     """The resets of these arms, with `deviation` (chosen minus true step), `clean` (no error before the reset),
     `exact`, `position` (h*/H) and `solved` (at least one suffix right)."""
+    import pandas as pd
+
     found = pd.concat([_of_arm(records, "resets", arm) for arm in arms], ignore_index=True)
     deviation = found["chosen"].astype(int) - found["truth"].astype(int)
     return found.assign(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from reproduce.claims.evidence import Details, Evidence, Part, not_measured
 from reproduce.claims.records import MethodRecords
@@ -27,7 +27,6 @@ from reproduce.claims.tests import (
     superiority,
     trend,
 )
-from reproduce.papers.resets.audit.scores import MODELS, mean_scores, published
 from reproduce.papers.resets.measures import (
     ENVIRONMENT,
     MATCHED,
@@ -49,6 +48,7 @@ from reproduce.papers.resets.measures import (
     signal_ratios,
     valid_shares,
 )
+from reproduce.papers.resets.published import MODELS, mean_scores, value
 from reproduce.report.text import probability
 
 ODDS_MARGIN = 1.3
@@ -186,7 +186,7 @@ def localization_dose(records: MethodRecords) -> Evidence:
             (f"{arm}: exact hits {100 * level:.0f} %", f"success {score:.1f}")
             for (arm, level), score in zip(levels.items(), scores.mean(axis=0), strict=True)
         ]
-        page = float(stats.page_trend_test(scores).pvalue)
+        page = float(scipy.stats.page_trend_test(scores).pvalue)
         rows.append(("Page's trend over these levels", probability(page, "p")))
         for arm in ("srpo_early", "srpo_late"):
             if records.has("reasoning", arm):
@@ -235,13 +235,13 @@ def split_mixture(records: MethodRecords) -> Evidence:
     def details() -> Details:
         with np.errstate(divide="ignore", invalid="ignore"):
             # Seeds that all agree have no spread to compare: p is NaN and shown as a dash.
-            spread = stats.levene(*scores.T, center="median")
+            spread = scipy.stats.levene(*scores.T, center="median")
         rows = [
             (f"{arm}: success, standard deviation over seeds", f"{own.mean():.1f}, {own.std(ddof=1):.1f}")
             for arm, own in zip(SPLITS, scores.T, strict=True)
         ]
         rows.append(row("1x4 minus 2x4", gain(records, SPLITS[0], SPLITS[1])))
-        page = float(stats.page_trend_test(scores[:, ::-1]).pvalue)
+        page = float(scipy.stats.page_trend_test(scores[:, ::-1]).pvalue)
         rows.append(("Page's trend over the splits", probability(page, "p")))
         rows.append(("equal spread over seeds (Brown-Forsythe)", probability(float(spread.pvalue), "p")))
         return tuple(rows)
@@ -327,7 +327,7 @@ def clean_prefix(records: MethodRecords) -> Evidence:
             for clean in (True, False)
         ]
         earliness = part.in_favour and told.interval[0] <= 1 and told.interval[1] < ODDS_MARGIN
-        fisher: Any = stats.fisher_exact(table, "greater")
+        fisher: Any = scipy.stats.fisher_exact(table, "greater")
         return (
             ("clean prefixes: groups solved", f"{table[0][0]} of {sum(table[0])}"),
             ("erroneous prefixes: groups solved", f"{table[1][0]} of {sum(table[1])}"),
@@ -390,7 +390,7 @@ def token_signal(records: MethodRecords) -> Evidence:
     def details() -> Details:
         steps = np.exp(np.nanmedian(ratios, axis=0))
         known = steps[np.isfinite(steps)]
-        sign = float(stats.binomtest(int((known > 1).sum()), len(known), alternative="greater").pvalue)
+        sign = float(scipy.stats.binomtest(int((known > 1).sum()), len(known), alternative="greater").pvalue)
         above = f"{(known > 1).sum()} of {len(known)}, sign test {probability(sign, 'p')}"
         rows = [("steps with a median ratio above 1", above)]
         for part, label in (("advantage", "|A|"), ("inverse_length", "1/T")):
@@ -424,4 +424,4 @@ def localization_profile(records: MethodRecords) -> Evidence:
 
 def median_signal_ratio() -> float:
     """Median over the eleven printed steps."""
-    return float(np.median([published()[f"signal-ratio.shared-prefix.{step}"] for step in range(1, 12)]))
+    return float(np.median([value(f"signal-ratio.shared-prefix.{step}") for step in range(1, 12)]))

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
+import scipy
 
 from reproduce.claims.evidence import Evidence, Part, Rule, Sample, not_measured
 from reproduce.claims.records import MethodRecords
@@ -74,7 +74,7 @@ def partial_rank_correlation(x: FloatArray, y: FloatArray, given: FloatArray) ->
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
     if known.sum() < 4:
         return float("nan")
-    ranks = [rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
+    ranks = [scipy.stats.rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
     return _partial_correlation(*ranks)
 
 
@@ -87,7 +87,7 @@ def partial_correlation_within(x: FloatArray, y: FloatArray, given: FloatArray) 
     ranks = []
     for values in (x, y, given):
         # What is not known ranks last, where it leaves the ranks of the others as they are.
-        rank = np.where(known, rankdata(np.where(known, values, np.inf), axis=0), 0.0)
+        rank = np.where(known, scipy.stats.rankdata(np.where(known, values, np.inf), axis=0), 0.0)
         ranks.append((rank - rank.sum(axis=0) / np.maximum(known.sum(axis=0), 1))[known])
     return _partial_correlation(*ranks)
 
@@ -151,7 +151,9 @@ def compressibility_evidence(records: MethodRecords) -> Evidence:
         details.append((f"{name}: across arms, given length", pooled))
     # What the bootstrap spreads, as a normal law: the p of a correlation of a fifth or more either way.
     error = float(np.std(resampled[np.isfinite(resampled)])) or 1e-9
-    negligible = max(norm.sf((found + NEGLIGIBLE) / error), norm.cdf((found - NEGLIGIBLE) / error))
+    negligible = max(
+        scipy.stats.norm.sf((found + NEGLIGIBLE) / error), scipy.stats.norm.cdf((found - NEGLIGIBLE) / error)
+    )
     part = Part(
         label=f"partial correlation, {runs} runs",
         rule=Rule("other", smallest_effect=NEGLIGIBLE, unit=UNIT),

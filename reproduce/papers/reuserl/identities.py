@@ -13,9 +13,9 @@ from reproduce.claims.verdicts import Check, Identity
 from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES
 from reproduce.papers.reuserl.experiment import KEY
 from reproduce.papers.reuserl.statistics import bound_coverage
-from theory.description_length_check import HOUSEHOLD
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings, extract_dictionary
+from theory.skill_grammar import HOUSEHOLD
 from theory.skill_strings import SkillDictionary
 
 FloatArray = NDArray[np.float64]
@@ -46,6 +46,7 @@ def length_identity() -> Check:
     for bit, and |s|/L <= seg <= |s| under learned dictionaries."""
     from methods.reuserl import PENALTIES, PenaltySettings
     from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
+    from reproduce.papers.reuserl.dictionaries import ControlledLearner, ControlSettings
 
     cases = failures = 0
     for alphabet, horizon in ((5, 30), (6, 12), (9, 24), (26, 50)):
@@ -53,9 +54,8 @@ def length_identity() -> Check:
         strings = random_strings(generator, 500 * GROUP, alphabet, horizon)
         success = generator.random(len(strings)) < 0.6
         capped = DictionarySettings(extraction=ExtractionSettings(max_phrase_length=1), min_corpus=1)
-        learners = [
-            DictionaryLearner(alphabet, settings) for settings in (capped, DictionarySettings("frozen_singletons"))
-        ]
+        singletons = ControlledLearner(alphabet, ControlSettings(dictionary="frozen_singletons"))
+        learners = [DictionaryLearner(alphabet, capped), singletons]
         for learner in learners:
             learner.observe([string for string, solved in zip(strings, success, strict=True) if solved])
         lengths = np.array([len(string) for string in strings])
