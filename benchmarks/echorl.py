@@ -5,9 +5,10 @@
 A tiny model generates with TRL's own loop, two episodes in three of which count as right, and is trained with TRL's
 default loss, for which every row goes through the forward pass whatever its advantage. The learning rate is 0, and
 steps of one number draw the same random numbers, so that all methods write the same tokens at each step; the few
-steps at which rounding made them write another number are left out. They take turns step by step, in changing order; a step is what TRL calls one (rollout, reward, update), and seconds are those of
-the processor, one thread. `update` is the step without the rollout. Peak memory is that of a process that trains with
-one method alone, libraries included, the smallest of the repeats.
+steps at which rounding made them write another number are left out. They take turns step by step, in changing order; a
+step is what TRL calls one (rollout, reward, update), and seconds are those of the processor, one thread. `update` is
+the step without the rollout. Peak memory is that of a process that trains with one method alone, libraries included,
+the smallest of the repeats.
 """
 
 from __future__ import annotations

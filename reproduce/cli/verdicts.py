@@ -62,8 +62,8 @@ def _show_calibration(console: Console, key: str, found: Calibration) -> None:
     power = _table("Power at the printed effects", "claim", "tested", "planted", "found", "target")
     for one in found.power:
         where = "in its family" if one.corrected else "alone"
-        claim, effect, met = one.claim.partition(".")[2], number(one.effect, 2), "met" if one.met else "missed"
-        power.add_row(claim, where, effect, f"{100 * one.found:.0f} %", met)
+        name, planted = one.claim.partition(".")[2], number(one.effect, 2)
+        power.add_row(name, where, planted, f"{100 * one.found:.0f} %", "met" if one.met else "missed")
     for table in (errors, power):
         console.print(table, markup=False)
     line = f"coverage of 95 % intervals: {100 * found.coverage:.1f} %; targets {'met' if found.met else 'missed'}"
