@@ -102,7 +102,7 @@ def run_cost(run: RunConfig, model: Architecture, machine: Machine, rollouts: in
     return RunCost(
         sampling=rollout_seconds,
         training=training_seconds,
-        evaluation=sample(episodes, _evaluated_at_once(run), EVALUATION_SHARE * machine.memory),
+        evaluation=sample(episodes, evaluated_at_once(run), EVALUATION_SHARE * machine.memory),
         kept=checkpoint + BYTES_OF_TOKEN * length * episodes,
         scratch=KEPT_WHILE_TRAINING * (1 + ADAM_MOMENTS) * trained_bytes(run, model),
     )
@@ -165,7 +165,8 @@ def evaluation_bytes(run: RunConfig, model: Architecture, context: int | None = 
     return float(parameters(model) * width + longest_episode(run, context) * cache_bytes(model))
 
 
-def _evaluated_at_once(run: RunConfig) -> int:
+def evaluated_at_once(run: RunConfig) -> int:
+    """Episodes that an evaluation samples together."""
     return run.evaluation.at_once * run.evaluation.samples * len(run.evaluation.caps_within(run.rounds))
 
 
