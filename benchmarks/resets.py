@@ -1,4 +1,4 @@
-"""What resets save and cost: generated tokens and seconds of a training step, beside GRPO at equal trained rollouts.
+"""Savings and cost of resets: generated tokens and seconds of a training step, beside GRPO at equal trained rollouts.
 
     python -m benchmarks.resets
 
@@ -14,19 +14,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from datasets import Dataset
-from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig
 
+from benchmarks import _kit
 from methods.resets import (
     BufferSettings,
     Chain,
@@ -36,8 +34,6 @@ from methods.resets import (
     chain_reward,
     uniform_step,
 )
-from reproduce.core.files import write_json
-from reproduce.core.machine import describe_machine, describe_source, package_versions
 
 TARGET = 0.8
 """Largest share of the tokens of full rollouts that a reset step may generate."""
@@ -45,23 +41,21 @@ VOCABULARY = 64
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(_kit.Options):
     """Sizes of the measurement."""
 
-    prompts: int = 8
+    prompts: int = _kit.size(8)
     """Prompts of a training step, eight chains each."""
-    steps: int = 20
+    steps: int = _kit.size(20)
     """Steps H of a chain."""
-    tokens: int = 4
+    tokens: int = _kit.size(4)
     """Tokens of a step."""
-    updates: int = 21
+    updates: int = _kit.size(21, least=2)
     """Training steps of a repeat; the first is dropped."""
-    repeats: int = 3
+    repeats: int = _kit.size(3)
     """Repeats of each method, taken in turns."""
-    threads: int = 1
+    threads: int = _kit.size(1)
     """Threads of torch."""
-    out: Path = Path("reports/benchmarks/resets.json")
-    """Where the numbers go."""
 
 
 class Generation:
@@ -94,7 +88,7 @@ def encode(prompt: str) -> list[int]:
 
 
 def train(method: str, options: Options, seed: int) -> list[dict[str, float]]:
-    """The log of one training run of `rrpo` or `grpo`, an entry a step."""
+    """The log of one training run of `rrpo` or `grpo`, one entry per step."""
     words = {"<pad>": 0, "<eos>": 1} | {f"w{place}": place for place in range(2, VOCABULARY)}
     inner = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -104,33 +98,25 @@ def train(method: str, options: Options, seed: int) -> list[dict[str, float]]:
     places = {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256}
     model = Qwen3ForCausalLM(Qwen3Config(vocab_size=VOCABULARY, **shape, **places, pad_token_id=0, eos_token_id=1))
     rule = uniform_step if method == "rrpo" else None
-    rollouts = ResetRollouts(Generation(model, options), rule, encode, BufferSettings(longest=options.steps), seed)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = GRPOConfig(
-            output_dir=folder,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            per_device_train_batch_size=8 * options.prompts,
-            num_generations=8,
-            max_steps=options.updates,
-            learning_rate=1e-5,
-            beta=0.0,
-            loss_type="grpo",
-            max_completion_length=options.steps * options.tokens,
-            logging_steps=1,
-            report_to="none",
-            disable_tqdm=True,
-            save_strategy="no",
-            seed=seed,
-        )
         trainer = GRPOWithResets(
             model=model,
             reward_funcs=chain_reward,
-            args=arguments,
+            args=GRPOConfig(
+                **_kit.grpo_arguments(folder),
+                per_device_train_batch_size=8 * options.prompts,
+                num_generations=8,
+                max_steps=options.updates,
+                learning_rate=1e-5,
+                loss_type="grpo",
+                max_completion_length=options.steps * options.tokens,
+                seed=seed,
+            ),
             train_dataset=Dataset.from_list([{"prompt": str(place)} for place in range(options.prompts)]),
             processing_class=tokenizer,
-            rollout_func=rollouts,
+            rollout_func=ResetRollouts(
+                rule, Generation(model, options), encode, BufferSettings(longest=options.steps), seed
+            ),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -144,55 +130,33 @@ def measure(options: Options) -> dict[str, Any]:
     for repeat in range(options.repeats):
         for method, log in entries.items():
             log += train(method, options, seed=repeat)[1:]
-    chain = options.steps * options.tokens
-    found: dict[str, Any] = {
-        method: {
-            "seconds": [entry["step_time"] for entry in log],
-            "generated_tokens_per_step": float(np.mean([entry["tokens/generated"] for entry in log])),
-            "generated_chains_per_step": float(np.mean([entry["chains/generated"] for entry in log])),
-        }
-        for method, log in entries.items()
-    }
-    rrpo, grpo = found["rrpo"], found["grpo"]
-    located = [entry["resets/position"] for entry in entries["rrpo"] if entry["resets/position"] is not None]
+
+    def mean(method: str, name: str) -> float:
+        return float(np.mean([entry[name] for entry in entries[method] if entry[name] is not None]))
+
+    tokens = mean("rrpo", "tokens/generated")
+    in_full = mean("rrpo", "chains/generated") * options.steps * options.tokens
     return {
-        "machine": describe_machine(),
-        "source": describe_source(),
-        "versions": package_versions(),
-        "sizes": {name: value for name, value in asdict(options).items() if name != "out"},
-        "methods": found,
-        "mean_reset_position": float(np.mean(located)),
-        "tokens_to_the_same_chains_in_full": rrpo["generated_tokens_per_step"]
-        / (rrpo["generated_chains_per_step"] * chain),
-        "tokens_to_grpo": rrpo["generated_tokens_per_step"] / grpo["generated_tokens_per_step"],
-        "seconds_to_grpo_fastest": min(rrpo["seconds"]) / min(grpo["seconds"]),
-        "seconds_to_grpo_median": float(np.median(rrpo["seconds"]) / np.median(grpo["seconds"])),
+        "seconds": {method: [entry["step_time"] for entry in log] for method, log in entries.items()},
+        "mean_reset_position": mean("rrpo", "resets/position"),
+        "tokens_to_the_same_chains_in_full": tokens / in_full,
+        "tokens_to_grpo": tokens / mean("grpo", "tokens/generated"),
         "target": TARGET,
     }
 
 
-def show(result: dict[str, Any], console: Console) -> None:
+def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
     """The numbers in words."""
     share = result["tokens_to_the_same_chains_in_full"]
-    verdict = "reached" if share <= result["target"] else "missed"
-    console.print(f"mean reset position h*/H: {result['mean_reset_position']:.3f}")
-    console.print(f"tokens generated, to the same chains in full: {share:.3f} (<= {result['target']} {verdict})")
-    console.print(f"tokens generated, to GRPO at equal trained rollouts: {result['tokens_to_grpo']:.3f}")
-    seconds = f"{result['seconds_to_grpo_fastest']:.2f} (median {result['seconds_to_grpo_median']:.2f})"
-    console.print(f"seconds of a step, to GRPO: {seconds}")
+    return [
+        f"mean reset position h*/H: {result['mean_reset_position']:.3f}",
+        f"tokens generated, to the same chains in full: {share:.3f} ({_kit.verdict(share <= TARGET, f'<= {TARGET}')})",
+        f"tokens generated, to GRPO at equal trained rollouts: {result['tokens_to_grpo']:.3f}",
+        _kit.comparison("A training step", result["seconds"], "grpo"),
+    ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Exit code 2 where the options do not fit."""
-    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.resets", description=__doc__)
-    if min(options.prompts, options.steps, options.tokens, options.repeats, options.threads) < 1 or options.updates < 2:
-        print("--updates must be at least 2 and every other size at least 1", file=sys.stderr)
-        return 2
-    result = measure(options)
-    show(result, Console(width=110))
-    write_json(options.out, result)
-    return 0
-
+main = _kit.Benchmark("resets", __doc__, Options, measure, blocks)
 
 if __name__ == "__main__":
     sys.exit(main())

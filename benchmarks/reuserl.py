@@ -1,4 +1,4 @@
-"""How fast ReuseRL is, and how far greedy extraction is from the best dictionary.
+"""Speed of ReuseRL, and the distance of greedy extraction from the best dictionary.
 
     python -m benchmarks.reuserl
 
@@ -19,25 +19,20 @@ import itertools
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tyro
 from datasets import Dataset
-from rich.console import Console
 from tokenizers import Tokenizer, models, trainers
 from trl import GRPOConfig
 
+from benchmarks import _kit
 from methods.grpo import GRPOWithGroupMetrics
 from methods.reuserl import SkillReuseReward
 from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
 from reproduce.core.config import SamplingConfig, TrainingConfig
-from reproduce.core.files import write_json
-from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.environments.bases import committed_folder
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import ENTITY_RELATIONS, NUMBER_RELATIONS
@@ -50,6 +45,7 @@ from theory.skill_grammar import SkillGrammar
 from theory.skill_strings import SkillDictionary
 
 EXTRACTION_SECONDS, SEGMENTATION_SECONDS, STEP_SHARE = 0.05, 0.002, 0.01
+EXTRACTION, SEGMENTATION = "extraction", "segmentation of a batch"
 LONGEST = 50
 SMALL = ((2, 3), (3, 2))
 """(alphabet, L) with 12 and 9 possible phrases: 4,096 and 512 dictionaries."""
@@ -57,23 +53,21 @@ SKILLS = (*(f"search {relation}" for relation in (*ENTITY_RELATIONS, *NUMBER_REL
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(_kit.Options):
     """Sizes of the measurement."""
 
-    corpus: int = 2048
+    corpus: int = _kit.size(2048)
     """Strings that a dictionary is extracted from."""
-    batch: int = 256
+    batch: int = _kit.size(256)
     """Strings that are segmented at once."""
     alphabets: tuple[int, ...] = (5, 9, 26)
     """Numbers of symbols."""
-    small_corpora: int = 20
+    small_corpora: int = _kit.size(20)
     """Corpora for each small alphabet, of 8 to 64 strings."""
-    repeats: int = 15
-    """Timed repeats; the fastest counts."""
-    steps: int = 16
+    repeats: int = _kit.size(15)
+    """Timed repeats, taken in turns."""
+    steps: int = _kit.size(16, least=2)
     """RL steps; the first is not counted."""
-    out: Path = Path("reports/benchmarks/reuserl.json")
-    """Where the numbers go."""
 
 
 def grammar(alphabet_size: int) -> SkillGrammar:
@@ -82,16 +76,6 @@ def grammar(alphabet_size: int) -> SkillGrammar:
     lengths = (1, 1, 2, 2, 3, 3, 4, 4)
     routines = tuple(tuple(generator.integers(0, alphabet_size, length).tolist()) for length in lengths)
     return SkillGrammar(alphabet_size, routines, (1.0,) * len(lengths), 2, 18, noise=0.1, horizon=LONGEST)
-
-
-def fastest(task: Callable[[], Any], repeats: int) -> float:
-    """Seconds of the fastest repeat."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        task()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def train_bpe(strings: Sequence[bytes], dictionary: SkillDictionary) -> Tokenizer:
@@ -105,7 +89,7 @@ def train_bpe(strings: Sequence[bytes], dictionary: SkillDictionary) -> Tokenize
 
 
 def bpe_dictionary(tokenizer: Tokenizer, like: SkillDictionary) -> SkillDictionary:
-    """What the BPE trainer found, as a dictionary of ours."""
+    """The phrases that the BPE trainer found, as a dictionary of ours."""
     phrases = tuple(tuple(ord(letter) - 65 for letter in token) for token in tokenizer.get_vocab() if len(token) > 1)
     return SkillDictionary(like.alphabet_size, like.max_phrase_length, phrases)
 
@@ -119,14 +103,17 @@ def measure_extraction(alphabet_size: int, options: Options) -> dict[str, Any]:
     routines = tuple({routine for routine in grammar(alphabet_size).routines if len(routine) > 1})
     true = SkillDictionary(alphabet_size, dictionary.max_phrase_length, routines)
     batch = strings[: options.batch]
+    tasks = {
+        EXTRACTION: lambda: extract_dictionary(strings, alphabet_size),
+        "BPE of tokenizers": lambda: train_bpe(strings, dictionary),
+        SEGMENTATION: lambda: phrase_counts(batch, dictionary),
+    }
     return {
         "alphabet": alphabet_size,
         "mean_length": statistics.fmean(map(len, strings)),
         "distinct": len(set(strings)),
         "phrases": len(dictionary.phrases),
-        "extraction_seconds": fastest(lambda: extract_dictionary(strings, alphabet_size), options.repeats),
-        "bpe_seconds": fastest(lambda: train_bpe(strings, dictionary), options.repeats),
-        "segmentation_seconds": fastest(lambda: phrase_counts(batch, dictionary), options.repeats),
+        "seconds": _kit.take_turns({name: _kit.looped(task, 0) for name, task in tasks.items()}, options.repeats),
         "bits": description_length(strings, dictionary).total_bits,
         "bpe_phrases": len(theirs.phrases),
         "bpe_bits": description_length(strings, theirs).total_bits,
@@ -173,20 +160,6 @@ def measure_gap(alphabet_size: int, cap: int, corpora: int) -> dict[str, Any]:
     }
 
 
-class TimedReward(SkillReuseReward):
-    """Notes the seconds of each call."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.seconds: list[float] = []
-
-    def __call__(self, *args: Any, **kwargs: Any) -> list[float]:
-        start = time.perf_counter()
-        found = super().__call__(*args, **kwargs)
-        self.seconds.append(time.perf_counter() - start)
-        return found
-
-
 def measure_step(options: Options) -> dict[str, Any]:
     """Seconds of an RL step and of the reward in it, medians over steps."""
     config, sampling = TrainingConfig(), SamplingConfig()
@@ -204,26 +177,19 @@ def measure_step(options: Options) -> dict[str, Any]:
         skills = [batch.trajectories[found].skills for found in batch.trajectory_of_episode]
         return rollout_columns(batch) | {"skills": skills}
 
-    reward = TimedReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(min_corpus=1))
+    reward = SkillReuseReward(SKILLS, config.rounds + 1, dictionary=DictionarySettings(buffer_size=1024))
+    reward_seconds = _kit.note_seconds(SkillReuseReward, "__call__")
     episodes = config.questions_per_step * config.group_size
     with tempfile.TemporaryDirectory() as folder:
         arguments = GRPOConfig(
-            output_dir=folder,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
+            **_kit.grpo_arguments(folder),
             max_steps=options.steps,
             per_device_train_batch_size=episodes,
             num_generations=config.group_size,
             learning_rate=config.learning_rate,
-            beta=0.0,
             loss_type="grpo",
             temperature=sampling.temperature,
             max_completion_length=int(model.config.max_position_embeddings),
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
         )
         trainer = GRPOWithGroupMetrics(
             model=model,
@@ -238,7 +204,7 @@ def measure_step(options: Options) -> dict[str, Any]:
     seconds = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
     step = statistics.median(seconds[1:])
     long = reward_on_long_strings(episodes, options.repeats)
-    own = statistics.median(reward.seconds[1:])
+    own = statistics.median(reward_seconds[1:])
     return {
         "episodes": episodes,
         "symbols": reward.horizon,
@@ -254,70 +220,59 @@ def measure_step(options: Options) -> dict[str, Any]:
 def reward_on_long_strings(episodes: int, repeats: int) -> float:
     """Seconds of taking in and scoring a batch of strings of up to 50 symbols, with a full buffer."""
     law, generator = grammar(9), np.random.default_rng(1)
-    learner = DictionaryLearner(9, DictionarySettings())
+    learner = DictionaryLearner(9, DictionarySettings(buffer_size=1024))
     learner.observe(law.draw(2 * learner.settings.buffer_size, generator))
     batches = [law.draw(episodes, generator) for _ in range(repeats)]
 
-    def once(strings: list[bytes]) -> float:
-        start = time.perf_counter()
+    def once(strings: list[bytes]) -> None:
         learner.observe(strings)
         phrase_counts(strings, learner.dictionary)
-        return time.perf_counter() - start
 
-    return statistics.median(map(once, batches))
+    return statistics.median(_kit.clock(lambda strings=strings: once(strings))[0] for strings in batches)
 
 
-def show(result: dict[str, Any], console: Console) -> None:
+def measure(options: Options) -> dict[str, Any]:
+    """All numbers, ready for the file."""
+    return {
+        "targets": {EXTRACTION: EXTRACTION_SECONDS, SEGMENTATION: SEGMENTATION_SECONDS, "share": STEP_SHARE},
+        "extraction": [measure_extraction(size, options) for size in options.alphabets],
+        "gap": [measure_gap(size, cap, options.small_corpora) for size, cap in SMALL],
+        "step": measure_step(options),
+    }
+
+
+def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
     """The numbers beside their targets."""
+    parts: list[_kit.Block | str] = []
     for found in result["extraction"]:
-        console.print(
-            f"{found['alphabet']} symbols: extraction of {result['sizes']['corpus']:,} strings "
-            f"{1e3 * found['extraction_seconds']:.1f} ms (target {1e3 * EXTRACTION_SECONDS:.0f}), BPE of tokenizers "
-            f"{1e3 * found['bpe_seconds']:.1f} ms; segmentation of {result['sizes']['batch']} "
-            f"{1e3 * found['segmentation_seconds']:.2f} ms (target {1e3 * SEGMENTATION_SECONDS:.0f}); "
-            f"{found['phrases']} phrases; bits {found['bits']:,.0f}, with BPE's phrases {found['bpe_bits']:,.0f}, "
-            f"with the true routines {found['true_routines_bits']:,.0f}, with single symbols "
-            f"{found['singleton_bits']:,.0f}"
+        seconds = found["seconds"]
+        reached = (
+            f"{name} {_kit.verdict(min(seconds[name]) <= target, f'{1e3 * target:.0f} ms')}"
+            for name, target in ((EXTRACTION, EXTRACTION_SECONDS), (SEGMENTATION, SEGMENTATION_SECONDS))
         )
+        parts += [
+            _kit.comparison(f"{found['alphabet']} symbols (targets: {', '.join(reached)})", seconds, EXTRACTION),
+            f"{found['phrases']} phrases; bits {found['bits']:,.0f}, with BPE's phrases {found['bpe_bits']:,.0f}, with "
+            f"the true routines {found['true_routines_bits']:,.0f}, with single symbols {found['singleton_bits']:,.0f}",
+        ]
     for found in result["gap"]:
-        console.print(
+        parts.append(
             f"{found['alphabet']} symbols, L = {found['cap']}: greedy is optimal on {found['optimal']} of "
             f"{found['corpora']} corpora ({found['mean_phrases']:.1f} phrases), mean gap {100 * found['mean']:.2f} %, "
             f"largest {100 * found['largest']:.2f} %"
         )
     step = result["step"]
-    console.print(
+    reached = _kit.verdict(step["share"] <= STEP_SHARE, f"{100 * STEP_SHARE:.0f} %")
+    parts.append(
         f"RL step of {step['episodes']} episodes of at most {step['symbols']} symbols {step['step_seconds']:.2f} s, "
-        f"the reward {1e3 * step['reward_seconds']:.1f} ms: {100 * step['share']:.2f} % "
-        f"(target {100 * STEP_SHARE:.0f}); with strings of up to {LONGEST} symbols "
-        f"{1e3 * step['long_strings_seconds']:.1f} ms: {100 * step['long_strings_share']:.2f} % of the same step"
+        f"the reward {1e3 * step['reward_seconds']:.1f} ms: {100 * step['share']:.2f} % (target {reached}); with "
+        f"strings of up to {LONGEST} symbols {1e3 * step['long_strings_seconds']:.1f} ms: "
+        f"{100 * step['long_strings_share']:.2f} % of the same step"
     )
+    return parts
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Exit code 2 where the options do not fit."""
-    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.reuserl", description=__doc__)
-    if min(options.corpus, options.batch, options.small_corpora, options.repeats) < 1 or options.steps < 2:
-        print("sizes must be at least 1, --steps at least 2", file=sys.stderr)
-        return 2
-    result = {
-        "machine": describe_machine(),
-        "source": describe_source(),
-        "versions": package_versions(),
-        "sizes": {name: value for name, value in asdict(options).items() if name != "out"},
-        "targets": {
-            "extraction_seconds": EXTRACTION_SECONDS,
-            "segmentation_seconds": SEGMENTATION_SECONDS,
-            "share": STEP_SHARE,
-        },
-        "extraction": [measure_extraction(size, options) for size in options.alphabets],
-        "gap": [measure_gap(size, cap, options.small_corpora) for size, cap in SMALL],
-        "step": measure_step(options),
-    }
-    show(result, Console(width=max(110, Console().width)))
-    write_json(options.out, result)
-    return 0
-
+main = _kit.Benchmark("reuserl", __doc__, Options, measure, blocks)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,12 +9,13 @@
 The only change with respect to GRPO is the second term, which is there for groups whose advantages are all zero. It
 is read off the forward pass of the policy loss; |o_echo| and the sum count the tokens the policy loss reads.
 
-What was read: the abstracts, the configuration in the authors' scripts and one digest that carries the formulas. The
-body of the paper was not read, and the released code does not contain the method. So each choice that those sources
-leave open is a switch of `EchoConfig`, and its default follows the digest. Deviations and additions: an episode of
-several turns is also cut into steps between turns; without published newline ids a step ends at any token whose text
-holds a newline; where a generation batch is spread over several optimiser steps, the mean over groups with a clip is
-taken over the generation batch, so that the update does not depend on how it is split or shuffled.
+Read: the paper's full text, by way of its specification; the released code does not contain the method. Choices that
+the paper leaves open are fields of `EchoConfig`. Deviations and additions: the sign is that of figure 2, for equation
+10 as printed would make clips less likely; an episode of several turns is also cut into steps between turns; without
+published newline ids a step ends at any token whose text holds a newline, and the end of a sequence belongs to the
+last step; where a generation batch is spread over several optimiser steps, the mean over groups with a clip is taken
+over the generation batch, so that the update does not depend on how it is split or shuffled. Episodes whose column
+`demonstration` is true are not the model's own and never echoed.
 """
 
 from __future__ import annotations
@@ -29,129 +30,28 @@ from methods.echo_clips import (
     Clips,
     EchoConfig,
     RowCandidates,
+    Steps,
     best_steps,
     choose_clips,
-    echoable_rows,
     find_steps,
     token_weights,
-    uniform_keys,
 )
-from methods.grpo import GRPOWithGroupMetrics, has_advantage, policy_tokens, select_rows
+from methods.entropies import GRPOWithEntropies
+from methods.grpo import has_advantage, paper_of, policy_tokens
+from methods.steps import newline_tokens
 
-__all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer", "GRPOWithRolloutSignals", "newline_tokens"]
-
-
-def newline_tokens(tokenizer: Any, vocabulary_size: int, token_ids: tuple[int, ...] | None) -> torch.Tensor:
-    """(vocabulary_size,) booleans: the given token ids, or every token whose text holds a newline.
-
-    Raises ValueError for an id outside the vocabulary.
-    """
-    found = torch.zeros(max(vocabulary_size, len(tokenizer)), dtype=torch.bool)
-    if token_ids is None:
-        texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-        found[: len(texts)] = torch.tensor(["\n" in text for text in texts])
-        return found
-    outside = [token for token in token_ids if not 0 <= token < len(found)]
-    if outside:
-        raise ValueError(f"newline_token_ids {outside} are not in the vocabulary of {len(found)} tokens")
-    found[list(token_ids)] = True
-    return found
-
-
-class GRPOWithRolloutSignals(GRPOWithGroupMetrics):
-    """Keeps what advantages hide: token entropies under the policy that sampled.
-
-    Entropies, in nats of the full vocabulary at the sampling temperature, are taken from the rollout column
-    `entropies` (one number a completion token) where there is one, else from TRL's own pass for old log-probabilities
-    where it makes one, else from one pass without gradients over the rows that are asked for.
-    """
-
-    _wants_entropies = False
-    _scoring = False
-    _scored_entropies: torch.Tensor | None = None
-    _address = (-1, -1)
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self._scored_entropies = None
-        self._scoring = self._wants_entropies and self.model.training
-        try:
-            return super()._generate_and_score_completions(inputs)
-        finally:
-            self._scoring = False
-
-    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        keep = self._scoring and model is self.model and self._scored_entropies is None
-        if keep:
-            kwargs["compute_entropy"] = True
-        found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        if keep:
-            self._scored_entropies = found[1]
-        return found
-
-    def _rollout_entropies(
-        self, rows: list[dict[str, Any]], output: dict[str, Any], wanted: torch.Tensor
-    ) -> torch.Tensor:
-        """(rows, tokens) entropies, correct at least in the rows `wanted` (rows,); to be called right after scoring."""
-        completion_mask = output["completion_mask"]
-        if all(row.get("entropies") is not None for row in rows):
-            return _sampled_entropies([row["entropies"] for row in rows], completion_mask)
-        scored, self._scored_entropies = self._scored_entropies, None
-        # TRL's first pass is of the policy only if it kept old log-probabilities; it may be of the reference model.
-        if scored is not None and "old_per_token_logps" in output:
-            return scored
-        if "pixel_values" in output:
-            raise ValueError("entropies of prompts with images must come from the sampler, as a column `entropies`")
-        if self.accelerator.num_processes > 1:
-            # Sharded models meet in every forward pass, so each process makes equally many.
-            wanted = torch.ones_like(wanted)
-        found = torch.zeros(completion_mask.shape, device=completion_mask.device)
-        if wanted.any():
-            kept = select_rows(output, wanted)
-            width = kept["completion_ids"].shape[1]
-            with torch.no_grad():
-                _, entropies, _ = super()._get_per_token_logps_and_entropies(
-                    self.model,
-                    torch.cat([kept["prompt_ids"], kept["completion_ids"]], dim=1),
-                    torch.cat([kept["prompt_mask"], kept["completion_mask"]], dim=1),
-                    width,
-                    batch_size=self.args.per_device_train_batch_size,
-                    compute_entropy=True,
-                )
-            found[wanted.nonzero()[:, 0], :width] = entropies.to(found.dtype)
-        return found
-
-    def _next_address(self) -> tuple[int, int]:
-        """(optimiser step, number within it), never the same twice: what random choices of a batch are drawn by."""
-        step = self.state.global_step
-        self._address = (step, self._address[1] + 1 if self._address[0] == step else 0)
-        return self._address
-
-    def _local_slice(self, rows: int) -> slice:
-        """This process's part of what was gathered from all."""
-        return slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
-
-
-def _sampled_entropies(entropies: list[Any], completion_mask: torch.Tensor) -> torch.Tensor:
-    """The sampler's entropies as (rows, tokens); raises ValueError unless there is one a completion token."""
-    found = torch.zeros(completion_mask.shape, device=completion_mask.device)
-    for row, (values, length) in enumerate(zip(entropies, completion_mask.sum(dim=1).tolist(), strict=True)):
-        # A row erased by `mask_truncated_completions` has length 0 and is never read.
-        if length and len(values) != length:
-            raise ValueError(f"row {row} has {len(values)} entropies for {length} completion tokens")
-        found[row, : len(values)] = torch.as_tensor(values, dtype=found.dtype)
-    return found
+__all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer"]
 
 
 @dataclass(frozen=True)
 class _EchoBatch:
     """What the choice of clips needs to know of a generation batch over all processes; echoable: (rows,)."""
 
-    words: tuple[int, ...]
     echoable: torch.Tensor
     local_rows: int
 
 
-class EchoTrainer(GRPOWithRolloutSignals):
+class EchoTrainer(GRPOWithEntropies):
     """`trl.GRPOTrainer` with the echo: `EchoTrainer(model, reward_funcs, args=GRPOConfig(..), echo=EchoConfig(..))`.
 
     Logs `echo/loss` (lambda * NLL, as added) and, of the clips of each generation batch, `echo/groups_with_clip` (share
@@ -159,94 +59,84 @@ class EchoTrainer(GRPOWithRolloutSignals):
     `echo/short_steps` (share of picked steps of 3 tokens or fewer), `echo/short_steps_of_pool` (the same for all steps
     that could have been picked) and `echo/first_steps` (share of clips whose step is the episode's first).
 
-    Rows without advantage that are echoed stay in the forward pass. Where each batch is used once, groups are whole and
-    every row is in the policy's forward pass anyway, its entropies choose the clips and no pass is added. Raises
-    ValueError where `entropy_policy="current"` meets batches that may split a group.
+    Where each batch is used once and its groups are whole, the policy being updated is the one that sampled: then the
+    entropies of its forward pass choose the clips and no pass is added.
     """
 
     _name = "EchoRL"
-    _echo_batch_is_new = False
+    _tag_names: tuple[str, ...] = ("trl", "grpo", "echorl")
+    _paper = paper_of("EchoRL: Reinforcement Learning via Rollout Echoing", "2605.31228")
     _echo_batch: _EchoBatch  # Of the last generation batch, where clips are chosen at the update.
     _forward: tuple[torch.Tensor, torch.Tensor]  # Log-probabilities and entropies of the policy loss.
-    _watching = False
+    _watching = _clips_are_due = False
+    _wants_entropies = True
 
     def __init__(self, *args: Any, echo: EchoConfig | None = None, **kwargs: Any) -> None:
         self.echo = echo or EchoConfig()
-        self._success_reward = self.echo.success_reward
         super().__init__(*args, **kwargs)
-        whole_groups = self.args.steps_per_generation == 1
-        whole_groups = whole_groups and self.args.per_device_train_batch_size % self.num_generations == 0
-        self._mines_at_update = self.echo.entropy_policy == "current" and self.echo.reads_entropies
-        # With one update a batch the policy being updated is the one that sampled.
-        once = whole_groups and self.args.steps_per_generation * self.num_iterations == 1
-        self._same_at_update = once and self.echo.reads_entropies and self._keeps_every_row()
-        self._wants_entropies = self.echo.reads_entropies and not self._mines_at_update
-        if self._mines_at_update and not whole_groups:
-            raise ValueError(
-                "entropy_policy='current' chooses clips within a micro-batch, so it needs steps_per_generation=1 and a "
-                f"per-device batch of whole groups; got {self.args.steps_per_generation} and "
-                f"{self.args.per_device_train_batch_size} rows for groups of {self.num_generations}"
-            )
-        vocabulary = self.model.get_input_embeddings().num_embeddings
-        self._newlines = newline_tokens(self._tokenizer, vocabulary, self.echo.newline_token_ids)
-        self._newlines = self._newlines.to(self.accelerator.device)
+        whole_groups = self.args.per_device_train_batch_size % self.num_generations == 0
+        self._mines_at_update = whole_groups and self.args.steps_per_generation * self.num_iterations == 1
+        # The configuration knows the size whatever wraps or shards the embedding.
+        vocabulary = int(self.model.config.get_text_config().vocab_size)
+        device = self.accelerator.device
+        self._newlines = newline_tokens(self._tokenizer, vocabulary, self.echo.newline_token_ids).to(device)
+        self._ends = torch.zeros_like(self._newlines)
+        self._ends[[token for token in self.eos_token_ids if token is not None]] = True
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
-        batch = self._new_batch(inputs)
+        batch = _EchoBatch(self._echoable(inputs), len(inputs))
         rows = torch.arange(len(inputs), device=batch.echoable.device)
         no_pass = "old_per_token_logps" not in output and any(row.get("entropies") is None for row in inputs)
-        if self._mines_at_update or (self._same_at_update and no_pass):
-            self._echo_batch, self._echo_batch_is_new = batch, True
+        if self._mines_at_update and no_pass:
+            self._echo_batch, self._clips_are_due = batch, True
             output["echo_row"] = rows
             return output
-        if self._wants_entropies:
-            entropies = self._rollout_entropies(inputs, output, batch.echoable[self._local_slice(len(inputs))])
-        else:
-            entropies = torch.zeros_like(output["completion_mask"], dtype=torch.float32)
+        entropies = self._rollout_entropies(inputs, output, batch.echoable[self._local_slice(len(inputs))])
         clips = self._clips(batch, output, entropies, rows)
         output["echo_weights"] = token_weights(clips, policy_tokens(output)).float()
-        if self._echo_weight > 0:
-            self._log_trained_tokens(output, has_advantage(output["advantages"]) | clips.chosen)
         return output
 
-    def _new_batch(self, inputs: list[dict[str, Any]]) -> _EchoBatch:
-        success = self._successes
-        groups = torch.arange(len(success), device=success.device) // self.num_generations
-        echoable = echoable_rows(success, groups, self.echo.scope)
-        if not self.echo.include_demonstrations:
-            shown = torch.tensor([bool(row.get("demonstration", False)) for row in inputs], device=success.device)
-            echoable = echoable & ~self.accelerator.gather(shown)
-        return _EchoBatch((self.echo.seed, *self._next_address()), echoable, len(inputs))
+    def _echoable(self, inputs: list[dict[str, Any]]) -> torch.Tensor:
+        """(rows,) booleans over all processes: the successes V that the model sampled itself."""
+        device = self._successes.device
+        shown = torch.tensor([bool(row.get("demonstration", False)) for row in inputs], device=device)
+        return self._successes & ~self.accelerator.gather(shown)
 
     @property
     def _echo_weight(self) -> float:
-        return self.echo.weight if self.state.global_step >= self.echo.start_step else 0.0
+        return self.echo.weight_at(self.state.global_step)
 
     def _clips(self, batch: _EchoBatch, inputs: dict[str, Any], entropies: torch.Tensor, places: torch.Tensor) -> Clips:
         """The clips of the rows of `inputs`, which are the rows `places` of this process's batch.
 
         Groups may be spread over processes: only one candidate a row is exchanged, and every process chooses alike.
         """
-        local = self._local_slice(batch.local_rows)
-        steps = find_steps(
-            self._newlines[inputs["completion_ids"]], policy_tokens(inputs), entropies.detach(), self.echo.split
-        )
-        keys = uniform_keys(batch.words, places + local.start, entropies.shape[1])
-        found = best_steps(steps, keys, self.echo).as_table()
+        mine = places + self._local_slice(batch.local_rows).start
+        found = self._candidates(self._steps(inputs, entropies.detach()), mine).as_table()
         table = found.new_zeros(batch.local_rows, found.shape[1])
         table[:, 0] = -torch.inf
         table[places] = found
         candidates = RowCandidates.from_table(self.accelerator.gather(table))
-        rows = torch.arange(len(batch.echoable), device=found.device)
-        groups = rows // self.num_generations
-        group_count = len(rows) // self.num_generations
-        clips = choose_clips(candidates, batch.echoable, rows, groups, self.echo, group_count)
+        groups = torch.arange(len(batch.echoable), device=found.device) // self.num_generations
+        clips = self._choose(candidates, batch.echoable, groups, len(groups) // self.num_generations)
         self._log_clips(candidates, clips, batch.echoable, groups)
-        mine = places + local.start
         return Clips(clips.first[mine], clips.last[mine], clips.token_weight[mine])
+
+    def _steps(self, inputs: dict[str, Any], entropies: torch.Tensor) -> Steps:
+        ids = inputs["completion_ids"]
+        return find_steps(self._newlines[ids], policy_tokens(inputs), self._ends[ids], entropies)
+
+    def _candidates(self, steps: Steps, rows: torch.Tensor) -> RowCandidates:
+        """The step each row would be cut at. rows: numbers of the rows over all processes."""
+        return best_steps(steps, steps.mean_entropy, self.echo.minimum_step_tokens)
+
+    def _choose(
+        self, candidates: RowCandidates, echoable: torch.Tensor, groups: torch.Tensor, group_count: int
+    ) -> Clips:
+        return choose_clips(candidates, echoable, groups, group_count, self.echo.reduction)
 
     def _log_clips(self, candidates: RowCandidates, clips: Clips, echoable: torch.Tensor, groups: torch.Tensor) -> None:
         chosen = clips.chosen
@@ -263,8 +153,7 @@ class EchoTrainer(GRPOWithRolloutSignals):
             "echo/short_steps_of_pool", float(candidates.short[echoable].sum() / candidates.steps[echoable].sum())
         )
         self._log("echo/first_steps", float((candidates.first[chosen] == 0).double().mean()))
-        if self.echo.reads_entropies:
-            self._log("echo/step_entropy", float(candidates.entropy[chosen].mean()))
+        self._log("echo/step_entropy", float(candidates.entropy[chosen].mean()))
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
@@ -275,47 +164,37 @@ class EchoTrainer(GRPOWithRolloutSignals):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.model.training:
             return super()._compute_loss(model, inputs)
-        weight = self._echo_weight
-        kept = inputs if self._keeps_every_row() else select_rows(inputs, self._rows_to_keep(inputs, weight))
         self._watching = True
         try:
-            # Past the base's own choice of rows, which does not know of the echo.
-            loss = super(GRPOWithGroupMetrics, self)._compute_loss(model, kept)
+            loss = super()._compute_loss(model, inputs)
         finally:
             self._watching = False
-        return loss * self._share_of_rows(kept, inputs) + weight * self._echo(kept)
+        return loss + self._echo_weight * self._echo(inputs)
 
-    def _share_of_rows(self, kept: dict[str, Any], inputs: dict[str, Any]) -> float:
-        """What brings a mean over the rows kept to one over all; 1 where every row is kept."""
-        return len(kept["advantages"]) / len(inputs["advantages"])
-
-    def _keeps_every_row(self) -> bool:
-        # TRL gathers one clip ratio a row, so processes must keep equally many.
-        every_row = self.accelerator.num_processes > 1
-        every_row = every_row or self.beta != 0 or self._entropy_bonus_enabled or self.aux_loss_enabled
-        return every_row or self.top_entropy_quantile < 1 or self.loss_type != "grpo"
-
-    def _rows_to_keep(self, inputs: dict[str, Any], weight: float) -> torch.Tensor:
-        keep = has_advantage(inputs["advantages"])
-        if weight == 0:
-            return keep
+    def _trained_rows(self, inputs: dict[str, Any]) -> torch.Tensor:
+        trained = super()._trained_rows(inputs)
+        if not self.model.training or self._echo_weight == 0:
+            return trained
         if "echo_weights" in inputs:
-            return keep | inputs["echo_weights"].ne(0).any(dim=1)
+            return trained | has_advantage(inputs["echo_weights"])
+        # Clips are chosen at the update, among these.
         batch = self._echo_batch
-        return keep | batch.echoable[self._local_slice(batch.local_rows)][inputs["echo_row"]]
+        return trained | batch.echoable[self._local_slice(batch.local_rows)][inputs["echo_row"]]
 
-    def _echo(self, kept: dict[str, Any]) -> torch.Tensor:
+    def _echo(self, inputs: dict[str, Any]) -> torch.Tensor:
         """This micro-batch's part of the mean NLL of the clips, scaled for accumulation and processes."""
         log_probabilities, entropies = self._forward
         del self._forward  # It holds the graph.
-        if "echo_weights" in kept:
-            weights = kept["echo_weights"]
+        if "echo_weights" in inputs:
+            weights = inputs["echo_weights"]
         else:
-            clips = self._clips(self._echo_batch, kept, entropies, kept["echo_row"])
-            weights = token_weights(clips, policy_tokens(kept)).to(log_probabilities.dtype)
-            if self._echo_batch_is_new and self._echo_weight > 0:
-                self._log_trained_tokens(kept, has_advantage(kept["advantages"]) | clips.chosen)
-            self._echo_batch_is_new = False
+            clips = self._clips(self._echo_batch, inputs, entropies, inputs["echo_row"])
+            weights = token_weights(clips, policy_tokens(inputs)).to(log_probabilities.dtype)
+            if self._clips_are_due:
+                # Until now every row that might be echoed was counted.
+                self._clips_are_due = False
+                self._metrics["train"]["tokens/trained"].pop()
+                self._log_trained_tokens([inputs | {"echo_weights": weights}])
         # The weights add up to one over the generation batch of all processes. Gradients are averaged over processes,
         # and a generation batch is spread over steps_per_generation / accumulation optimiser steps.
         nll = -(weights * log_probabilities).sum() * self.accelerator.num_processes * self.args.steps_per_generation

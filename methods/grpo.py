@@ -6,34 +6,45 @@
 for the G episodes of one task, |o_i| counting the tokens that the policy wrote: what the environment wrote has
 `env_mask` 0 and is neither trained nor counted.
 
-The only change with respect to `trl.GRPOTrainer` is in what is logged and in what is computed for nothing. Logged are
-the shares of groups that are all wrong, all right or mixed, and the tokens sampled and trained. Only mixed groups carry
-a gradient: rows with advantage zero are left out of the forward pass where that changes no gradient (loss type `grpo`
-without KL term, entropy bonus, entropy quantile or router loss), and stay in the denominator.
+The only change with respect to `trl.GRPOTrainer` is in what is logged: the shares of groups that are all wrong, all
+right or mixed, and the tokens sampled and trained.
 
 Deviations from the papers that use it as their baseline: the standard deviation is Bessel-corrected (TRL) where
-PASS@(k,T)'s sister paper uses the population's; with one update a batch the ratio is 1 and clipping is inactive, as
-in that paper.
+PASS@(k,T)'s sister paper uses the population's; with one update per batch the ratio is 1 and clipping is inactive, as
+in that paper. With several, TRL's loss types `dapo`, `cispo` and `vespo` divide each update by the mean number of
+tokens per update of the batch, not by its own: updates with more tokens weigh more. The trainers below warn of it.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 import trl
 
+TOKEN_MEANS = ("dapo", "cispo", "vespo")
+"""TRL's loss types that divide by the tokens of the generation batch."""
+ROUNDING = 1e-6
+"""By which a weighted sum of rewards may miss the reward of a success."""
 
-def group_shares(success: torch.Tensor, group_size: int) -> dict[str, float]:
-    """Shares of groups in which no episode, every episode, or some episodes are right.
 
-    success: (episodes,) booleans in consecutive groups of `group_size`. Raises ValueError if the episodes do not divide
-    into groups.
+def group_shares(success: torch.Tensor, group_size: int, known: torch.Tensor | None = None) -> dict[str, float]:
+    """Shares of groups in which no episode, every episode, or some episodes are right; NaN without any group.
+
+    success: (episodes,) booleans in consecutive groups of `group_size`. known: (episodes,) booleans, False for episodes
+    that nobody could score: they have no part in their group, and a group of them alone is not counted. Raises
+    ValueError if the episodes do not divide into groups.
     """
     if len(success) % group_size:
         raise ValueError(f"{len(success)} episodes do not divide into groups of {group_size}")
-    right = success.view(-1, group_size).float().mean(dim=1)
-    all_wrong, all_right = float((right == 0).float().mean()), float((right == 1).float().mean())
+    known = torch.ones_like(success) if known is None else known
+    scored = known.view(-1, group_size).sum(dim=1)
+    right = (success & known).view(-1, group_size).sum(dim=1)[scored > 0]
+    scored = scored[scored > 0]
+    if not len(scored):
+        return dict.fromkeys(("all_wrong", "all_right", "mixed"), float("nan"))
+    all_wrong, all_right = float((right == 0).float().mean()), float((right == scored).float().mean())
     return {"all_wrong": all_wrong, "all_right": all_right, "mixed": 1.0 - all_wrong - all_right}
 
 
@@ -47,95 +58,152 @@ def policy_tokens(inputs: dict[str, Any]) -> torch.Tensor:
     return (inputs["completion_mask"] * inputs.get("tool_mask", 1)).bool()
 
 
-def trained_rows(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The rows with an advantage, cut to the longest of them; one row where none has, so that there is a loss."""
-    return select_rows(inputs, has_advantage(inputs["advantages"]))
+def paper_of(title: str, identifier: str) -> dict[str, str]:
+    """A paper as TRL names it on a model's card. identifier: of arXiv."""
+    citation = f"@misc{{{identifier}, title = {{{title}}}, eprint = {{{identifier}}}, archivePrefix = {{arXiv}}}}"
+    return {"title": title, "id": identifier, "citation": citation}
 
 
-def select_rows(inputs: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
-    """Some rows of a batch, cut to the longest of them.
+def has_images(inputs: dict[str, Any]) -> bool:
+    """Whether a batch holds images, whose tensors count pixels, tiles or images and not rows."""
+    return "pixel_values" in inputs or "num_images" in inputs
 
-    inputs: what TRL hands to its loss: tensors with the batch as first dimension, prompts padded on the left and
-    completions on the right; other entries are passed on. rows: numbers of rows, or (rows,) booleans; where these mark
-    none, the first row is taken.
+
+def take_rows(inputs: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
+    """Some rows of a batch as TRL hands it to its loss; entries that are no columns are passed on.
+
+    rows: numbers of rows, or (rows,) booleans. Raises ValueError for a batch with images.
     """
+    if has_images(inputs):
+        raise ValueError("rows cannot be taken from a batch with images")
     count = len(inputs["advantages"])
-    if rows.dtype == torch.bool:
-        rows = rows.nonzero()[:, 0] if rows.any() else rows.new_zeros(1, dtype=torch.long)
-    kept = {}
+    numbers = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows
+    taken = {}
     for name, value in inputs.items():
         if torch.is_tensor(value) and value.shape[:1] == (count,):
-            kept[name] = value[rows]
+            taken[name] = value[numbers]
         elif isinstance(value, list) and len(value) == count:
-            kept[name] = [value[row] for row in rows.tolist()]
+            taken[name] = [value[row] for row in numbers.tolist()]
         else:
-            kept[name] = value
-    prompt = int(kept["prompt_mask"].sum(dim=1).max())
-    completion = max(1, int(kept["completion_mask"].sum(dim=1).max()))
-    width = inputs["completion_mask"].shape[1]
-    for name, value in kept.items():
-        if name.startswith("prompt_") and torch.is_tensor(value):
-            kept[name] = value[:, value.shape[1] - prompt :]
-        elif torch.is_tensor(value) and value.ndim == 2 and value.shape[1] == width:
-            kept[name] = value[:, :completion]
-    return kept
+            taken[name] = value
+    return taken
 
 
 class GRPOWithGroupMetrics(trl.GRPOTrainer):
     """`trl.GRPOTrainer` that also logs `groups/{all_wrong,all_right,mixed}` and `tokens/{sampled,trained}`.
 
-    An episode is right where the rollout column `success` says so, 1 or True; where there is no such column, where the
-    weighted total reward is 1 or more: a reward with a penalty in it does not tell successes. Rows without advantage
-    are left out only with `loss_type="grpo"`, which is not TRL's default; TRL's own `entropy` metric is then one of the
-    rows that are trained.
-    `tokens/trained` counts the tokens of rows with an advantage, even where a KL term or an entropy bonus trains
-    others.
+    Success is told apart from reward here, for every trainer of this package: an episode is right where the column
+    `success` of the data set or the rollout says so (1 or True), else where a reward function said so by
+    `log_extra("success", values)`, else where its weighted total reward reaches `success_reward`. A reward with a
+    penalty in it does not tell successes: warns where none of the three finds one although rewards differ.
+
+    `tokens/sampled` counts what the policy wrote; `tokens/trained` the tokens of rows with an advantage, even where a
+    KL term or an entropy bonus trains others. Warns where TRL's loss does not divide an update by its own tokens.
     """
 
-    _name = "GRPO"
-    _success_reward = 1.0
-    _total_rewards: torch.Tensor
-    """Of the last batch over all processes, (rows,); NaN where no reward function knew one."""
+    _name = "GRPO with group metrics"
+    _tag_names: tuple[str, ...] = ("trl", "grpo")
     _successes: torch.Tensor
-    """Of the same, (rows,) booleans."""
+    """Of the last batch over all processes, (rows,) booleans."""
+    _total_rewards: torch.Tensor
+    """Of the same, (rows,); NaN where no reward function knew one."""
+
+    def __init__(self, *args: Any, success_reward: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.success_reward = success_reward
+        self._batch_is_new = self._has_warned = False
+        updates = self.args.steps_per_generation / self.args.gradient_accumulation_steps
+        if self.loss_type in TOKEN_MEANS and updates > 1:
+            warnings.warn(
+                f"loss_type={self.loss_type!r} divides each of the {updates:g} updates of a batch by their mean number "
+                "of tokens, so that updates with more tokens weigh more; with one update it is the token mean",
+                stacklevel=2,
+            )
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        found = super()._generate(prompts)
+        _, completion_ids, written, *_ = found
+        # Counted here, before `mask_truncated_completions` erases rows.
+        tokens = sum(map(len, completion_ids)) if written is None else sum(map(sum, written))
+        device = self.accelerator.device
+        self._log("tokens/sampled", float(self.accelerator.gather(torch.tensor([tokens], device=device)).sum()))
+        return found
 
     def _calculate_rewards(self, inputs: list[dict[str, Any]], *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(inputs, *args, **kwargs)
         self._total_rewards = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
         self._total_rewards[rewards.isnan().all(dim=1)] = torch.nan
-        # Every process gathers, with the column and without it, so that none waits for another.
-        told = [torch.nan if row.get("success") is None else float(row["success"]) for row in inputs]
-        outcome = self.accelerator.gather(torch.tensor(told, device=rewards.device))
-        self._successes = torch.where(outcome.isnan(), self._total_rewards >= self._success_reward, outcome >= 1.0)
-        group_size = self.num_generations if self.model.training else self.num_generations_eval
-        for name, share in group_shares(self._successes, group_size).items():
+        # Every process gathers, told or not, so that none waits for another.
+        outcome = self.accelerator.gather(torch.tensor(self._told(inputs), device=rewards.device))
+        self._successes = torch.where(outcome.isnan(), self.is_success(self._total_rewards), outcome >= 1.0)
+        known = ~self._total_rewards.isnan()
+        self._warn_of_rewards_without_success(self._total_rewards[known], bool(outcome.isnan().all()))
+        for name, share in group_shares(self._successes, self._group_size, known).items():
             self._log(f"groups/{name}", share)
         return rewards
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
-        self._log("tokens/sampled", float(self.accelerator.gather(policy_tokens(output).sum()).sum()))
-        self._log("tokens/trained", 0.0)
-        # A row whose advantage is zero adds nothing to the gradient, so its tokens are sampled but not trained.
-        self._log_trained_tokens(output, has_advantage(output["advantages"]))
-        return output
+    def is_success(self, total_reward: Any) -> Any:
+        """Whether weighted total rewards, tensor or number, are those of successes, where nothing else tells it."""
+        return total_reward >= self.success_reward - ROUNDING
 
-    def _log_trained_tokens(self, output: dict[str, Any], trained: torch.Tensor) -> None:
-        """Says anew how many tokens of this batch are trained: those of the rows `trained`, (rows,) booleans."""
-        tokens = self.accelerator.gather((policy_tokens(output) * trained[:, None]).sum()).sum()
-        self._metrics["train" if self.model.training else "eval"]["tokens/trained"][-1] = float(tokens)
+    def _told(self, inputs: list[dict[str, Any]]) -> list[float]:
+        """Success of each of this process's episodes as the rollout or a reward function tells it, else NaN."""
+        logged = self._pending_extra_logs.get("success", [])[: len(inputs)] or [None] * len(inputs)
+        told = [
+            by_reward if row.get("success") is None else row["success"]
+            for row, by_reward in zip(inputs, logged, strict=True)
+        ]
+        return [torch.nan if value is None else float(value) for value in told]
+
+    def _warn_of_rewards_without_success(self, rewards: torch.Tensor, by_reward: bool) -> None:
+        if self._has_warned or not by_reward or not len(rewards) or rewards.max() == rewards.min():
+            return
+        if not self.is_success(rewards.max()):
+            self._has_warned = True
+            warnings.warn(
+                f"rewards differ, but none reaches {self.success_reward:g}, from where an episode counts as a success: "
+                "give a column `success`, or `success_reward`",
+                stacklevel=2,
+            )
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._batch_is_new = True
+        return super()._generate_and_score_completions(inputs)
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._batch_is_new:
+            # Here every subclass has had its say about the batch.
+            self._batch_is_new = False
+            self._log_trained_tokens(self._buffered_inputs if self.model.training else [inputs])
+        return inputs
+
+    def _log_trained_tokens(self, batches: list[dict[str, Any]]) -> None:
+        tokens = torch.stack([(self._written(one) * self._trained_rows(one)[:, None]).sum() for one in batches]).sum()
+        self._log("tokens/trained", float(self.accelerator.gather(tokens).sum()))
+
+    def _written(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """(rows, tokens) booleans: what the policy wrote, as far as the loss may read it."""
+        return policy_tokens(inputs)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        # A KL term, an entropy bonus, an entropy quantile or a router loss speaks of every row.
-        every_row = self.beta != 0 or self._entropy_bonus_enabled or self.aux_loss_enabled
-        every_row = every_row or self.top_entropy_quantile < 1 or self.loss_type != "grpo" or not self.model.training
-        # TRL gathers one clip ratio a row, so all processes must hold equally many.
-        every_row = every_row or self.accelerator.num_processes > 1
-        if every_row:
-            return super()._compute_loss(model, inputs)
-        trained, rows = trained_rows(inputs), len(inputs["advantages"])
-        # The loss is a mean over rows, so the rows left out come back as a factor.
-        return super()._compute_loss(model, trained) * (len(trained["advantages"]) / rows)
+        return self._policy_loss(model, inputs)
+
+    def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """TRL's loss, to which a subclass may add terms of its own."""
+        return super()._compute_loss(model, inputs)
+
+    def _trained_rows(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """(rows,) booleans: the rows of a batch that the loss has a gradient for, KL and entropy terms aside."""
+        return has_advantage(inputs["advantages"])
+
+    @property
+    def _group_size(self) -> int:
+        return int(self.num_generations if self.model.training else self.num_generations_eval)
+
+    def _local_slice(self, rows: int) -> slice:
+        """This process's part of what was gathered from all."""
+        return slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
 
     def _log(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(value)

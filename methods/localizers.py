@@ -1,47 +1,62 @@
-"""Where to reset a failed chain: rules for SRPO and its controls (arXiv 2605.25507; section 2.3 of the paper's digest).
+"""Where to reset a failed chain: rules for SRPO (arXiv 2605.25507; section 2.3 of the paper's digest).
 
     h* = first erroneous step, from 1; steps 1 .. h* - 1 are kept, step h* is sampled anew
 
 Each rule is a `methods.reset_buffer.ResetRule`. SRPO's own is `AskedPolicy`: the policy under training is told that its
-answer is wrong and names the step. The others make the quality of localization a controlled variable: `Oracle` (exact,
-or degraded to a chosen rate of exact hits and offset), `highest_entropy_step`, and `LearnedFromResampling`, fitted to
-where the policy's own continuations stop succeeding. `PositionsByLength` is the control for earliness: it knows where
-SRPO resets in chains of each length, and nothing else of the chain.
+answer is wrong and names the step. `LeastConfidentStep` needs no words.
 
-The prompt was written anew from the elements that the specification lists. Deviations: the parser looks for "Step N" in
-any letter case; a chain whose steps are all right (cut off, say) has its last step as first error.
+The prompt was written anew from the elements that the specification lists.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from methods.reset_buffer import Chain, Request, ResetChoice, Sampler, Seed
+from methods.reset_buffer import Chain, ResetChoice, Seed
 
 # ---- the policy itself
 
-_BOX = re.compile(r"\\boxed\{\s*(\d{1,9})\s*\}")
-_PROSE = re.compile(r"\bstep\s+(\d{1,9})", re.IGNORECASE)
+_BOX = "\\boxed{"
+_PROSE = re.compile(r"[Ss]tep\s+(\d+)")
+_DIGITS = 9
+"""Longest number that is read: Python refuses to convert very long ones."""
 _DELIMITER = "</thought>"
 
 
-def parse_step(reply: str, steps: int, on_failure: str = "first") -> int:
-    """The step that a reply names, 1 .. steps: the last box, else the last "Step N", else 1.
+def parse_step(reply: str, steps: int) -> int:
+    """The step that a reply names, 1 .. steps, as the released parser reads it (section 2.3 of the specification).
 
-    A box beyond `steps` is ignored in favour of the prose; 0 counts as 1, and a step in prose is clamped.
-    on_failure: "first" or "middle", the step where nothing is named (the older default was the middle).
-    Source: section 4.2 and the released parser.
+    The last box counts alone: 0 in it is step 1, a step of the chain is that step. Where it holds anything else, is not
+    closed or is not there, the last "Step N" or "step N" counts, and that is 1 where the chain has no such step.
     """
-    if (boxes := _BOX.findall(reply)) and int(boxes[-1]) <= steps:
-        return max(1, int(boxes[-1]))
-    if named := _PROSE.findall(reply):
-        return min(max(1, int(named[-1])), steps)
-    return (steps + 1) // 2 if on_failure == "middle" else 1
+    boxed = _number(_last_box(reply))
+    if boxed is not None and 0 <= boxed <= steps:
+        return max(1, boxed)
+    named = _PROSE.findall(reply)
+    found = _number(named[-1]) if named else None
+    return found if found is not None and 1 <= found <= steps else 1
+
+
+def _last_box(reply: str) -> str:
+    """What stands in the last box; nothing without one, or where its braces do not close."""
+    start, depth = reply.rfind(_BOX) + len(_BOX), 1
+    if start < len(_BOX):
+        return ""
+    for place in range(start, len(reply)):
+        depth += {"{": 1, "}": -1}.get(reply[place], 0)
+        if depth == 0:
+            return reply[start:place]
+    return ""
+
+
+def _number(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text.lstrip("0")) <= _DIGITS else None
 
 
 def localization_prompt(problem: str, steps: Sequence[str]) -> str:
@@ -66,83 +81,25 @@ def localization_prompt(problem: str, steps: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class AskedPolicy:
-    """SRPO: one call for each seed, no vote, the reply not trained on."""
+    """SRPO: one call for each seed, no vote, the reply not trained on. `ResetRollouts` fills in what is left out."""
 
-    text_of: Callable[[Seed], tuple[str, Sequence[str]]]
+    text_of: Callable[[Seed], tuple[str, Sequence[str]]] | None = None
     """The problem and the steps of a seed, as text."""
-    reply: Callable[[Sequence[str]], Sequence[tuple[str, int]]]
+    reply: Callable[[Sequence[str]], Sequence[tuple[str, int]]] | None = None
     """Replies of the current policy to prompts, each with its number of tokens (the paper samples at 0.3)."""
-    on_failure: str = "first"
+
+    def with_policy(self, policy: Any) -> AskedPolicy:
+        """The rule for the policy that samples, a `methods.continuation.TrainerChains`."""
+        return AskedPolicy(self.text_of or policy.problem_and_steps, self.reply or policy.replies)
 
     def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+        if self.text_of is None or self.reply is None:
+            raise ValueError("nobody to ask: give `text_of` and `reply`")
         replies = self.reply([localization_prompt(*self.text_of(seed)) for seed in seeds])
         return [
-            ResetChoice(parse_step(text, seed.chain.steps, self.on_failure), tokens)
+            ResetChoice(parse_step(text, seed.chain.steps), tokens)
             for seed, (text, tokens) in zip(seeds, replies, strict=True)
         ]
-
-
-# ---- the truth, whole or spoilt
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """The true first error with probability `hit_rate`, else another step near `offset` steps after it.
-
-    A miss aims at truth + offset + Unif{-spread .. spread} and takes the step of the chain nearest to that other than
-    the truth, at random among two: the rate of exact hits is `hit_rate` whatever the offset, save that a chain of one
-    step is always hit. Near the ends of a chain a miss has less room, so that its mean offset falls short.
-    """
-
-    first_error: Callable[[Seed], int | None]
-    """From 1; None where every step is right."""
-    hit_rate: float = 1.0
-    offset: int = 0
-    spread: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.hit_rate <= 1 or self.spread < 0:
-            raise ValueError(f"hit_rate in [0, 1] and spread >= 0 are needed, got {self.hit_rate} and {self.spread}")
-
-    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-        return [ResetChoice(self._step(seed, generator)) for seed in seeds]
-
-    def truth(self, seed: Seed) -> int:
-        """The first error, from 1; the last step where every step is right."""
-        found = self.first_error(seed)
-        return seed.chain.steps if found is None else min(max(found, 1), seed.chain.steps)
-
-    def _step(self, seed: Seed, generator: np.random.Generator) -> int:
-        truth, steps = self.truth(seed), seed.chain.steps
-        # Both numbers are always drawn, so that two hit rates share the random numbers of their common seeds.
-        hit, aim = generator.random() < self.hit_rate, generator.integers(-self.spread, self.spread + 1)
-        tie = generator.random()
-        if hit or steps == 1:
-            return truth
-        others = np.delete(np.arange(1, steps + 1), truth - 1)
-        distance = np.abs(others - (truth + self.offset + aim))
-        nearest = others[distance == distance.min()]
-        return int(nearest[int(tie * len(nearest))])
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well steps were localized; NaN without any."""
-
-    exact: float
-    """Share of first errors found."""
-    clean: float
-    """Share of prefixes without an error: h* at or before the first error."""
-    deviation: float
-    """Mean of h* minus the first error, steps."""
-
-
-def agreement(chosen: Sequence[int], truth: Sequence[int]) -> Agreement:
-    """Compare localized steps with the true first errors, (n,) each. Source: section 5.3, figure of localization."""
-    difference = np.asarray(chosen, dtype=float) - np.asarray(truth, dtype=float)
-    if not len(difference):
-        return Agreement(*[float("nan")] * 3)
-    return Agreement(float((difference == 0).mean()), float((difference <= 0).mean()), float(difference.mean()))
 
 
 # ---- entropy
@@ -157,191 +114,31 @@ def step_means(values: Sequence[float], chain: Chain) -> np.ndarray:
     return totals / np.maximum(np.add.reduceat(own, starts), 1)
 
 
-def highest_entropy_step(seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-    """The step whose tokens were drawn from the highest mean entropy, the first of equals."""
-    return [ResetChoice(int(np.argmax(step_means(_told(seed.chain), seed.chain))) + 1) for seed in seeds]
+@dataclass(frozen=True)
+class LeastConfidentStep:
+    """The step whose tokens were drawn from the highest mean entropy, the first of equals.
+
+    Raises ValueError where neither the chains nor `entropies` tell entropies.
+    """
+
+    entropies: Callable[[Sequence[Seed]], Sequence[Sequence[float]]] | None = None
+    """Entropy of the policy at each token of each chain; asked where the sampler told none."""
+
+    def with_policy(self, policy: Any) -> LeastConfidentStep:
+        """The rule for the policy that samples, a `methods.continuation.TrainerChains`."""
+        return LeastConfidentStep(self.entropies or policy.entropies)
+
+    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
+        if self.entropies is None:
+            told: Sequence[Sequence[float]] = [told_entropies(seed.chain) for seed in seeds]
+        else:
+            told = self.entropies(seeds)
+        found = [step_means(values, seed.chain) for values, seed in zip(told, seeds, strict=True)]
+        return [ResetChoice(int(np.argmax(means)) + 1) for means in found]
 
 
-def _told(chain: Chain) -> Sequence[float]:
+def told_entropies(chain: Chain) -> Sequence[float]:
+    """The sampler's entropies; raises ValueError where it told none."""
     if chain.entropies is None:
         raise ValueError("the sampler gave no entropies with its chains, which this rule needs")
     return chain.entropies
-
-
-# ---- learned from the policy's own continuations
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """For each seed the step whose loss of success is greatest, and what it cost."""
-
-    steps: tuple[int, ...]
-    values: tuple[np.ndarray, ...]
-    """Share of continuations that succeed from the prefix before each step, (H,)."""
-    generated_tokens: int
-
-
-def resample_first_errors(seeds: Sequence[Seed], sample: Sampler, continuations: int, longest: int = 20) -> Resampled:
-    """Estimate by resampling where each chain was lost: the h with the greatest V(h) - V(h + 1).
-
-    V(h) is the share of continuations from steps 1 .. h - 1 that succeed, V(H + 1) = 0 for the failed chain itself.
-    The first of equal drops is taken; where no continuation ever succeeds that is step 1. Continuations that failed to
-    come count as failures. Source: step labels of Math-Shepherd (arXiv 2312.08935), own choice of the greatest drop.
-    """
-    values, _, tokens = prefix_values(seeds, sample, continuations, longest, lambda chain: float(chain.correct))
-    steps = tuple(int(np.argmax(value - np.append(value[1:], 0.0))) + 1 for value in values)
-    return Resampled(steps, values, tokens)
-
-
-def prefix_values(
-    seeds: Sequence[Seed],
-    sample: Sampler,
-    continuations: int,
-    longest: int,
-    score: Callable[[Chain], float],
-    first_draw: int = 0,
-) -> tuple[tuple[np.ndarray, ...], int, int]:
-    """V(1) .. V(H) of each chain: mean score of continuations from steps 1 .. h - 1; chains and tokens generated.
-
-    first_draw: number of the first continuation of each seed, above those of chains already drawn for it. Continuations
-    that failed to come score 0.
-    """
-    requests = [
-        Request(place, first_draw + step * continuations + draw, seed.prompt_ids, seed.chain.prefix(step + 1), left)
-        for place, seed in enumerate(seeds)
-        for step, left in enumerate(range(longest, longest - seed.chain.steps, -1))
-        for draw in range(continuations)
-    ]
-    found = [(one, chain) for one, chain in zip(requests, sample(requests) if requests else [], strict=True)]
-    tokens = sum(sum(chain.policy_mask(len(one.prefix_ids))) for one, chain in found if chain is not None)
-    scores = np.array([0.0 if chain is None else score(chain) for _, chain in found])
-    bounds = np.cumsum([seed.chain.steps * continuations for seed in seeds])[:-1]
-    values = [part.reshape(-1, continuations).mean(axis=1) for part in np.split(scores, bounds)]
-    return tuple(values) if seeds else (), sum(chain is not None for _, chain in found), tokens
-
-
-@dataclass(frozen=True, eq=False)
-class LearnedFromResampling:
-    """P(h* = h | chain) proportional to exp(w . x_h), with w fitted to steps found by resampling; the mode is chosen.
-
-    x_h, of each step: what `features` gives, (steps, d), centred within the chain.
-    """
-
-    weights: np.ndarray
-    features: Callable[[Seed], np.ndarray]
-
-    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-        return [ResetChoice(int(np.argmax(_centred(self.features(seed)) @ self.weights)) + 1) for seed in seeds]
-
-
-def fit_to_resampling(
-    seeds: Sequence[Seed],
-    steps: Sequence[int],
-    features: Callable[[Seed], np.ndarray],
-    ridge: float = 1.0,
-    updates: int = 50,
-) -> LearnedFromResampling:
-    """Penalised maximum likelihood of the conditional logit model, by Newton's method.
-
-    steps: the labels, from 1. ridge: weight of |w|^2 / 2, > 0, which keeps the optimum finite and unique.
-    Source: McFadden, "Conditional logit analysis of qualitative choice behavior", 1974.
-    """
-    if not seeds or ridge <= 0:
-        raise ValueError(f"at least one labelled chain and ridge > 0 are needed, got {len(seeds)} and {ridge}")
-    chains = [_centred(features(seed)) for seed in seeds]
-    weights = np.zeros(chains[0].shape[1])
-    for _ in range(updates):
-        gradient, curvature = -ridge * weights, ridge * np.eye(len(weights))
-        for table, step in zip(chains, steps, strict=True):
-            chance = _softmax(table @ weights)
-            mean = chance @ table
-            gradient += table[step - 1] - mean
-            curvature += (table * chance[:, None]).T @ table - np.outer(mean, mean)
-        move = np.linalg.solve(curvature, gradient)
-        weights = weights + move
-        if np.abs(move).max() < 1e-10:
-            break
-    return LearnedFromResampling(weights, features)
-
-
-def step_features(seed: Seed) -> np.ndarray:
-    """Position h/H, mean entropy and mean log-probability of each step, (H, 3); the sampler must tell both."""
-    chain = seed.chain
-    if chain.log_probabilities is None:
-        raise ValueError("the sampler gave no log-probabilities with its chains, which these features need")
-    place = np.arange(1, chain.steps + 1) / chain.steps
-    return np.column_stack([place, step_means(_told(chain), chain), step_means(chain.log_probabilities, chain)])
-
-
-def _centred(table: np.ndarray) -> np.ndarray:
-    return table - table.mean(axis=0)
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    raised: np.ndarray[Any, Any] = np.exp(scores - scores.max())
-    return raised / raised.sum()
-
-
-# ---- the control for earliness
-
-
-@dataclass(frozen=True)
-class PositionHistogram:
-    """Random resets whose h*/H follows a histogram of equal bins over (0, 1].
-
-    A place is drawn uniformly from its bin and the step that covers it is taken. Exact where the bins are a multiple
-    of the steps of every chain; else up to the width of a bin.
-    """
-
-    weights: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.weights or min(self.weights) < 0 or sum(self.weights) <= 0:
-            raise ValueError(f"a histogram needs weights >= 0 with a positive sum, got {self.weights}")
-
-    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-        chances = np.array(self.weights, dtype=float) / sum(self.weights)
-        bins = generator.choice(len(chances), size=len(seeds), p=chances)
-        # 1 - random() lies in (0, 1], as the bins do.
-        places = (bins + 1 - generator.random(len(seeds))) / len(chances)
-        steps = np.array([seed.chain.steps for seed in seeds], dtype=int)
-        found = np.clip(np.ceil(places * steps), 1, np.maximum(steps, 1))
-        return [ResetChoice(int(step)) for step in found]
-
-
-@dataclass(frozen=True)
-class PositionsByLength:
-    """Random resets whose step, given the number of steps of the chain, follows what another run chose.
-
-    Pooled over lengths h*/H would not do: the step that covers a place of a shorter chain lies later in it.
-    """
-
-    counts: Mapping[int, tuple[float, ...]]
-    """How often each step was chosen, by the number of steps of the chain, (H,) each."""
-
-    def __post_init__(self) -> None:
-        if not self.counts or any(len(own) != steps for steps, own in self.counts.items()):
-            raise ValueError("a count for each step of at least one length is needed")
-
-    def __call__(self, seeds: Sequence[Seed], generator: np.random.Generator) -> list[ResetChoice]:
-        return [self._nearest(seed.chain.steps)([seed], generator)[0] for seed in seeds]
-
-    def _nearest(self, steps: int) -> PositionHistogram:
-        # A bin for each step is exact at its own length; the shorter of two equally near lengths is taken.
-        return PositionHistogram(self.counts[min(self.counts, key=lambda known: (abs(known - steps), known))])
-
-
-def positions_by_length(chosen: Sequence[int], steps: Sequence[int]) -> PositionsByLength:
-    """The steps that a run of SRPO chose, from 1, and the steps of the chains it chose them in, (n,) each.
-
-    Raises ValueError without any, and for a step outside its chain.
-    """
-    places, lengths = np.asarray(chosen, dtype=int), np.asarray(steps, dtype=int)
-    if not len(places) or not ((places >= 1) & (places <= lengths)).all():
-        raise ValueError("steps are needed, each from 1 to the steps of its chain")
-    counts = {int(own): np.bincount(places[lengths == own] - 1, minlength=own) for own in np.unique(lengths)}
-    return PositionsByLength({own: tuple(found.astype(float).tolist()) for own, found in counts.items()})
-
-
-PUBLISHED_POSITIONS = PositionHistogram((0, 5, 195, 17, 112, 149, 145, 44, 206, 19, 50, 42, 3, 42, 0, 12, 4, 0, 8, 1))
-"""Counts of h*/H in SRPO's own training, 1054 resets (figure of localization, decoded)."""

@@ -2,7 +2,7 @@
 
 A step is what the sampler says it is (`Chain.step_ends`): a thought up to its delimiter, or an action with its
 observation. Chains are sampled in waves over all prompts; what is drawn has the law of the sequential loop of
-algorithm 2. Switches the paper has not: `independent_base`, `suffix_allowance`, `keep_failure`. No torch in here.
+algorithm 2. A switch that the paper has not: `independent_base`. No torch in here.
 """
 
 from __future__ import annotations
@@ -125,22 +125,20 @@ TWO_BY_FOUR = Split(base=0, seeds=2, suffixes=4)
 ONE_BY_EIGHT = Split(base=0, seeds=1, suffixes=8)
 
 
+FRESH_LIMIT = 12
+"""Most chains drawn from a prompt in search of failures (released code)."""
+
+
 @dataclass(frozen=True)
 class BufferSettings:
     """Which chains of a prompt are trained; the defaults are the paper's 1 x 4 (section 4.2, algorithm 2, table 5)."""
 
     split: Split = ONE_BY_FOUR
-    fresh_limit: int = 12
-    """Most chains drawn from the prompt in search of failures."""
     independent_base: bool = False
     """Take the first chains as base group, failures and all, and leave it untouched: unbiased. The published sampler
     drops the first failure but keeps the successes before it, which overstates success (`theory/base_group.py`)."""
-    keep_failure: bool = False
-    """Without a base group and with too few failures: keep those found. The published list drops them."""
     longest: int = 20
-    """Most steps of a chain."""
-    suffix_allowance: bool = False
-    """Whether a suffix has `longest` steps of its own; in the paper the steps of the prefix count."""
+    """Most steps of a chain, those of its prefix counted."""
     mask_prefix: bool = True
     """Whether the prefix gets no gradient and counts in no denominator."""
 
@@ -149,8 +147,8 @@ class BufferSettings:
         if split.base < 0 or min(split.seeds, split.suffixes) < 1:
             raise ValueError(f"{split} needs base >= 0, seeds >= 1 and suffixes >= 1")
         needed = split.base + split.seeds if split.base else split.size
-        if self.fresh_limit < needed:
-            raise ValueError(f"fresh_limit is {self.fresh_limit}, below the {needed} chains that {split} may need")
+        if needed > FRESH_LIMIT:
+            raise ValueError(f"{split} may need {needed} chains, and at most {FRESH_LIMIT} are drawn from a prompt")
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,7 @@ class _Prompt:
         split, drawn = self.settings.split, len(self.fresh_chains)
         left_out = 0 if self.settings.independent_base else split.seeds
         wanted = max(split.base + left_out - drawn, split.seeds - len(self.seeds()))
-        return max(0, min(wanted, self.settings.fresh_limit - drawn))
+        return max(0, min(wanted, FRESH_LIMIT - drawn))
 
     def seeds(self) -> list[Seed]:
         """The first failures, those without a step excepted: there is nothing to reset in them."""
@@ -272,7 +270,7 @@ class _Prompt:
                 self.wanted[requests[-1].draw] = partial(Row, self.prompt_ids)
         for group, (seed, step, deviation) in enumerate(self.resets, start=1):
             prefix, position = seed.chain.prefix(step), step / seed.chain.steps
-            steps = self.settings.longest - (0 if self.settings.suffix_allowance else step - 1)
+            steps = self.settings.longest - (step - 1)
             for _ in range(split.suffixes):
                 requests.append(self.request(prefix, steps))
                 self.wanted[requests[-1].draw] = partial(
@@ -311,7 +309,8 @@ class _Prompt:
             return (self.fresh_chains if settings.independent_base or not self.resets else others)[: split.base]
         if self.resets:
             return []
-        return (seeds + others if settings.keep_failure else others + seeds)[: split.size]
+        # With too few failures for the split those found come last: the published list drops them.
+        return (others + seeds)[: split.size]
 
     def request(self, prefix: tuple[int, ...] = (), steps: int | None = None) -> Request:
         """The next chain of this prompt; a fresh one may be as long as any."""

@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from trl.models import unwrap_model_for_generation
 
-from methods.grpo import GRPOWithGroupMetrics, has_advantage
+from methods.continuation import TrainerChains
+from methods.grpo import GRPOWithGroupMetrics, paper_of
 from methods.reset_buffer import (
     ONE_BY_EIGHT,
     ONE_BY_FOUR,
@@ -77,6 +79,9 @@ __all__ = [
 
 # ---- the rollouts
 
+UNLIMITED = 1_000_000
+"""Most steps of a chain where its tokens are what is limited."""
+
 
 def rollout_columns(blocks: Sequence[Block], mask_prefix: bool = True) -> dict[str, list[Any]]:
     """The blocks as TRL's `rollout_func` returns them; `env_mask` is 0 on what is not trained.
@@ -93,6 +98,7 @@ def rollout_columns(blocks: Sequence[Block], mask_prefix: bool = True) -> dict[s
         "logprobs": logprobs and [list(values) for values in logprobs],
         "env_mask": [row.chain.policy_mask(row.prefix_length if mask_prefix else 0) for row in rows],
         "chain_reward": [row.chain.reward for row in rows],
+        "success": [row.chain.correct for row in rows],
         "reset_group": [row.group for row in rows],
         "reset_position": [row.position for row in rows],
         "reset_deviation": [row.deviation for row in rows],
@@ -114,44 +120,94 @@ def chain_reward(completions: list[Any], chain_reward: list[float], **columns: A
 class ResetRollouts:
     """TRL's `rollout_func` for RRPO and SRPO: blocks with resets in training, plain rollouts in evaluation.
 
-    sample: gives chains of the model that is trained; it runs in eval mode and without gradients. rule: None for plain
-    rollouts in training too, the control without resets.
-    encode: prompt, as it stands in the data set, to token ids. seed: of the reset steps; those of a step of training do
-    not depend on the steps before it, so that a run continued from a checkpoint draws the same.
+    rule: where failed chains are reset: `uniform_step` (RRPO), `AskedPolicy()` (SRPO), `LeastConfidentStep()`, any
+    callable of that form; None for plain rollouts in training too, the control without resets.
+    sample: gives chains of the model that is trained; it runs in eval mode and without gradients. Without one the
+    trainer itself generates, by Hugging Face or vLLM, a step being a line (`methods.continuation`); `GRPOWithResets` is
+    then needed, and its reward functions tell which chains failed.
+    encode: prompt, as it stands in the data set, to token ids; needed with `sample`.
+    settings: None for the paper's, without a limit of lines where the trainer generates.
+    seed: of the reset steps; those of a step of training do not depend on the steps before it, so that a run continued
+    from a checkpoint draws the same. first_error: the true first error of a chain, only logged.
     whole_batch: it is called with the prompts of all processes, each of which makes all blocks alike; `sample` divides
     the work.
+
+    >>> trainer = GRPOWithResets(
+    ...     "Qwen/Qwen3-0.6B", reward_funcs=solved, train_dataset=dataset, rollout_func=ResetRollouts(AskedPolicy()),
+    ...     args=GRPOConfig("srpo", loss_type="grpo", num_generations=8, per_device_train_batch_size=16),
+    ... )
     """
 
     def __init__(
         self,
-        sample: Sampler,
-        rule: ResetRule | None,
-        encode: Callable[[Any], Sequence[int]],
+        rule: ResetRule | None = uniform_step,
+        sample: Sampler | None = None,
+        encode: Callable[[Any], Sequence[int]] | None = None,
         settings: BufferSettings | None = None,
         seed: int = 0,
         first_error: Callable[[Seed], int] | None = None,
         whole_batch: bool = False,
     ) -> None:
-        self.sample, self.rule, self.encode, self.settings = sample, rule, encode, settings or BufferSettings()
+        if (sample is None) != (encode is None):
+            raise ValueError("`sample` and `encode` go together")
+        self.settings = settings or (BufferSettings() if sample else BufferSettings(longest=UNLIMITED))
+        self.rule, self.sample, self.encode = rule, sample, encode
         self.seed, self.first_error, self.whole_batch = seed, first_error, whole_batch
         self._address: tuple[int, int] = (-1, 0)
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
+        if not self.settings.mask_prefix and trainer.use_vllm and trainer.vllm_importance_sampling_correction:
+            raise ValueError(
+                "without the prefix mask, prefix tokens would enter vLLM's importance ratio, and nobody sampled them: "
+                "set vllm_importance_sampling_correction=False"
+            )
+        if self.sample is None or self.encode is None:
+            return self._generated(prompts, trainer)
         training = trainer.model.training
         with torch.no_grad(), unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             model.eval()
             try:
-                blocks = self._training_blocks(prompts, trainer) if training else self._plain_blocks(prompts)
+                ids = [self.encode(prompt) for prompt in prompts]
+                blocks = self._blocks(prompts, ids, self.sample, self.rule, trainer, training)
             finally:
                 model.train(training)
         return rollout_columns(blocks, self.settings.mask_prefix)
 
-    def _plain_blocks(self, prompts: list[Any]) -> list[Block]:
-        return plain_blocks([self.encode(prompt) for prompt in prompts], self.sample, self.settings)
+    def _generated(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
+        """The columns of this process's prompts, sampled by the trainer: all processes plan the same blocks."""
+        several, training = trainer.accelerator.num_processes > 1, trainer.model.training
+        rows = getattr(trainer, "rollout_rows", None)
+        if rows is None:
+            raise ValueError("without `sample` the rollouts need a GRPOWithResets trainer")
+        everyone, rows = (gather_object(list(part)) if several else part for part in (prompts, rows))
+        chains = TrainerChains(trainer, rows[:: self._rows_of_place(training)])
+        bind = getattr(self.rule, "with_policy", None)
+        rule = bind(chains) if bind else self.rule
+        trainer.model.eval()
+        try:
+            with torch.no_grad():
+                blocks = self._blocks(everyone, chains.encode(everyone), chains, rule, trainer, training)
+        finally:
+            trainer.model.train(training)
+        columns = rollout_columns(blocks, self.settings.mask_prefix)
+        first = trainer.accelerator.process_index * len(prompts)
+        return {name: values and values[first : first + len(prompts)] for name, values in columns.items()}
 
-    def _training_blocks(self, prompts: list[Any], trainer: Any) -> list[Block]:
-        if self.rule is None:
-            return self._plain_blocks(prompts)
+    def _rows_of_place(self, training: bool) -> int:
+        """Rows of the data set that one place of a `Request` stands for."""
+        return self.settings.split.size if training and self.rule is not None else 1
+
+    def _blocks(
+        self,
+        prompts: list[Any],
+        ids: Sequence[Sequence[int]],
+        sample: Sampler,
+        rule: ResetRule | None,
+        trainer: Any,
+        training: bool,
+    ) -> list[Block]:
+        if not training or rule is None:
+            return plain_blocks(ids, sample, self.settings)
         size = self.settings.split.size
         if trainer.num_generations != size:
             raise ValueError(f"num_generations is {trainer.num_generations}, but {self.settings.split} makes {size}")
@@ -159,11 +215,10 @@ class ResetRollouts:
             raise ValueError(f"{len(prompts)} prompts are not whole groups of {size} equal ones")
         step = int(trainer.state.global_step)
         self._address = (step, self._address[1] + 1 if self._address[0] == step else 0)
-        process = 0 if self.whole_batch else trainer.accelerator.process_index
-        entropy = (self.seed, process, *self._address)
+        alike = self.whole_batch or self.sample is None
+        entropy = (self.seed, 0 if alike else trainer.accelerator.process_index, *self._address)
         generator = np.random.default_rng(entropy)
-        ids = [self.encode(prompt) for prompt in prompts[::size]]
-        return build_blocks(ids, self.sample, self.rule, self.settings, generator, self.first_error)
+        return build_blocks(ids[::size], sample, rule, self.settings, generator, self.first_error)
 
 
 # ---- the loss
@@ -220,11 +275,18 @@ class GRPOWithResets(GRPOWithGroupMetrics):
     `{base,suffix}/{success,zero_std}`, `localization/{exact,clean,deviation}` and `{tokens,chains}/generated`.
     """
 
+    _name = "RRPO and SRPO"
+    _tag_names = ("trl", "grpo", "resets")
+    _paper = paper_of("Credit Assignment with Resets in Language Model Reasoning", "2605.25507")
+
     def __init__(self, *args: Any, loss: ResetLoss = ResetLoss(), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reset_loss = loss
         if self.loss_type != loss.loss_type:
             raise ValueError(f"{loss} needs loss_type={loss.loss_type!r}, got {self.loss_type!r}")
+        if not loss.clip:
+            # TRL's correction for vLLM would put a ratio, that of trainer and sampler, into a loss that has none.
+            self.vllm_importance_sampling_correction = False
         if self.scale_rewards != "group" or self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError("resets need scale_rewards='group' and multi_objective_aggregation='sum_then_normalize'")
         rows = self.args.per_device_train_batch_size * self.args.steps_per_generation
@@ -247,21 +309,16 @@ class GRPOWithResets(GRPOWithGroupMetrics):
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.rollout_rows = inputs  # What `ResetRollouts` knows of the prompts beside their text.
         output = super()._generate_and_score_completions(inputs)
-        first = self.accelerator.process_index * len(inputs)
-        output["advantages"] = self._within_groups[first : first + len(inputs)]
-        # What the parent logged spoke of the advantages that were replaced.
-        self._log_trained_tokens(output, has_advantage(output["advantages"]))
+        output["advantages"] = self._within_groups[self._local_slice(len(inputs))]
         return output
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.reset_loss.clip:
             # Without them TRL takes the current log-probabilities, detached: ratio 1, gradient A grad log pi.
             inputs = {name: value for name, value in inputs.items() if name != "old_per_token_logps"}
-        if self.accelerator.num_processes > 1:
-            # TRL gathers per-row metrics here, so every process must score as many rows: none may be left out.
-            return super(GRPOWithGroupMetrics, self)._compute_loss(model, inputs)
-        return super()._compute_loss(model, inputs)
+        return super()._policy_loss(model, inputs)
 
 
 _TOLD = {

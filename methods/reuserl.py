@@ -1,22 +1,21 @@
 """ReuseRL: the segmentation cost of skills in the reward (Skill Reuse as Compression in Agentic RL, arXiv 2605.31509).
 
-    r(tau) = R(tau) - lambda c(tau)  for successes, 0 for failures
+    r(tau) = R(tau) - lambda c(tau)  for successes, 0 for failures,                lambda = 1
     c(tau) = seg(phi(tau), C) / T_max
 
-R: outcome, 0 or 1; phi: one abstract symbol of the alphabet Sigma for each action; seg(s, C): fewest phrases of the
-dictionary C that make up s; T_max: the horizon. C is extracted at each step from the batch's successes B+ and a FIFO
-buffer G of earlier ones, by greedy pair merging that must lower a two-part description length (`theory.mdl`,
-`theory.skill_extraction`), with phrases of at most L symbols.
+R: outcome, 0 or 1; phi: at most one abstract symbol of the alphabet Sigma for each action; seg(s, C): fewest phrases of
+the dictionary C that make up s; T_max: the horizon. C is extracted at each step from a FIFO buffer G of success
+strings to which those of the batch, B+, were just added, by greedy pair merging that must lower a two-part description
+length (`theory.mdl`, `theory.skill_extraction`), with phrases of at most L symbols; it scores that same batch.
 
 The only change with respect to GRPO is the reward. Rewards are standardised in their group by TRL's
-`scale_rewards="group"`; lambda then cancels in a group of successes only (specification, trap 9.1), and matters there
-with `scale_rewards="none"`.
+`scale_rewards="group"`; lambda then cancels in a group of successes only, and matters there with
+`scale_rewards="none"`.
 
-What was read: of the paper only title, abstract, footnote 1 and the start of section 1. The method comes from
-third-party digests, and where these are silent from defaults of this project (specification, sections 1.3, 2 and
-6.1): horizon rather than length as denominator, storage and data in bits with a sum over strings, 1,024 strings in
-the buffer, 50 strings before the first extraction, scoring with the dictionary of the same step. lambda lies below 1,
-since 1 would put a success of full length level with a failure.
+Read: the paper's full text, by way of its specification. lambda is relative to R: the paper's R = 10 and lambda = 10
+are 1 and 1, so that a success of T_max singletons is worth a failure. Left open there, and ours: pairs are counted on
+the re-segmented corpus. Deviation: the code length is that of `theory.mdl`, which leaves singletons out of the
+dictionary's cost; they are a constant in every merge decision.
 """
 
 from __future__ import annotations
@@ -34,62 +33,42 @@ from numpy.typing import ArrayLike, NDArray
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
-from methods.reuserl_metrics import dictionary_metrics, success_metrics
+from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings, dictionary_metrics, success_metrics
 from theory.segmentation import phrase_counts
 
 PENALTIES = ("additive", "discount", "scaled")
-PENALISED = ("success", "all")
-SCORE_WITH = ("current", "previous")
-INVALID_ACTIONS = ("symbol", "drop")
 INVALID = "invalid"
-"""The symbol of an action that the environment did not understand or refused."""
+"""The symbol of an action that the environment did not understand or refused, where an alphabet has one."""
 
 
 @dataclass(frozen=True)
 class PenaltySettings:
     """How the cost enters the reward.
 
-    weight: lambda. penalty: with c = seg/T_max, `additive` gives R - lambda c, `scaled` R (1 - lambda c), `discount`
-    R gamma^seg with gamma = (1 - lambda)^(1/T_max); all three leave 1 - lambda to a success at c = 1.
-    penalise: `all` subtracts the additive cost from failures too. score_with: the dictionary that this batch gives, or
-    the one before it. invalid_actions: `drop` leaves the symbol `invalid` out of skill strings.
-    Raises ValueError for an unknown switch, for lambda outside [0, 1), where a success need not beat a failure, and
-    for penalised failures with a penalty that multiplies R = 0.
+    weight: lambda over R. penalty: with c = seg/T_max, `additive` gives R - lambda c (equation 6), `scaled` R (1 -
+    lambda c), `discount` R gamma^seg with gamma = (1 - lambda)^(1/T_max); all three leave 1 - lambda to a success at
+    c = 1. Raises ValueError for an unknown penalty and for lambda outside [0, 1], or at 1 where it is discounted.
     """
 
-    weight: float = 0.3
+    weight: float = 1.0
     penalty: str = "additive"
-    penalise: str = "success"
-    score_with: str = "current"
-    invalid_actions: str = "symbol"
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("penalty", PENALTIES),
-            ("penalise", PENALISED),
-            ("score_with", SCORE_WITH),
-            ("invalid_actions", INVALID_ACTIONS),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if not 0 <= self.weight < 1:
-            raise ValueError(f"weight must be at least 0 and below 1, got {self.weight}")
-        if self.penalise == "all" and self.penalty != "additive":
-            raise ValueError(f"a {self.penalty} penalty multiplies R = 0: failures can only be penalised additively")
+        if self.penalty not in PENALTIES:
+            raise ValueError(f"penalty must be one of {', '.join(PENALTIES)}, got {self.penalty!r}")
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight must be from 0 to 1, got {self.weight}")
+        if self.penalty == "discount" and self.weight == 1:
+            raise ValueError("a weight of 1 discounts every success to nothing")
 
     def rewards(self, success: ArrayLike, costs: ArrayLike) -> NDArray[np.float64]:
-        """r of each episode from R and c, both (episodes,). Every success lies above every failure.
-
-        Source: section 2.6; `discount` and `scaled` section 6.1.
-        """
+        """r of each episode from R and c, both (episodes,). No success lies below a failure."""
         outcome, cost = np.asarray(success, dtype=np.float64), np.asarray(costs, dtype=np.float64)
         if self.penalty == "discount":
             return np.asarray(outcome * (1 - self.weight) ** cost)
         if self.penalty == "scaled":
             return outcome * (1 - self.weight * cost)
-        penalised = outcome if self.penalise == "success" else np.ones_like(outcome)
-        return outcome - self.weight * cost * penalised
+        return outcome - self.weight * cost * outcome
 
 
 @dataclass(frozen=True)
@@ -107,10 +86,11 @@ class SkillReuseReward(TrainerCallback, ExportableState):
     alphabet: names of the abstract symbols Sigma, `invalid` among them if actions can be. horizon: T_max, the most
     symbols of an episode. outcome: a TRL reward function that returns 1 for success and 0 for failure; without it the
     column `success` is read. skills: phi, from a completion as TRL hands it over to its symbols; without it the
-    column `skills`. penalty, dictionary: see `PenaltySettings` and `DictionarySettings`.
+    column `skills`. penalty, dictionary: see `PenaltySettings` and `DictionarySettings`. learner: makes the dictionary.
 
     The buffer and dictionary are the same on every process and are saved in the trainer's state with each checkpoint;
-    in evaluation episodes are scored and change nothing. Errors (ValueError): a symbol outside the alphabet, an
+    in evaluation episodes are scored and change nothing. Successes are told to the trainer apart from the reward, by
+    `log_extra("success", ...)`. Errors (ValueError): a symbol outside the alphabet, an
     episode over the horizon, an outcome other than 0 and 1.
 
     >>> from methods.reuserl import SkillReuseReward
@@ -128,6 +108,7 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         skills: Callable[[Any], Sequence[str]] | None = None,
         penalty: PenaltySettings | None = None,
         dictionary: DictionarySettings | None = None,
+        learner: type[DictionaryLearner] = DictionaryLearner,
     ) -> None:
         if len(set(alphabet)) != len(alphabet):
             raise ValueError("the alphabet names a symbol twice")
@@ -138,8 +119,7 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         # `invalid` comes last, so that the other numbers are the same with and without it.
         self.alphabet = tuple(sorted(alphabet, key=lambda symbol: symbol == INVALID))
         self._number = {symbol: number for number, symbol in enumerate(self.alphabet)}
-        self._dropped = INVALID in self._number and self.penalty.invalid_actions == "drop"
-        self.learner = DictionaryLearner(len(self.alphabet) - self._dropped, dictionary or DictionarySettings())
+        self.learner = learner(len(self.alphabet), dictionary or DictionarySettings())
         self.model: Any = None
         self.successes: list[bytes] = []
         """Skill strings of the successes of the last batch, over all processes."""
@@ -163,15 +143,12 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         success = self._outcomes(prompts, completions, columns)
         everyone = _gathered(self._strings(completions, columns), success)
         invalid_share = self._invalid_share(everyone.strings)
-        if self._dropped:
-            invalid = bytes([self._number[INVALID]])
-            everyone = _Episodes([s.replace(invalid, b"") for s in everyone.strings], everyone.success, everyone.own)
         successes = [string for string, solved in zip(everyone.strings, everyone.success, strict=True) if solved]
         self.successes = successes
-        if self.model.training and self.penalty.score_with == "current":
+        if self.model.training:
             self.learner.observe(successes)
-        dictionary, segmenter = self.learner.dictionary, self.learner.settings.extraction.segmenter
-        counts = phrase_counts(everyone.strings, dictionary, segmenter)
+        dictionary = self.learner.dictionary
+        counts = phrase_counts(everyone.strings, dictionary)
         if log_metric:
             metrics = dictionary_metrics(dictionary, self.learner.corpus_size)
             metrics |= {"reuse/success": float(everyone.success.mean()), "reuse/invalid_share": invalid_share}
@@ -180,11 +157,11 @@ class SkillReuseReward(TrainerCallback, ExportableState):
                 metrics |= success_metrics(successes, found, dictionary.alphabet_size, self.horizon)
             for name, value in metrics.items():
                 log_metric(name, value)
-        if self.model.training and self.penalty.score_with == "previous":
-            self.learner.observe(successes)
         costs = counts[everyone.own] / self.horizon
         if log_extra:
             log_extra("skill_cost", costs.tolist())
+            # The reward of a success is below 1: the trainers of this package are told of it apart.
+            log_extra("success", success)
         return self.penalty.rewards(success, costs).tolist()
 
     def _outcomes(self, prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> list[bool]:
@@ -216,7 +193,7 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         return strings
 
     def _invalid_share(self, strings: Sequence[bytes]) -> float:
-        """Share of invalid actions among all, as logged whether or not they are dropped."""
+        """Share of invalid actions among all."""
         joined = b"".join(strings)
         if INVALID not in self._number or not joined:
             return 0.0
@@ -250,7 +227,7 @@ class SkillReuseReward(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Say so if no phrase was ever learned: the arm is then a length penalty."""
-        if self.learner.settings.learns and not self.learner.dictionary.phrases:
+        if self.learner.learns and not self.learner.dictionary.phrases:
             warnings.warn("the dictionary held single symbols to the end: the cost was a length penalty", stacklevel=2)
 
     def state(self) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The direction of imports: theory <- methods <- reproduce, the order of the rooms of reproduce, and no circle."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from graphlib import CycleError, TopologicalSorter
@@ -154,3 +156,30 @@ def test_the_order_of_rooms_is_seen_in_lazy_imports_too(tmp_path):
     assert against_the_order(graph) == ["reproduce.core.a imports reproduce.cli.b"]
     with pytest.raises(CycleError):
         list(TopologicalSorter(graph).static_order())
+
+
+HEAVY = {"torch", "transformers", "trl", "matplotlib", "statsmodels"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "further"),
+    [
+        ("--help", {"numpy", "pandas", "scipy", "pydantic"}),
+        ("list", {"pandas", "scipy.stats"}),
+        ("plan reuserl", set()),
+    ],
+)
+def test_commands_that_only_tell_load_nothing_heavy(arguments, further, tmp_path):
+    source = (
+        "import sys; from reproduce.cli.command_line import main; code = main(sys.argv[2:]);"
+        "print(code, sorted(set(sys.argv[1].split()) & set(sys.modules)), file=sys.stderr)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", source, " ".join(HEAVY | further), *arguments.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stderr.strip() == "0 []"

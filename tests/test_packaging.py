@@ -24,14 +24,15 @@ PINS = {
 
 def data_files():
     """What the packages need besides their modules, as it stands in the checkout."""
-    for pattern in ("reproduce/published/*.toml", "reproduce/bases/**/*", "reproduce/document.typ"):
-        for path in ROOT.glob(pattern):
+    for pattern in ("papers/*/*.toml", "papers/*/*.md", "bases/**/*", "**/*.typ", "**/*.yaml"):
+        for path in (ROOT / "reproduce").glob(pattern):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path.relative_to(ROOT).as_posix()
 
 
 def test_the_published_numbers_and_the_template_are_there():
-    assert {"reproduce/published/pass_kt.toml", "reproduce/document.typ"} <= set(data_files())
+    wanted = ("papers/pass_kt/published.toml", "papers/resets/deviations.md", "report/document.typ")
+    assert {f"reproduce/{name}" for name in wanted} <= set(data_files())
 
 
 @pytest.mark.parametrize(

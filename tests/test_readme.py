@@ -1,4 +1,4 @@
-"""The trainer scripts of the README run as they stand there, with a tiny policy and two steps."""
+"""The trainer scripts of the README and of docs/trainers.md run as they stand there, with a tiny policy, two steps."""
 
 import os
 import re
@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-SCRIPTS = [text for text in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "path/or/name" in text]
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/trainers.md"))
+SCRIPTS = list(
+    dict.fromkeys(text for text in re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL) if "path/or/name" in text)
+)
 
 
 def test_there_is_a_script_for_each_trainer():
-    assert len(SCRIPTS) == 2
-    assert sum("EchoTrainer(" in script for script in SCRIPTS) == 1
-    echo = next(script for script in SCRIPTS if "EchoTrainer(" in script)
-    assert len([line for line in echo.splitlines() if line.strip()]) <= 10
+    trainers = {"EchoTrainer(": 10, "SkillReuseReward(": 20, "GRPOWithResets(": 12}
+    assert len(SCRIPTS) == len(trainers)
+    for name, most in trainers.items():
+        (script,) = (script for script in SCRIPTS if name in script)
+        assert len([line for line in script.splitlines() if line.strip()]) <= most, name
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: re.findall(r"from methods\.(\w+)", script)[0])
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: re.findall(r"from methods\.(\w+)", script)[-1])
 def test_script_trains(script, tmp_path):
     from reproduce.core.config import PolicyConfig
     from reproduce.rollouts.policies import build_model, build_tokenizer, save_policy

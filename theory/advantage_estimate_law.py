@@ -12,9 +12,8 @@ from fractions import Fraction
 from math import ceil, lcm, log, sqrt
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.fft import next_fast_len
-from scipy.stats import norm
 
 from theory.estimators import IntArray
 from theory.markov_decision_process import MarkovDecisionProcess, as_policy
@@ -114,7 +113,7 @@ def failure_probability(law: TermLaw, samples: int) -> float:
     low = max(samples * int(steps.min()), ceil(samples * mean - reach) - 1)
     high = min(samples * int(steps.max()), int(samples * mean + reach) + 1)
     # As long as one term, too: values that fall on one another in the ring would be confused.
-    size = next_fast_len(max(high - low, int(np.ptp(steps))) + 1, real=True)
+    size = scipy.fft.next_fast_len(max(high - low, int(np.ptp(steps))) + 1, real=True)
     if size > LARGEST_TRANSFORM:
         raise ValueError("the values of the terms have too small a common unit: simulate instead")
     one = np.zeros(size)
@@ -147,7 +146,7 @@ def samples_for_failure(law: TermLaw, level: float = 0.05) -> int:
 def normal_samples_for_failure(law: TermLaw, level: float = 0.05) -> float:
     """n = z^2 Var(Y)/E[Y]^2, at which a normal mean is 0 or less with probability `level`; not rounded."""
     _check_level(law, level)
-    return float(norm.isf(level)) ** 2 * law.variance / law.mean**2
+    return float(scipy.stats.norm.isf(level)) ** 2 * law.variance / law.mean**2
 
 
 def simulate_estimates(law: TermLaw, samples: int, trials: int, generator: np.random.Generator) -> FloatArray:

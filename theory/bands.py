@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 
 from theory.paired import check_confidence
 from theory.resampling import FloatArray, block_sizes, multinomial_counts, small_sample_factor
@@ -110,6 +110,6 @@ def _sup_t_quantile(draws: FloatArray, estimate: FloatArray, error: FloatArray, 
     # Rounding leaves them an error near 1e-17, whose studentised deviations would be noise.
     varies = error > 1e-12
     if not varies.any():
-        return float(norm.ppf(0.5 + confidence / 2))
+        return float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     largest = (np.abs(draws[:, varies] - estimate[varies]) / error[varies]).max(axis=1)
     return float(np.quantile(largest, confidence))

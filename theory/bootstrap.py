@@ -1,12 +1,12 @@
-"""Intervals for values measured on seeds and questions, and for scores of runs and tasks."""
+"""Intervals for values measured on seeds and questions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t, trim_mean
+import scipy
+from numpy.typing import ArrayLike
 
 from theory.paired import check_confidence
 from theory.resampling import FloatArray, block_sizes, multinomial_counts, small_sample_factor
@@ -29,22 +29,6 @@ class SeedQuestionInterval:
     n_seeds: int
     n_questions: int
     degrees_of_freedom: FloatArray | None = None
-    draws: FloatArray | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class ScoreInterval:
-    """A score with its bootstrap interval over runs; `draws` holds the resampled scores where asked for."""
-
-    estimate: float
-    low: float
-    high: float
-    standard_error: float
-    confidence: float
-    unit: str
-    method: str
-    n_runs: int
-    n_tasks: int
     draws: FloatArray | None = field(default=None, repr=False)
 
 
@@ -128,27 +112,8 @@ def crossed_t_interval(values: ArrayLike, confidence: float = 0.95) -> SeedQuest
     if questions < 2:
         raise ValueError("a crossed interval needs at least 2 questions")
     mean = panel.mean(axis=(0, 1))
-    seed_mean, question_mean = panel.mean(axis=1), panel.mean(axis=0)
-    seed_square = questions * ((seed_mean - mean) ** 2).sum(axis=0) / (seeds - 1)
-    question_square = seeds * ((question_mean - mean) ** 2).sum(axis=0) / (questions - 1)
-    residual = panel - seed_mean[:, None] - question_mean[None] + mean
-    residual_square = (residual**2).sum(axis=(0, 1)) / ((seeds - 1) * (questions - 1))
-
-    combined = seed_square + question_square - residual_square
-    # A negative component of variance is noise; below the floor the one term that is left carries its own degrees of
-    # freedom.
-    floor = np.maximum(seed_square, question_square)
-    total = np.maximum(combined, floor)
-    spread = (
-        seed_square**2 / (seeds - 1)
-        + question_square**2 / (questions - 1)
-        + residual_square**2 / ((seeds - 1) * (questions - 1))
-    )
-    satterthwaite = np.divide(total**2, spread, out=np.full_like(total, seeds - 1.0), where=spread > 0)
-    floored = np.where(seed_square >= question_square, seeds - 1.0, questions - 1.0)
-    freedom = np.where(combined > floor, np.maximum(satterthwaite, 1.0), floored)
-    error = np.sqrt(total / (seeds * questions))
-    half = t.ppf(0.5 + confidence / 2, freedom) * error
+    error, freedom = crossed_error(*mean_squares(panel), seeds, questions)
+    half = scipy.stats.t.ppf(0.5 + confidence / 2, freedom) * error
     return SeedQuestionInterval(
         estimate=mean.reshape(cell_shape),
         low=(mean - half).reshape(cell_shape),
@@ -163,6 +128,39 @@ def crossed_t_interval(values: ArrayLike, confidence: float = 0.95) -> SeedQuest
     )
 
 
+def mean_squares(panel: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean squares of seeds, questions and residual of a crossed (seeds, questions, ...) table, each of the shape of
+    its cells. Source: two-way analysis of variance without replication."""
+    seeds, questions = panel.shape[:2]
+    mean, seed_mean, question_mean = panel.mean(axis=(0, 1)), panel.mean(axis=1), panel.mean(axis=0)
+    seed_square = questions * ((seed_mean - mean) ** 2).sum(axis=0) / (seeds - 1)
+    question_square = seeds * ((question_mean - mean) ** 2).sum(axis=0) / (questions - 1)
+    residual = panel - seed_mean[:, None] - question_mean[None] + mean
+    return seed_square, question_square, (residual**2).sum(axis=(0, 1)) / ((seeds - 1) * (questions - 1))
+
+
+def crossed_error(
+    seed_square: ArrayLike, question_square: ArrayLike, residual_square: ArrayLike, seeds: int, questions: int
+) -> tuple[FloatArray, FloatArray]:
+    """Standard error of the mean of a crossed table and its degrees of freedom, from the mean squares of
+    `mean_squares`; the rule is in `crossed_t_interval`."""
+    of_seeds, of_questions, of_rest = (
+        np.asarray(square, dtype=np.float64) for square in (seed_square, question_square, residual_square)
+    )
+    combined = of_seeds + of_questions - of_rest
+    # A negative component of variance is noise; below the floor the one term that is left carries its own degrees of
+    # freedom.
+    floor = np.maximum(of_seeds, of_questions)
+    total = np.maximum(combined, floor)
+    spread = (
+        of_seeds**2 / (seeds - 1) + of_questions**2 / (questions - 1) + of_rest**2 / ((seeds - 1) * (questions - 1))
+    )
+    satterthwaite = np.divide(total**2, spread, out=np.full_like(total, seeds - 1.0), where=spread > 0)
+    floored = np.where(of_seeds >= of_questions, seeds - 1.0, questions - 1.0)
+    freedom = np.where(combined > floor, np.maximum(satterthwaite, 1.0), floored)
+    return np.sqrt(total / (seeds * questions)), freedom
+
+
 def _seed_question_panel(values: ArrayLike, seeds_at_least: int) -> tuple[FloatArray, tuple[int, ...]]:
     panel = np.asarray(values, dtype=np.float64)
     if panel.ndim < 2:
@@ -174,66 +172,3 @@ def _seed_question_panel(values: ArrayLike, seeds_at_least: int) -> tuple[FloatA
     if not np.isfinite(panel).all():
         raise ValueError("values hold NaN or infinite entries; every seed must answer every question")
     return panel.reshape(*panel.shape[:2], -1), panel.shape[2:]
-
-
-def interquartile_mean(scores: ArrayLike) -> float:
-    """Mean of the middle half of all runs x tasks scores.
-
-    scores: any shape, at least one finite value. A quarter, rounded down, is cut at each end. Raises ValueError
-    otherwise.
-    Source: Agarwal et al. 2021 (rliable), arXiv 2108.13264, section 4.3; scipy `trim_mean`.
-    """
-    return float(trim_mean(_finite_scores(scores).ravel(), 0.25))
-
-
-def stratified_bootstrap(
-    scores: ArrayLike,
-    generator: np.random.Generator,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-    keep_draws: bool = False,
-) -> ScoreInterval:
-    """Interval of the interquartile mean: runs are resampled independently within every task.
-
-    The percentile interval, widened around the estimate for few runs (`small_sample_factor`). Coverage at nominal 95 %
-    on normal scores, measured by tests/theory/test_simulations.py: .96 to .97 with one task or 10 runs, .99 and more
-    with 3 to 5 runs of ten tasks (conservative).
-
-    scores: shape (runs, tasks), finite. Raises ValueError for another shape, NaN, or a bad confidence.
-    Source: Agarwal et al. 2021, section 4.1 and appendix A.5 (rliable's StratifiedBootstrap), on a numpy Generator.
-    """
-    table = _finite_scores(scores)
-    if table.ndim != 2:
-        raise ValueError(f"scores must have shape (runs, tasks), got {table.shape}")
-    check_confidence(confidence)
-    runs, tasks = table.shape
-    blocks: list[NDArray[np.float64]] = []
-    for size in block_sizes(resamples, table.size):
-        index = generator.integers(runs, size=(size, runs, tasks))
-        drawn = table[index, np.arange(tasks)].reshape(size, -1)
-        blocks.append(np.asarray(trim_mean(drawn, 0.25, axis=1)))
-    draws = np.concatenate(blocks)
-    estimate = interquartile_mean(table)
-    quantiles = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = estimate + small_sample_factor(runs, confidence) * (quantiles - estimate)
-    return ScoreInterval(
-        estimate=estimate,
-        low=float(low),
-        high=float(high),
-        standard_error=float(draws.std()),
-        confidence=confidence,
-        unit="run within task",
-        method="stratified expanded percentile bootstrap of the interquartile mean",
-        n_runs=runs,
-        n_tasks=tasks,
-        draws=draws if keep_draws else None,
-    )
-
-
-def _finite_scores(scores: ArrayLike) -> FloatArray:
-    table = np.asarray(scores, dtype=np.float64)
-    if table.size == 0:
-        raise ValueError("scores are empty")
-    if not np.isfinite(table).all():
-        raise ValueError("scores hold NaN or infinite values")
-    return table

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import betaln
-from scipy.stats import binom
 
 from theory.estimators import FloatArray, IntArray, as_integers, pass_at_k
 
@@ -23,20 +22,6 @@ class BoundaryDifference(NamedTuple):
 
     gained: IntArray
     lost: IntArray
-
-
-@dataclass(frozen=True)
-class SupportChange:
-    """How the solved set changed; each array has the leading shape of the inputs, NaN where a share has no denominator.
-
-    `retention` |both| / |reference|; `discovery` |only new| / |new|; `dynamic_score` their harmonic mean; `net_change`
-    (|only new| - |only reference|) / |either|.
-    """
-
-    retention: FloatArray
-    discovery: FloatArray
-    dynamic_score: FloatArray
-    net_change: FloatArray
 
 
 @dataclass(frozen=True)
@@ -61,7 +46,7 @@ class SelfNull:
     def discordant_range(self, confidence: float = 0.95) -> tuple[int, int]:
         """Central range of the number of discordant questions."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        low, high = binom.ppf(tails, self.questions, 2 * self.gain_rate)
+        low, high = scipy.stats.binom.ppf(tails, self.questions, 2 * self.gain_rate)
         return int(low), int(high)
 
     def probability(
@@ -76,7 +61,9 @@ class SelfNull:
             wanted &= lost <= lost_at_most
         if net_at_least is not None:
             wanted &= gained - lost >= net_at_least
-        law = binom.pmf(total, self.questions, 2 * self.gain_rate) * binom.pmf(gained, total, 0.5)
+        law = scipy.stats.binom.pmf(total, self.questions, 2 * self.gain_rate) * scipy.stats.binom.pmf(
+            gained, total, 0.5
+        )
         return float(law[wanted].sum())
 
 
@@ -92,50 +79,26 @@ def boundary_difference(successes_a: ArrayLike, successes_b: ArrayLike) -> Bound
     return BoundaryDifference((a & ~b).sum(axis=-1), (b & ~a).sum(axis=-1))
 
 
-def support_retention(successes_new: ArrayLike, successes_reference: ArrayLike) -> SupportChange:
-    """Support retention rate, net discovery rate, their harmonic mean and the net change of support.
-
-    Success counts, questions on the last axis, equally many episodes a question. Raises ValueError for negative or
-    fractional counts. Source: "The Invisible Leash", arXiv 2507.14843 (SRR, NDR, SDS, NSCR; there with a threshold on
-    p).
-    """
-    new, reference = np.broadcast_arrays(_solved(successes_new), _solved(successes_reference))
-    both = (new & reference).sum(axis=-1).astype(np.float64)
-    gained, lost = (new & ~reference).sum(axis=-1), (reference & ~new).sum(axis=-1)
-    retention = _share(both, both + lost)
-    discovery = _share(gained, both + gained)
-    return SupportChange(
-        retention=retention,
-        discovery=discovery,
-        dynamic_score=_share(2 * retention * discovery, retention + discovery),
-        net_change=_share(gained - lost, both + gained + lost),
-    )
-
-
-def expected_self_null_discordants(
-    alpha: ArrayLike, beta: ArrayLike, n: ArrayLike, questions: ArrayLike, zero_mass: ArrayLike = 0.0
-) -> FloatArray:
+def expected_self_null_discordants(alpha: ArrayLike, beta: ArrayLike, n: ArrayLike, questions: ArrayLike) -> FloatArray:
     """Mean number of questions solved in exactly one of two samples of n episodes of the same policy.
 
-    The success rate of a question is Beta(alpha, beta), or 0 with probability zero_mass. All arguments broadcast.
-    2 M (1 - zero_mass) (E(1-p)^n - E(1-p)^2n). Raises ValueError for parameters out of range. Source: own derivation.
+    The success rate of a question is Beta(alpha, beta). All arguments broadcast. 2 M (E(1-p)^n - E(1-p)^2n). Raises
+    ValueError for parameters out of range. Source: own derivation.
     """
-    a, b, mass = (np.asarray(x, dtype=np.float64) for x in (alpha, beta, zero_mass))
+    a, b = (np.asarray(x, dtype=np.float64) for x in (alpha, beta))
     episodes = as_integers(n, "n")
     if not (np.all(a > 0) and np.all(b > 0)):
         raise ValueError("alpha and beta must be positive")
-    if not (np.all(mass >= 0) and np.all(mass <= 1)):
-        raise ValueError("zero_mass must lie in [0, 1]")
     if np.any(episodes < 1):
         raise ValueError("n must be at least 1")
-    none = np.exp(betaln(a, b + episodes) - betaln(a, b))
-    none_in_both = np.exp(betaln(a, b + 2 * episodes) - betaln(a, b))
-    return np.asarray(2 * np.asarray(questions) * (1 - mass) * (none - none_in_both))
+    none = np.exp(scipy.special.betaln(a, b + episodes) - scipy.special.betaln(a, b))
+    none_in_both = np.exp(scipy.special.betaln(a, b + 2 * episodes) - scipy.special.betaln(a, b))
+    return np.asarray(2 * np.asarray(questions) * (none - none_in_both))
 
 
-def beta_self_null(alpha: float, beta: float, n: int, questions: int, zero_mass: float = 0.0) -> SelfNull:
+def beta_self_null(alpha: float, beta: float, n: int, questions: int) -> SelfNull:
     """The whole self-null law for Beta-distributed success rates; arguments as `expected_self_null_discordants`."""
-    return SelfNull(float(expected_self_null_discordants(alpha, beta, n, 1, zero_mass)) / 2, int(questions))
+    return SelfNull(float(expected_self_null_discordants(alpha, beta, n, 1)) / 2, int(questions))
 
 
 def self_null_from_counts(n: ArrayLike, c: ArrayLike, sample_size: int) -> SelfNull:
@@ -168,6 +131,17 @@ def excess_gain(
     return np.asarray(solved_by_new * (1 - pass_at_k(n_reference, c_reference, sample_size)) - self_gain)
 
 
+def expected_gained_and_lost(
+    n_new: ArrayLike, c_new: ArrayLike, n_reference: ArrayLike, c_reference: ArrayLike, sample_size: int
+) -> tuple[float, float]:
+    """Unbiased (gained, lost) as they would be at `sample_size` episodes a question; NaN where n is smaller.
+
+    Shapes broadcast to (questions,). Raises ValueError as `pass_at_k`. Source: independence of the two samples.
+    """
+    new, old = pass_at_k(n_new, c_new, sample_size), pass_at_k(n_reference, c_reference, sample_size)
+    return float((new * (1 - old)).sum()), float((old * (1 - new)).sum())
+
+
 def _self_gain(n: ArrayLike, c: ArrayLike, sample_size: int) -> FloatArray:
     gain = np.atleast_1d(pass_at_k(n, c, 2 * sample_size) - pass_at_k(n, c, sample_size))
     if np.isnan(gain).any():
@@ -182,8 +156,3 @@ def _solved(successes: ArrayLike) -> np.ndarray:
     if counts.ndim < 1:
         raise ValueError("successes need questions on the last axis")
     return counts > 0
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> FloatArray:
-    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

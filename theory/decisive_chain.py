@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import linregress
 
 from theory.advantage_estimate_law import TermLaw, simulate_estimates, term_law
 from theory.markov_decision_process import MarkovDecisionProcess, evaluate_policy
@@ -121,7 +121,7 @@ def coverage_exponent(coverage: ArrayLike, ratio: ArrayLike, confidence: float =
         raise ValueError("coverages and ratios must be positive and finite")
     x, y = -np.log(p), np.log(values)
     if y.ndim == 1:
-        line = linregress(x, y)
+        line = scipy.stats.linregress(x, y)
         return t_interval(line.slope, line.stderr, p.size - 2.0, confidence, "level", "least squares")
     centred = x - x.mean()
     return mean_interval(y @ centred / (centred @ centred), confidence, unit="seed")

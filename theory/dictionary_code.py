@@ -33,7 +33,7 @@ class BitReader:
         return self._bits[self._position - count : self._position]
 
     def rest(self) -> str:
-        """What has not been read."""
+        """The bits that have not been read."""
         return self._bits[self._position :]
 
 

@@ -2,7 +2,7 @@
 
 All of them are U-statistics of Bernoulli draws. With g_k(c) = C(n-c, k) / C(n, k), the probability that k episodes
 drawn without replacement all fail, E g_k = (1-p)^k, hence everything below (Chen et al. 2021, arXiv 2107.03374, for
-pass@k; the variance and covariance are own derivations from E[g_{k+l}] = (1-p)^{k+l}).
+pass@k; the variance is an own derivation from E[g_2k] = (1-p)^2k).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import hypergeom
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -132,22 +132,11 @@ def pass_at_k_variance(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
     = 0 and wherever n - c < k, so use the mean over questions: the standard error of a mean over M fixed questions is
     sqrt(sum V_i) / M. It does not hold the variation between questions. Source: own derivation.
     """
-    return pass_at_k_covariance(n, c, k, k)
-
-
-def pass_at_k_covariance(n: ArrayLike, c: ArrayLike, k: ArrayLike, l: ArrayLike) -> FloatArray:  # noqa: E741
-    """Unbiased covariance of pass@k and pass@l from the same n episodes of a fixed question: g_k g_l - g_{k+l}.
-
-    Shapes and errors as `pass_at_k` (k and l broadcast together); NaN where k + l > n. Never negative. Source: own
-    derivation.
-    """
     episodes, successes = checked_counts(n, c)
-    first, second = _checked_k(k), _checked_k(l, "l")
-    covariance = _failure(episodes, successes, first) * _failure(episodes, successes, second) - _failure(
-        episodes, successes, first + second
-    )
+    draws = _checked_k(k)
+    variance = _failure(episodes, successes, draws) ** 2 - _failure(episodes, successes, 2 * draws)
     # The exact value is never negative; what falls below 0 is rounding, and would turn a square root into NaN.
-    return np.maximum(covariance, 0.0)
+    return np.maximum(variance, 0.0)
 
 
 def all_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
@@ -172,7 +161,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: ArrayLike) -> Flo
     needed = np.maximum(1, np.ceil(share * draws - 1e-9))
     feasible = draws <= episodes
     possible_draws = np.where(feasible, draws, 0)
-    return np.where(feasible, hypergeom.sf(needed - 1, episodes, successes, possible_draws), np.nan)
+    return np.where(feasible, scipy.stats.hypergeom.sf(needed - 1, episodes, successes, possible_draws), np.nan)
 
 
 def cover_at(n: ArrayLike, c: ArrayLike, tau: ArrayLike) -> FloatArray:

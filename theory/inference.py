@@ -1,18 +1,14 @@
 """Tests, intervals, bootstraps and power: the names to import.
 
 The parts live in `theory.randomization` (sign flips, maxT), `theory.paired` (t, TOST, McNemar, Wilson, Holm),
-`theory.bootstrap` (seeds and questions, interquartile mean), `theory.contrasts` (interactions) and `theory.power`.
+`theory.bootstrap` (seeds and questions) and `theory.power`.
 """
 
 from theory.bootstrap import (
-    ScoreInterval,
     SeedQuestionInterval,
     crossed_t_interval,
     hierarchical_bootstrap,
-    interquartile_mean,
-    stratified_bootstrap,
 )
-from theory.contrasts import interaction_contrast, slope_contrast
 from theory.paired import (
     EquivalenceResult,
     MeanInterval,
@@ -21,7 +17,6 @@ from theory.paired import (
     mcnemar_mid_p,
     mean_interval,
     paired_tost,
-    welch_interval,
     wilson_interval,
 )
 from theory.power import (
@@ -37,14 +32,11 @@ __all__ = [
     "EquivalenceResult",
     "MaxTResult",
     "MeanInterval",
-    "ScoreInterval",
     "SeedQuestionInterval",
     "SignFlipResult",
     "crossed_t_interval",
     "hierarchical_bootstrap",
     "holm",
-    "interaction_contrast",
-    "interquartile_mean",
     "mcnemar_exact",
     "mcnemar_mid_p",
     "mcnemar_questions",
@@ -55,9 +47,6 @@ __all__ = [
     "power_paired_t",
     "sign_flip_minimum_detectable_effect",
     "sign_flip_test",
-    "slope_contrast",
-    "stratified_bootstrap",
-    "welch_interval",
     "westfall_young_maxt",
     "wilson_interval",
 ]

@@ -85,20 +85,10 @@ def chosen_cap_kraft_sum(alphabet_size: int, largest_cap: int) -> Fraction:
     return total
 
 
-def uniform_dictionary_nats(alphabet_size: int, max_phrase_length: int, most_phrases: int) -> float:
-    """Complexity in nats under a uniform prior over all dictionaries of at most `most_phrases` phrases.
-
-    K L ln|Sigma| + K ln L counts K phrases of at most L symbols each. Source: section 3.2, Proposition 4, reading (ii).
-    """
-    return most_phrases * (max_phrase_length * math.log(alphabet_size) + math.log(max_phrase_length))
-
-
-def description_length(
-    strings: Iterable[SkillString], dictionary: SkillDictionary, segmenter: str = "dp"
-) -> DescriptionLength:
+def description_length(strings: Iterable[SkillString], dictionary: SkillDictionary) -> DescriptionLength:
     """L_BDL(T, C) = L_dict(C) + sum of seg(s, C) log2|C|, in bits.
 
     strings: sequences of symbols. Raises ValueError for a symbol outside the alphabet. Source: section 2.3.
     """
-    counts = phrase_counts(strings, dictionary, segmenter)
+    counts = phrase_counts(strings, dictionary)
     return DescriptionLength(dictionary_bits(dictionary), float(counts.sum()) * math.log2(dictionary.size), counts.size)

@@ -15,8 +15,8 @@ ValueError for a mean outside [0, loss_range], a negative complexity, fewer than
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import rel_entr
 
 from theory.resampling import FloatArray
 
@@ -104,7 +104,7 @@ def occam_chernoff_bound(
 def binary_kl(q: ArrayLike, p: ArrayLike) -> FloatArray:
     """kl(q || p) of two coins, in nats; infinite where p excludes what q allows. q and p in [0, 1] broadcast."""
     first, second = np.asarray(q, dtype=np.float64), np.asarray(p, dtype=np.float64)
-    return np.asarray(rel_entr(first, second) + rel_entr(1 - first, 1 - second))
+    return np.asarray(scipy.special.rel_entr(first, second) + scipy.special.rel_entr(1 - first, 1 - second))
 
 
 def binary_kl_inverse(q: ArrayLike, budget: ArrayLike) -> FloatArray:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.stats import binom, nct, t
 
 from theory.paired import mcnemar_exact, mcnemar_mid_p
 from theory.randomization import ALTERNATIVES, EXACT_UNITS
@@ -34,13 +33,14 @@ def power_paired_t(
     shift = np.asarray(effect, dtype=np.float64) / deviation * np.sqrt(count)
     shift, freedom = np.broadcast_arrays(shift, count - 1.0)
     if alternative == "two-sided":
-        critical = t.isf(alpha / 2, freedom)
+        critical = scipy.stats.t.isf(alpha / 2, freedom)
         # scipy's nct loses the far tail on the wrong side to NaN, where its true value is 0.
         return np.asarray(
-            np.nan_to_num(nct.sf(critical, freedom, shift)) + np.nan_to_num(nct.cdf(-critical, freedom, shift))
+            np.nan_to_num(scipy.stats.nct.sf(critical, freedom, shift))
+            + np.nan_to_num(scipy.stats.nct.cdf(-critical, freedom, shift))
         )
     signed = shift if alternative == "greater" else -shift
-    return np.asarray(np.nan_to_num(nct.sf(t.isf(alpha, freedom), freedom, signed)))
+    return np.asarray(np.nan_to_num(scipy.stats.nct.sf(scipy.stats.t.isf(alpha, freedom), freedom, signed)))
 
 
 def minimum_detectable_effect(
@@ -72,8 +72,47 @@ def minimum_detectable_effect(
         upper = 1.0
         while shortfall(upper, number) < 0:
             upper *= 2.0
-        standardised[position] = brentq(shortfall, 0.0, upper, args=(number,), xtol=1e-12)
+        standardised[position] = scipy.optimize.brentq(shortfall, 0.0, upper, args=(number,), xtol=1e-12)
     return np.asarray(standardised[index].reshape(count.shape) * deviation)
+
+
+def units_for_effect(
+    standard_deviation: float, effect: float, alpha: float = 0.05, power: float = 0.8, limit: int = 10**9
+) -> float:
+    """Fewest units with which a two-sided paired t-test finds a mean difference with the stated power.
+
+    standard_deviation (> 0) of one unit's difference, effect (not 0) in the same units. Infinite beyond `limit`.
+    Raises ValueError for a bad argument. Source: noncentral t; equals statsmodels `TTestPower().solve_power`, rounded
+    up.
+    """
+    _check_design(alpha, "two-sided", power)
+    if effect == 0:
+        raise ValueError("no number of units finds an effect of 0")
+    low, high = 1, 2
+    while power_paired_t(effect, standard_deviation, high, alpha) < power:
+        low, high = high, 2 * high
+        if high > limit:
+            return float("inf")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (
+            (low, middle) if power_paired_t(effect, standard_deviation, middle, alpha) >= power else (middle, high)
+        )
+    return float(high)
+
+
+def units_for_equivalence(standard_deviation: float, margin: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Units with which two one-sided tests show equal means to be within +-margin, with the stated power.
+
+    standard_deviation (> 0) of one unit's difference; margin (> 0) in the same units; alpha of each test. Normal
+    approximation: ((z(1 - alpha) + z((1 + power) / 2)) sd / margin)^2. Raises ValueError for a bad argument. Source:
+    Phillips 1990, J Pharmacokinet Biopharm 18:137, in the limit of known variance.
+    """
+    _check_design(alpha, "two-sided", power)
+    if not (standard_deviation > 0 and margin > 0):
+        raise ValueError("standard_deviation and margin must be positive")
+    total = scipy.stats.norm.isf(alpha) + scipy.stats.norm.isf((1 - power) / 2)
+    return float(np.ceil((total * standard_deviation / margin) ** 2))
 
 
 def sign_flip_minimum_detectable_effect(
@@ -138,13 +177,15 @@ def power_mcnemar(
     _check_design(alpha, "two-sided")
     rate = gained_rate + lost_rate
     # Panels of this size are out of reach of the binomial tails beyond; the mass left out is below 1e-12.
-    low, high = binom.ppf(1e-13, questions, rate), binom.isf(1e-13, questions, rate)
+    low, high = scipy.stats.binom.ppf(1e-13, questions, rate), scipy.stats.binom.isf(1e-13, questions, rate)
     total = np.arange(int(low), int(high) + 1)[:, None]
     gained = np.arange(int(high) + 1)[None, :]
     # Impossible splits have probability 0 below; only their counts must not be negative.
     lost = np.maximum(total - gained, 0)
     p_value = mcnemar_mid_p(gained, lost) if mid_p else mcnemar_exact(gained, lost)
-    probability = binom.pmf(total, questions, rate) * binom.pmf(gained, total, gained_rate / rate)
+    probability = scipy.stats.binom.pmf(total, questions, rate) * scipy.stats.binom.pmf(
+        gained, total, gained_rate / rate
+    )
     return float((probability * (p_value <= alpha)).sum())
 
 

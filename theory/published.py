@@ -1,13 +1,12 @@
-"""What rounded numbers on a page still say: counts behind percentages, tests from summaries, samples a claim needed."""
+"""Inference from rounded numbers on a page: counts behind percentages, tests from summaries, samples a claim needed."""
 
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.stats import nct, norm, t
 
 from theory.estimators import as_integers
 from theory.paired import MeanInterval, t_interval
@@ -43,7 +42,7 @@ def rounded_counts(
 def consistent_trials(
     percentages: ArrayLike, trials: ArrayLike, decimals: ArrayLike, half_way: bool = True
 ) -> NDArray[np.bool_]:
-    """Which of `trials`, shape (grid,), could lie behind every one of `percentages`, shape (printed,).
+    """True for those of `trials`, shape (grid,), that could lie behind every one of `percentages`, shape (printed,).
 
     decimals: one number or shape (printed,). Returns shape (grid,). `half_way`, errors and source as
     `rounded_counts`.
@@ -128,7 +127,7 @@ def trend_in_proportions(successes: ArrayLike, trials: ArrayLike, scores: ArrayL
     centred = score - (number * score).sum() / number.sum()
     variance = overall * (1 - overall) * (number * centred**2).sum()
     z = float((centred * hits).sum() / np.sqrt(variance)) if variance > 0 else 0.0
-    return z, float(2 * norm.sf(abs(z)))
+    return z, float(2 * scipy.stats.norm.sf(abs(z)))
 
 
 def two_proportion_samples(first: float, second: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -140,7 +139,7 @@ def two_proportion_samples(first: float, second: float, alpha: float = 0.05, pow
     _check_proportions(first, second)
     if first == second:
         raise ValueError("equal proportions differ in no number of samples")
-    quantile = norm.isf(alpha / 2) + norm.ppf(power)
+    quantile = scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(power)
     return float(quantile**2 * (first * (1 - first) + second * (1 - second)) / (first - second) ** 2)
 
 
@@ -153,8 +152,8 @@ def two_proportion_power(first: float, second: float, samples: float, alpha: flo
     error = np.sqrt((first * (1 - first) + second * (1 - second)) / samples)
     if error == 0:
         return float(first != second)
-    shift, critical = abs(first - second) / error, norm.isf(alpha / 2)
-    return float(norm.sf(critical - shift) + norm.cdf(-critical - shift))
+    shift, critical = abs(first - second) / error, scipy.stats.norm.isf(alpha / 2)
+    return float(scipy.stats.norm.sf(critical - shift) + scipy.stats.norm.cdf(-critical - shift))
 
 
 def power_welch(
@@ -169,9 +168,11 @@ def power_welch(
     if min(deviations) < 0 or max(deviations) == 0 or min(units) < 2:
         raise ValueError(f"need SDs >= 0, not both 0, and at least 2 units, got {deviations} and {units}")
     variance, freedom = _welch_error(deviations[0], units[0], deviations[1], units[1])
-    shift, critical = abs(effect) / np.sqrt(variance), t.isf(alpha / 2, freedom)
+    shift, critical = abs(effect) / np.sqrt(variance), scipy.stats.t.isf(alpha / 2, freedom)
     # scipy's nct loses the far tail to NaN, where its true value is 0.
-    return float(nct.sf(critical, freedom, shift) + np.nan_to_num(nct.cdf(-critical, freedom, shift)))
+    return float(
+        scipy.stats.nct.sf(critical, freedom, shift) + np.nan_to_num(scipy.stats.nct.cdf(-critical, freedom, shift))
+    )
 
 
 def welch_detectable_difference(
@@ -181,7 +182,9 @@ def welch_detectable_difference(
     upper = max(deviations)
     while power_welch(upper, deviations, units, alpha) < power:
         upper *= 2
-    return float(brentq(lambda effect: power_welch(effect, deviations, units, alpha) - power, 0.0, upper))
+    return float(
+        scipy.optimize.brentq(lambda effect: power_welch(effect, deviations, units, alpha) - power, 0.0, upper)
+    )
 
 
 def welch_units(

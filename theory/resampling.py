@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm, t
 
 FloatArray = NDArray[np.float64]
 
@@ -18,7 +18,7 @@ CACHE_ELEMENTS = 1 << 15
 
 
 def small_sample_factor(units: int, confidence: float) -> float:
-    """How much wider a percentile interval over `units` must be: t over normal quantile, and sqrt(n / (n - 1)).
+    """Factor that widens a percentile interval over few `units`: t over normal quantile, and sqrt(n / (n - 1)).
 
     Resampling n units understates the standard error by sqrt((n - 1) / n) and takes it as known. 1 for a single unit,
     which says nothing of its kind. Source: Hesterberg 2015, "What teachers should know about the bootstrap", section
@@ -27,7 +27,7 @@ def small_sample_factor(units: int, confidence: float) -> float:
     if units < 2:
         return 1.0
     level = 0.5 + confidence / 2
-    return float(np.sqrt(units / (units - 1)) * t.ppf(level, units - 1) / norm.ppf(level))
+    return float(np.sqrt(units / (units - 1)) * scipy.stats.t.ppf(level, units - 1) / scipy.stats.norm.ppf(level))
 
 
 def block_sizes(resamples: int, elements_each: int) -> Iterator[int]:
@@ -42,7 +42,7 @@ def block_sizes(resamples: int, elements_each: int) -> Iterator[int]:
 def multinomial_counts(
     generator: np.random.Generator, resamples: int, units: int, single_precision: bool = False
 ) -> NDArray[Any]:
-    """How often each unit occurs in a draw of `units` with replacement; shape (resamples, units).
+    """Counts of each unit in a draw of `units` with replacement; shape (resamples, units).
 
     single_precision: as float32, which holds such counts exactly and makes the product that follows twice as fast.
     Counting uniform indices is several times faster than `Generator.multinomial`, which draws a binomial per unit.

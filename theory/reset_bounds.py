@@ -1,4 +1,4 @@
-"""What section 3 and appendix A of arXiv 2605.25507 prove about one conservative step: samples, gains and lemmas.
+"""Section 3 and appendix A of arXiv 2605.25507 on one conservative step: samples, gains and lemmas.
 
 H is the horizon, R the largest reward, tau the smallest advantage of an improvable state, p the coverage. Advantages
 are means over times, so a gain is about H times an advantage.

@@ -1,7 +1,7 @@
 """Fewest phrases of a dictionary that make up a skill string, for many strings at once.
 
-Sources: specification of ReuseRL, sections 2.2 (seg) and 2.5 (exact dynamic programme, leftmost longest phrase among
-the minima); the greedy longest match is kept as a switch only, since it is not the minimum.
+Source: specification of ReuseRL, sections 2.2 (seg) and 2.5 (exact dynamic programme, leftmost longest phrase among
+the minima).
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 from theory.estimators import IntArray
 from theory.skill_strings import Phrase, SkillDictionary, SkillString, SkillStrings
 
-SEGMENTERS = ("dp", "greedy")
 NO_WINDOW = -1
 
 
-def segment(string: SkillString, dictionary: SkillDictionary, segmenter: str = "dp") -> tuple[Phrase, ...]:
-    """The phrases that make up `string`, in order.
+def segment(string: SkillString, dictionary: SkillDictionary) -> tuple[Phrase, ...]:
+    """The fewest phrases that make up `string`, in order; among those the longest first phrase, then second, and so on.
 
-    segmenter: `dp` for the fewest phrases, and among those the longest first phrase, then the longest second, and so
-    on; `greedy` for the longest match at each step. Raises ValueError for a symbol outside the alphabet.
+    Raises ValueError for a symbol outside the alphabet.
     """
     symbols = tuple(int(symbol) for symbol in string)
     table = _table(SkillStrings.pack([symbols], dictionary.alphabet_size), dictionary)
-    lengths = table.chosen_lengths(segmenter)[:, 0]
+    lengths = table.chosen_lengths()[:, 0]
     phrases, start = [], 0
     while start < len(symbols):
         end = start + int(lengths[start])
@@ -37,10 +35,10 @@ def segment(string: SkillString, dictionary: SkillDictionary, segmenter: str = "
     return tuple(phrases)
 
 
-def phrase_counts(strings: Iterable[SkillString], dictionary: SkillDictionary, segmenter: str = "dp") -> IntArray:
+def phrase_counts(strings: Iterable[SkillString], dictionary: SkillDictionary) -> IntArray:
     """seg(s, C) of each string, shape (strings,): the number of phrases `segment` returns. Errors as `segment`."""
     packed = SkillStrings.pack(strings, dictionary.alphabet_size)
-    return np.asarray(_table(packed, dictionary).fewest(segmenter)[packed.column_of], dtype=np.int64)
+    return np.asarray(_table(packed, dictionary).fewest()[packed.column_of], dtype=np.int64)
 
 
 def _table(strings: SkillStrings, dictionary: SkillDictionary) -> SegmentationTable:
@@ -52,7 +50,7 @@ def _table(strings: SkillStrings, dictionary: SkillDictionary) -> SegmentationTa
 
 
 class SegmentationTable:
-    """Which phrases start where in which string, and the dynamic programme over it. Phrases can be added.
+    """Starts of all phrases in all strings, and the dynamic programme over them. Phrases can be added.
 
     codes: (max_phrase_length, longest, distinct), the window of length l + 1 from each position read as a number in
     base alphabet_size, or NO_WINDOW where it runs over the end of its string.
@@ -88,27 +86,26 @@ class SegmentationTable:
         """Undo the latest `add` of a phrase of this length."""
         self._steps[:, length - 1] = before
 
-    def fewest(self, segmenter: str = "dp") -> NDArray[Any]:
+    def fewest(self) -> NDArray[Any]:
         """seg of each distinct string, shape (distinct,)."""
-        return self._remaining(self._allowed_steps(segmenter))[0]
+        return self._remaining()[0]
 
-    def total(self, segmenter: str = "dp") -> int:
+    def total(self) -> int:
         """seg summed over all strings, repeated ones counted."""
-        return int(self.fewest(segmenter) @ self.strings.multiplicities)
+        return int(self.fewest() @ self.strings.multiplicities)
 
-    def chosen_lengths(self, segmenter: str = "dp") -> NDArray[np.uint8]:
+    def chosen_lengths(self) -> NDArray[np.uint8]:
         """Length of the phrase taken if a segmentation reaches this position, shape (longest, distinct)."""
-        steps = self._allowed_steps(segmenter)
-        remaining = self._remaining(steps)
-        longest = len(steps)
+        remaining = self._remaining()
+        longest = len(self._steps)
         chosen = np.ones(self.inside.shape, dtype=np.uint8)
         for length in range(2, self.max_phrase_length + 1):
-            reached = remaining[length : length + longest] + steps[:, length - 1]
+            reached = remaining[length : length + longest] + self._steps[:, length - 1]
             np.maximum(chosen, (reached == remaining[:longest]) * np.uint8(length), out=chosen)
         return chosen
 
     def starts(self, chosen: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Where the phrases of the chosen segmentations start, shape (longest, distinct)."""
+        """Starts of the phrases of the chosen segmentations, shape (longest, distinct)."""
         longest, distinct = chosen.shape
         marks = np.zeros((longest + self.max_phrase_length, distinct), dtype=bool)
         marks[0] = True
@@ -118,22 +115,9 @@ class SegmentationTable:
             marks[position + 1 : position + 1 + self.max_phrase_length] |= goes[position]
         return marks[:longest] & self.inside
 
-    def _allowed_steps(self, segmenter: str) -> NDArray[Any]:
-        if segmenter == "dp":
-            return self._steps
-        if segmenter != "greedy":
-            raise ValueError(f"segmenter must be one of {', '.join(SEGMENTERS)}, got {segmenter!r}")
-        # With only the longest match left at each position the programme has one way to go.
-        steps = self._steps.copy()
-        longer = np.zeros(self.inside.shape, dtype=bool)
-        for length in range(self.max_phrase_length, 0, -1):
-            here = steps[:, length - 1] < self._blocked
-            np.copyto(steps[:, length - 1], self._blocked, where=here & longer)
-            longer |= here
-        return steps
-
-    def _remaining(self, steps: NDArray[Any]) -> NDArray[Any]:
+    def _remaining(self) -> NDArray[Any]:
         """Fewest phrases from each position to the end of its string, shape (longest + max_phrase_length, distinct)."""
+        steps = self._steps
         longest, width, distinct = steps.shape
         best = np.zeros((longest + width, distinct), dtype=self._cost_type)
         ways = np.empty((width, distinct), dtype=self._cost_type)
@@ -181,9 +165,9 @@ class AdjacentPairs:
         return AdjacentPairs(self.first[which], self.both[which], self.code[which], self.count[which])
 
 
-def adjacent_pairs(table: SegmentationTable, segmenter: str = "dp") -> AdjacentPairs:
+def adjacent_pairs(table: SegmentationTable) -> AdjacentPairs:
     """All pairs of adjacent phrases with their counts. Source: section 2.4, step 3."""
-    chosen = table.chosen_lengths(segmenter)
+    chosen = table.chosen_lengths()
     distinct = table.inside.shape[1]
     here = np.flatnonzero(table.starts(chosen))
     first = chosen.reshape(-1)[here].astype(np.int64)

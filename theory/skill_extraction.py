@@ -1,6 +1,6 @@
 """Greedy extraction of a phrase dictionary from skill strings, stopped by description length.
 
-Sources: specification of ReuseRL, section 2.4 (steps 1-6) and the switches of section 6.1.
+Sources: specification of ReuseRL, section 2.4 (steps 1-6), and the codes of section 6.1.
 """
 
 from __future__ import annotations
@@ -13,46 +13,36 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.mdl import phrase_bits
-from theory.segmentation import SEGMENTERS, AdjacentPairs, SegmentationTable, adjacent_pairs, phrase_of_code
+from theory.segmentation import AdjacentPairs, SegmentationTable, adjacent_pairs, phrase_of_code
 from theory.skill_strings import Phrase, SkillDictionary, SkillString, SkillStrings
 
 CODES = ("bits_sum", "bits_mean", "units_sum", "units_mean")
-MERGE_SEARCHES = ("first_accept", "top_only")
 # Cells of the table of window frequencies: small enough for the cache, large enough for few collisions.
 FREQUENCY_CELLS = 1 << 16
 
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """How phrases are found and when a phrase pays.
+    """Settings of the search for phrases, and of the price that a phrase must pay.
 
     max_phrase_length: L. code: storage and data in bits or in units (symbols stored, phrases written), with the SUM
-    over strings or the mean. storage_weight: coefficient of the storage term. merge_search: try pairs in order of
-    frequency until one pays, or only the most frequent. segmenter: see `theory.segmentation.segment`.
-    Raises ValueError for an unknown switch.
+    over strings or the mean. storage_weight: coefficient of the storage term. Raises ValueError for an unknown code.
     """
 
     max_phrase_length: int = 4
     code: str = "bits_sum"
     storage_weight: float = 1.0
-    merge_search: str = "first_accept"
-    segmenter: str = "dp"
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("code", self.code, CODES),
-            ("merge_search", self.merge_search, MERGE_SEARCHES),
-            ("segmenter", self.segmenter, SEGMENTERS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if self.code not in CODES:
+            raise ValueError(f"code must be one of {', '.join(CODES)}, got {self.code!r}")
         if not (math.isfinite(self.storage_weight) and self.storage_weight >= 0):
             raise ValueError(f"storage_weight must be at least 0, got {self.storage_weight}")
 
     def lowers_objective(
         self, dictionary: SkillDictionary, phrase_length: int, before: int, after: ArrayLike, strings: int
     ) -> NDArray[np.bool_]:
-        """Does one more phrase lower the objective, if it takes the phrases written from `before` to `after`?
+        """True where one more phrase lowers the objective, if it takes the phrases written from `before` to `after`.
 
         Shape of `after`. The answer never turns from yes to no as `after` falls.
         """
@@ -80,7 +70,7 @@ def extract_dictionary(
     packed = SkillStrings.pack(strings, alphabet_size)
     table = SegmentationTable(packed, settings.max_phrase_length)
     frequencies = _window_frequencies(table)
-    total = table.total(settings.segmenter)
+    total = table.total()
     while True:
         accepted = _next_phrase(table, dictionary, settings, frequencies, total)
         if accepted is None:
@@ -99,34 +89,30 @@ def _next_phrase(
     """The phrase to add and the phrases written with it, or None; a phrase that is returned stays in the table."""
     strings, alphabet = table.strings.count, table.strings.alphabet_size
     # Two adjacent phrases never concatenate to one of the dictionary: a segmentation would have used that one.
-    pairs = adjacent_pairs(table, settings.segmenter)
-    if settings.merge_search == "top_only":
-        pairs = pairs.select(pairs.count == pairs.count.max(initial=0))
-        pairs = pairs.select(np.array([index for index, _ in _ranking(pairs, alphabet)[:1]], dtype=np.int64))
-    if settings.segmenter == "dp":
-        pairs = pairs.select(_may_pay(pairs, dictionary, settings, frequencies, total, strings))
+    pairs = adjacent_pairs(table)
+    pairs = pairs.select(_may_pay(pairs, dictionary, settings, frequencies, total, strings))
     refused = set()
-    for _, phrase in _ranking(pairs, alphabet):
+    for phrase in _ranking(pairs, alphabet):
         # Several pairs may concatenate to one phrase.
         if phrase in refused:
             continue
         refused.add(phrase)
         before = table.add(table.code(phrase), len(phrase))
-        after = table.total(settings.segmenter)
+        after = table.total()
         if settings.lowers_objective(dictionary, len(phrase), total, after, strings):
             return phrase, after
         table.restore(before, len(phrase))
     return None
 
 
-def _ranking(pairs: AdjacentPairs, alphabet_size: int) -> list[tuple[int, Phrase]]:
-    """(index, concatenated phrase) of each pair, most frequent first, ties lexicographically by the two phrases."""
+def _ranking(pairs: AdjacentPairs, alphabet_size: int) -> list[Phrase]:
+    """The concatenated phrase of each pair, most frequent first, ties lexicographically by the two phrases."""
     ranked = []
     columns = (pairs.first.tolist(), pairs.both.tolist(), pairs.code.tolist(), pairs.count.tolist())
-    for index, (first, both, code, count) in enumerate(zip(*columns, strict=True)):
+    for first, both, code, count in zip(*columns, strict=True):
         phrase = phrase_of_code(code, both, alphabet_size)
-        ranked.append((-count, phrase[:first], phrase[first:], index))
-    return [(index, first + second) for _, first, second, index in sorted(ranked)]
+        ranked.append((-count, phrase[:first], phrase[first:]))
+    return [first + second for _, first, second in sorted(ranked)]
 
 
 def _may_pay(
@@ -137,10 +123,9 @@ def _may_pay(
     total: int,
     strings: int,
 ) -> NDArray[np.bool_]:
-    """Which pairs could lower the objective, shape (pairs,); the others are refused without a trial.
+    """True for pairs that could lower the objective, shape (pairs,); the others are refused without a trial.
 
-    Each use of a new phrase saves at most one, so its frequency bounds the saving. (A greedy segmentation can shift as
-    a whole, and has no such bound.)
+    Each use of a new phrase saves at most one, so its frequency bounds the saving.
     """
     fewest = total - frequencies[pairs.both - 1, pairs.code % frequencies.shape[1]]
     pays = np.zeros(pairs.count.shape, dtype=bool)

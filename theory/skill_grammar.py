@@ -61,3 +61,7 @@ class SkillGrammar:
             data[start : min(end, start + self.horizon)]
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
         ]
+
+
+HOUSEHOLD = SkillGrammar(5, ((0,), (1, 2, 4), (1, 2, 3, 4), (3, 4)), (4.0, 2.0, 1.0, 1.0), 3, 6, noise=0.05)
+"""Search, take, transport, process, deliver."""

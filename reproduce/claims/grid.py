@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, read_json, read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
 from reproduce.core.paper import Paper
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 COUNT_COLUMNS = ("arm", "seed", "panel", "category", "hops", "question", "estimator", "T", "half", "n", "successes")
 TRAINING_COLUMNS = (
@@ -89,6 +91,9 @@ def collect_grid(
 ) -> None:
     """Write the records of complete runs. Raises UserError naming the first run that is missing, incomplete or
     damaged."""
+    import pandas as pd
+    import pyarrow as pa
+
     counts, training, manifests = [], [], []
     for config in plan:
         folder = runs / config.name

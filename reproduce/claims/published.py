@@ -6,15 +6,18 @@ A report sets our number beside the paper's; both come from files, none is typed
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+from reproduce.core.names import nearest
 from reproduce.core.paper import paper_file, paper_keys
+from reproduce.core.validation import parse
+
+Entry = TypeVar("Entry")
 
 CellValue = int | float | str
 SettingValue = int | float | str | tuple[int | float | str, ...]
@@ -106,35 +109,48 @@ class _PublishedTable:
     note: str | None = None
 
 
+@cache
 def load_published(paper: str) -> tuple[PublishedNumber, ...]:
     """All published numbers of a paper: its single numbers, then its tables, each in the order of the file."""
-    document = _document(paper)
-    single = [
-        PublishedNumber(**_entry(paper, document, "number", position, PublishedNumber))
-        for position in range(len(document.get("number", ())))
-    ]
-    for position in range(len(document.get("table", ()))):
-        single.extend(
-            _numbers_of(paper, _PublishedTable(**_entry(paper, document, "table", position, _PublishedTable)))
-        )
-    return tuple(single)
+    tables = _entries(paper, "table", _PublishedTable)
+    return (
+        *_entries(paper, "number", PublishedNumber),
+        *(number for printed in tables for number in _numbers_of(paper, printed)),
+    )
 
 
+@cache
 def load_settings(paper: str) -> tuple[PublishedSetting, ...]:
     """All published settings of a paper, in the order of its file."""
-    document = _document(paper)
-    return tuple(
-        PublishedSetting(**_entry(paper, document, "setting", position, PublishedSetting))
-        for position in range(len(document.get("setting", ())))
-    )
+    return tuple(_entries(paper, "setting", PublishedSetting))
 
 
 def published_number(paper: str, identifier: str) -> PublishedNumber:
     """The published number of that id."""
     numbers = {number.id: number for number in load_published(paper)}
     if identifier not in numbers:
-        raise PublishedError(f"{paper}.toml has no number {identifier!r}{_nearest(identifier, numbers)}")
+        raise PublishedError(f"{paper}.toml has no number {identifier!r}; {nearest(identifier, tuple(numbers))}")
     return numbers[identifier]
+
+
+@cache
+def published_values(paper: str) -> Mapping[str, int | float]:
+    """The value of every published number of a paper by id."""
+    return MappingProxyType({number.id: number.value for number in load_published(paper)})
+
+
+@cache
+def setting_values(paper: str) -> Mapping[str, SettingValue]:
+    """The value of every published setting of a paper by id."""
+    return MappingProxyType({setting.id: setting.value for setting in load_settings(paper)})
+
+
+def whole_setting(paper: str, identifier: str) -> int:
+    """A published setting that is a whole number; TypeError if it is not."""
+    value = setting_values(paper)[identifier]
+    if not isinstance(value, int):
+        raise TypeError(f"{paper}.toml: {identifier} is {value!r}, not a whole number")
+    return value
 
 
 def published_papers() -> tuple[str, ...]:
@@ -146,36 +162,31 @@ def published_papers() -> tuple[str, ...]:
 def _document(paper: str) -> dict[str, Any]:
     papers = published_papers()
     if paper not in papers:
-        raise PublishedError(f"no published numbers for paper {paper!r}{_nearest(paper, papers)}")
+        raise PublishedError(f"no published numbers for paper {paper!r}; {nearest(paper, papers)}")
     try:
         return tomllib.loads(paper_file(paper, PUBLISHED).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise PublishedError(f"{paper}.toml cannot be read: {error}") from error
 
 
-def _entry(paper: str, document: Mapping[str, Any], kind: str, position: int, shape: Any) -> dict[str, Any]:
-    raw = document[kind][position]
-    place = f"{paper}.toml, {kind} {raw.get('id', position + 1)!r}"
-    known = {field.name: field for field in fields(shape)}
-    missing = [name for name, field in known.items() if name not in raw and field.default is MISSING]
-    unknown = [name for name in raw if name not in known]
-    if missing:
-        raise PublishedError(f"{place}: missing field {', '.join(missing)}")
-    if unknown:
-        raise PublishedError(f"{place}: unknown field {', '.join(unknown)}{_nearest(unknown[0], known)}")
-    if not raw["sources"]:
-        raise PublishedError(f"{place}: no source")
+def _entries(paper: str, kind: str, shape: type[Entry]) -> Iterator[Entry]:
+    """The entries of one kind, each complete, with sources that the file defines."""
+    document = _document(paper)
     labels = document.get("sources", {})
-    for source in raw["sources"]:
-        if not any(source == label or source.startswith(f"{label} ") for label in labels):
-            raise PublishedError(f"{place}: source {source!r} is not defined under [sources]")
-    entry = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
-    if "cell" in entry:
-        entry["cell"] = MappingProxyType(dict(entry["cell"]))
-        stray = [name for name in entry.get("inferred", ()) if name not in entry["cell"]]
-        if stray:
+    for position, raw in enumerate(document.get(kind, ())):
+        place = f"{paper}.toml, {kind} {raw.get('id', position + 1)!r}"
+        try:
+            entry: Any = parse(shape, raw)
+        except ValueError as error:
+            raise PublishedError(f"{place}: {error}") from None
+        if not entry.sources:
+            raise PublishedError(f"{place}: no source")
+        for source in entry.sources:
+            if not any(source == label or source.startswith(f"{label} ") for label in labels):
+                raise PublishedError(f"{place}: source {source!r} is not defined under [sources]")
+        if stray := [name for name in getattr(entry, "inferred", ()) if name not in entry.cell]:
             raise PublishedError(f"{place}: inferred names {', '.join(stray)}, which the cell does not hold")
-    return entry
+        yield entry
 
 
 def _numbers_of(paper: str, table: _PublishedTable) -> Iterator[PublishedNumber]:
@@ -189,14 +200,9 @@ def _numbers_of(paper: str, table: _PublishedTable) -> Iterator[PublishedNumber]
                 quantity=table.quantity,
                 value=value,
                 unit=table.unit,
-                cell=MappingProxyType({**table.cell, table.row: row, table.column: column}),
+                cell={**table.cell, table.row: row, table.column: column},
                 sources=table.sources,
                 read_directly=table.read_directly,
                 inferred=table.inferred,
                 note=table.note,
             )
-
-
-def _nearest(name: str, known: Any) -> str:
-    matches = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else f"; there are: {', '.join(known)}"

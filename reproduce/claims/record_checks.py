@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from reproduce.claims.grid import COUNT_COLUMNS, TRAINING_COLUMNS, Records, load_records
 from reproduce.claims.records import RUN, MethodRecords, load_method_records
 from reproduce.core.files import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REMEDY = "run again with --redo"
 SETTINGS = {"profile", "seeds", "panels", "policy", "training", "evaluation"}

@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError, read_json, read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
 from reproduce.core.paper import Paper
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUN = ["environment", "arm", "seed"]
 TASK = ["panel", "category", "question"]
@@ -92,6 +93,8 @@ class MethodRecords:
 
 def count_tasks(episodes: pd.DataFrame) -> pd.DataFrame:
     """One row for each panel and task. episodes: the columns of `episodes.parquet`."""
+    import pandas as pd
+
     skills = episodes["skills"].astype(str).str.split()
     actions = skills.str.len()
     frame = pd.DataFrame(
@@ -116,6 +119,8 @@ def collect_method_runs(
     paper: Paper, plan: Sequence[RunConfig], experiment: Mapping[str, Any], runs: Path, destination: Path
 ) -> None:
     """Write the records of complete runs. Raises UserError naming the first run that is missing or incomplete."""
+    import pandas as pd
+
     counts: list[pd.DataFrame] = []
     training: list[pd.DataFrame] = []
     tables: dict[str, list[pd.DataFrame]] = {}
@@ -157,6 +162,8 @@ def _of_run(rows: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
+    import pyarrow as pa
+
     write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 

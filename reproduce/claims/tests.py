@@ -1,32 +1,25 @@
-"""From a table of differences to evidence: the three kinds of test that the claims register.
+"""The kit of tests that claims register, and the quoting of published numbers.
 
-All tables have shape (seeds, questions) or (seeds, questions, cells), in points (hundredths). Seeds and questions are
-both taken as random for intervals; the p of a superiority test is the exact sign-flip over seeds, the unit of a claim
-about a method.
+Tables have shape (seeds, tasks), or (seeds,) for one number a seed; both seeds and tasks are taken as random for
+intervals. The p of a superiority, a non-inferiority and a trend is the exact sign flip over seeds, the unit of a claim
+about a method; that of an equivalence the t of its interval. Each function gives one part; `all_hold` joins parts.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from functools import cache
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
 
+from reproduce.claims.evidence import Details, Evidence, Part, Rule, Sample, judge, sample_of
 from reproduce.claims.published import published_number
-from reproduce.claims.verdicts import Evidence
-from theory.inference import (
-    SeedQuestionInterval,
-    crossed_t_interval,
-    minimum_detectable_effect,
-    power_paired_t,
-    sign_flip_minimum_detectable_effect,
-    sign_flip_test,
-)
+from reproduce.claims.records import MethodRecords
+from theory.inference import SeedQuestionInterval, crossed_t_interval
 
 POWER = 0.8
-MOST_SEEDS_PLANNED = 1000
+FEWEST_STEPS = 1
+UNKNOWN = float("nan")
 
 
 def quote(paper: str, template: str) -> tuple[str, str]:
@@ -41,122 +34,111 @@ def quote(paper: str, template: str) -> tuple[str, str]:
     return text, f"{', '.join(sources)} ({directly})" if sources else "third-party digests (not read directly)"
 
 
-def superiority(table: np.ndarray, smallest_effect: float, details: tuple[tuple[str, str], ...] = ()) -> Evidence:
-    """Evidence that the mean of a (seeds, questions) table of differences is positive.
+def superiority(
+    table: np.ndarray,
+    smallest_effect: float,
+    label: str = "",
+    unit: str = "points",
+    null: float = 0.0,
+    episode_square: float = UNKNOWN,
+) -> Part:
+    """The mean lies above `null`; refuted where it is surely below `smallest_effect` and not surely above the null.
 
-    Refuted when the 95 % interval is not above zero and ends below `smallest_effect`, the smallest effect of interest:
-    the wrong sign, or an interval that includes zero and excludes that effect.
+    episode_square: variance that the draw of episodes alone gives a cell of the table.
     """
-    interval = crossed_t_interval(table)
-    low, high = float(interval.low), float(interval.high)
-    seed_means = table.mean(axis=1)
-    return Evidence(
-        effect=float(interval.estimate),
-        low=low,
-        high=high,
-        confidence=interval.confidence,
-        interval_method=f"{interval.method}, unit: {interval.unit}",
-        p_value=sign_flip_test(seed_means, "greater").p_value if len(table) <= 15 else _monte_carlo(table),
-        minimum_detectable_effect=_detectable(float(seed_means.std(ddof=1)), len(table)),
-        in_favour=low > 0,
-        against=low <= 0 and high < smallest_effect,
-        seeds=len(table),
-        questions=table.shape[1],
-        details=details,
-        seeds_needed=_seeds_needed(interval, float(seed_means.std(ddof=1)), len(table)),
-    )
+    return judge(label, Rule(null=null, smallest_effect=smallest_effect, unit=unit), sample_of(table, episode_square))
 
 
-def _monte_carlo(table: np.ndarray) -> float:
-    return sign_flip_test(table.mean(axis=1), "greater", np.random.default_rng(0)).p_value
-
-
-def _detectable(deviation: float, seeds: int) -> float | None:
-    """By simulation of the sign-flip test; None where no effect, however large, could be found with so few seeds."""
-    if 2.0**-seeds > 0.05:
-        return None
-    if seeds > 15:
-        return float(minimum_detectable_effect(deviation, seeds, power=POWER, alternative="greater"))
-    return deviation * _detectable_at_deviation_one(seeds)
-
-
-@cache
-def _detectable_at_deviation_one(seeds: int) -> float:
-    """The effect scales with the deviation, so one simulation serves all claims."""
-    generator = np.random.default_rng(0)
-    return sign_flip_minimum_detectable_effect(1.0, seeds, generator, power=POWER, alternative="greater")
-
-
-def _seeds_needed(interval: SeedQuestionInterval, deviation: float, seeds: int) -> int | None:
-    """Fewest seeds that find the observed effect with 80 % power at the observed spread of seed means.
-
-    None beyond a thousand, and where the questions alone leave an interval that includes zero, however many the seeds.
-    """
-    effect = float(interval.estimate)
-    of_questions = max(0.0, float(interval.standard_error) ** 2 - deviation**2 / seeds)
-    if deviation <= 0 or effect <= stats.norm.ppf(0.975) * of_questions**0.5:
-        return None
-    counts = np.arange(2, MOST_SEEDS_PLANNED + 1)
-    powers = power_paired_t(effect, deviation, counts, alternative="greater")
-    enough = np.flatnonzero((powers >= POWER) & (2.0**-counts <= 0.05))
-    return int(counts[enough[0]]) if len(enough) else None
-
-
-def all_must_hold(parts: list[Evidence]) -> Evidence:
-    """Evidence for a claim with several parts, as its deciding part: a refuted one, else the one with the largest p.
-
-    Every part tests at the same level, so the largest p is valid for the whole (intersection-union test).
-    """
-    refuted = [part for part in parts if part.against]
-    deciding = max(refuted or parts, key=lambda part: (part.p_value if part.p_value is not None else 1.0, -part.effect))
-    largest = max(part.p_value for part in parts if part.p_value is not None)
-    return replace(deciding, p_value=largest, in_favour=all(part.in_favour for part in parts), against=bool(refuted))
+def non_inferiority(table: np.ndarray, margin: float, label: str = "", unit: str = "points") -> Part:
+    """The mean lies above minus the margin (`no harm`, `at or above`); refuted where it is surely below it."""
+    return superiority(table, -margin, label, unit, null=-margin)
 
 
 def equivalence(
-    table: np.ndarray, margin: float, one_sided_refutation: bool = False, details: tuple[tuple[str, str], ...] = ()
+    table: np.ndarray, margin: float, label: str = "", unit: str = "points", upper_only: bool = False
+) -> Part:
+    """The mean lies inside +-margin, by two one-sided tests; refuted where it surely lies outside (`upper_only`:
+    above). 90 % interval."""
+    return judge(label, Rule("equivalence", margin=margin, unit=unit, upper_only=upper_only), sample_of(table))
+
+
+def difference(table: np.ndarray, margin: float, label: str = "", unit: str = "points") -> Part:
+    """The mean is not 0, in either direction (two-sided sign flips); refuted where it surely lies inside +-margin."""
+    return judge(label, Rule("difference", margin=margin, unit=unit), sample_of(table))
+
+
+def trend(scores: np.ndarray, levels: Sequence[float], smallest_effect: float, label: str = "") -> Part:
+    """The least-squares slope of (seeds, levels) scores on the levels is positive, one slope a seed, in points from a
+    level of 0 to one of 1. Levels that do not differ have no slope: NaN."""
+    x = np.asarray(levels, dtype=np.float64)
+    x = x - x.mean()
+    spread = float(x @ x)
+    slopes = scores @ x / spread if spread > 0 else np.full(len(scores), np.nan)
+    return superiority(slopes, smallest_effect, label)
+
+
+def ratio(
+    logarithms: np.ndarray, smallest_ratio: float, label: str = "", unit: str = "times", null: float = 1.0
+) -> Part:
+    """The mean logarithm of a ratio, one a seed, lies above that of `null`; told as a ratio."""
+    rule = Rule(null=float(np.log(null)), smallest_effect=float(np.log(smallest_ratio)), unit=unit, ratio=True)
+    return judge(label, rule, Sample(np.asarray(logarithms, dtype=np.float64)))
+
+
+def episode_variance(records: MethodRecords, environment: str, arm: str, panel: str = "test") -> float:
+    """Variance, in square points, that the draw of its episodes gives an arm's success on one task, mean over seeds and
+    tasks; NaN for tasks of one episode."""
+    n, successes = (records.table(environment, arm, name, panel) for name in ("n", "successes"))
+    if n.min() < 2:
+        return UNKNOWN
+    share = successes / n
+    return float((1e4 * share * (1 - share) / (n - 1)).mean())
+
+
+def all_hold(
+    *parts: Part,
+    details: Details | Callable[[], Details] = (),
+    refuting: tuple[tuple[int, ...], ...] = (),
+    required: int = 0,
 ) -> Evidence:
-    """Evidence that every cell of a (seeds, questions, cells) table has a mean inside +-margin, by TOST.
-
-    All cells must pass, so the claim's p is the largest of the cells' (intersection-union test) and needs no
-    correction over cells. Shown is the deciding cell. Refuted when a cell's 90 % interval lies wholly outside the
-    margin (`one_sided_refutation`: wholly above it).
-    """
-    interval = crossed_t_interval(table, confidence=0.90)
-    p_values = _two_one_sided(interval, margin)
-    cell = int(np.argmax(p_values))
-    outside = interval.low > margin
-    if not one_sided_refutation:
-        outside = outside | (interval.high < -margin)
-    if outside.any():
-        cell = int(np.argmax(outside))
-    error, freedom = float(interval.standard_error[cell]), float(np.asarray(interval.degrees_of_freedom)[cell])
-    detectable = (stats.t.ppf(0.95, freedom) + stats.t.ppf((1 + POWER) / 2, freedom)) * error
-    return Evidence(
-        effect=float(interval.estimate[cell]),
-        low=float(interval.low[cell]),
-        high=float(interval.high[cell]),
-        confidence=interval.confidence,
-        interval_method=f"{interval.method}, unit: {interval.unit}",
-        p_value=float(p_values[cell]),
-        minimum_detectable_effect=float(detectable),
-        in_favour=bool(((interval.low > -margin) & (interval.high < margin)).all()),
-        against=bool(outside.any()),
-        seeds=table.shape[0],
-        questions=table.shape[1],
-        details=details,
-    )
+    """Evidence for a claim all of whose parts must hold: every part is tested at the same level, so that the largest p
+    is valid for the whole (intersection-union test). See `Evidence` for the other arguments."""
+    return Evidence(parts, required, refuting, details)
 
 
-def _two_one_sided(interval: SeedQuestionInterval, margin: float) -> np.ndarray:
-    """p of the TOST for each cell, from the crossed standard error; a cell without spread is decided by its mean."""
-    estimate, error = np.atleast_1d(interval.estimate), np.atleast_1d(interval.standard_error)
-    freedom = np.atleast_1d(np.asarray(interval.degrees_of_freedom, dtype=np.float64))
-    spread = np.where(error > 0, error, 1.0)
-    p = np.maximum(
-        stats.t.sf((estimate + margin) / spread, freedom), stats.t.cdf((estimate - margin) / spread, freedom)
-    )
-    return np.where(error > 0, p, np.where(np.abs(estimate) < margin, 0.0, 1.0))
+def smoothed(values: np.ndarray, share: float = 0.1, fewest: int = 3) -> np.ndarray:
+    """Mean over the last `share` of the steps up to each step, at least `fewest` of them; shape as given,
+    (..., steps)."""
+    width = min(values.shape[-1], max(fewest, round(share * values.shape[-1])))
+    total = np.cumsum(np.concatenate([np.zeros((*values.shape[:-1], 1)), values], axis=-1), axis=-1)
+    places = np.arange(1, values.shape[-1] + 1)
+    starts = np.maximum(places - width, 0)
+    return (total[..., places] - total[..., starts]) / (places - starts)
+
+
+def edges(log: np.ndarray, fewest: int = FEWEST_STEPS) -> tuple[np.ndarray, np.ndarray]:
+    """First and last tenth of the steps of a (seeds, steps) log, each at least `fewest` steps."""
+    size = edge_of(log.shape[1], fewest)
+    return log[:, :size], log[:, -size:]
+
+
+def edge_of(steps: int, fewest: int = FEWEST_STEPS) -> int:
+    """Steps that count as the start or the end of a training: a tenth, at least `fewest`."""
+    return max(fewest, steps // 10)
+
+
+def mean_of_known(table: np.ndarray) -> np.ndarray:
+    """Mean of each row over its finite entries; NaN where it has none."""
+    known = np.isfinite(table)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, table, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def edge_means(log: np.ndarray, fewest: int = FEWEST_STEPS) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of a (seeds, steps) log over its first and over its last tenth, each (seeds,); NaN where nothing is
+    logged."""
+    first, last = edges(log, fewest)
+    return mean_of_known(first), mean_of_known(last)
 
 
 def interval_text(interval: SeedQuestionInterval, cell: int | tuple[int, ...] = ()) -> str:
@@ -166,3 +148,20 @@ def interval_text(interval: SeedQuestionInterval, cell: int | tuple[int, ...] = 
         round(float(part[cell]), 1) + 0.0 for part in (interval.estimate, interval.low, interval.high)
     )
     return f"{estimate:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def shown(values: np.ndarray, digits: int = 1, signed: bool = True, is_ratio: bool = False) -> str:
+    """`mean [low, high]` at 95 % of a (seeds, tasks) table or of one number a seed; `none` where fewer than two seeds
+    are known. is_ratio: of logarithms, shown as ratios."""
+    sample = sample_of(values)
+    if len(sample.known) < 2:
+        return "none"
+    part = judge("", Rule(ratio=is_ratio), sample)
+    sign = "+" if signed and not is_ratio else ""
+    found = [f"{round(value, digits) + 0.0:{sign}.{digits}f}" for value in (part.effect, *part.interval)]
+    return f"{found[0]} [{found[1]}, {found[2]}]"
+
+
+def row(label: str, table: np.ndarray) -> tuple[str, str]:
+    """A detail: label, and `estimate [low, high]` of a (seeds, tasks) table in points."""
+    return label, interval_text(crossed_t_interval(table))

@@ -11,11 +11,8 @@ from rich.text import Text
 
 from reproduce.claims.published import load_published, published_paper
 from reproduce.core.files import UserError, write_text
-from reproduce.papers.echorl.audit import audit as echorl
-from reproduce.papers.pass_kt.audit import audit as pass_kt
-from reproduce.papers.resets.audit import audit as resets
-from reproduce.papers.reuserl.audit import audit as reuserl
-from reproduce.report.audit_tables import DIGEST, OURS, PAPER, AuditTable, PaperAudit
+from reproduce.core.paper import load_paper, paper_keys
+from reproduce.report.audit_tables import DIGEST, OURS, PAPER, Analysis, PaperAudit
 from reproduce.report.document import DocumentError, markdown_to_pdf
 from reproduce.report.text import plain, table
 
@@ -29,8 +26,9 @@ _NUMBER = re.compile(r"[<≤≥>~≈]?\s*[+−-]?[\d.,]+(?:\s*%)?(?:\s*[±(\[].*
 
 
 def all_audits() -> tuple[PaperAudit, ...]:
-    """The audit of every paper."""
-    return pass_kt.audit(), reuserl.audit(), echorl.audit(), resets.audit()
+    """The audit of every paper that has one."""
+    loaders = (load_paper(key).load_audit for key in paper_keys())
+    return tuple(load() for load in loaders if load is not None)
 
 
 def write_audit(destination: Path, console: Console) -> Path:
@@ -43,7 +41,7 @@ def write_audit(destination: Path, console: Console) -> Path:
         raise UserError(str(error)) from error
     for audit in audits:
         console.print(Text(published_paper(audit.paper).title, style="bold"))
-        for found in audit.tables:
+        for found in audit.analyses:
             console.print(Text(f"  {found.identifier}: {found.reading}"))
     console.print(Text(f"{destination / 'report.pdf'}"), soft_wrap=True)
     return destination / "report.pdf"
@@ -60,7 +58,7 @@ def _first_page(audits: Sequence[PaperAudit]) -> str:
         numbers = load_published(audit.paper)
         direct = sum(number.read_directly for number in numbers)
         document = published_paper(audit.paper)
-        rows.append((document.title, document.arxiv, str(len(numbers)), str(direct), str(len(audit.tables))))
+        rows.append((document.title, document.arxiv, str(len(numbers)), str(direct), str(len(audit.analyses))))
     legend = "\n".join(f"- **{name}**: {meaning}." for name, meaning in LEGEND)
     readings = "\n\n".join(_readings(audit) for audit in audits)
     headings = ("paper", "arXiv", "published numbers", "of them read directly", "re-analyses")
@@ -82,24 +80,23 @@ def _first_page(audits: Sequence[PaperAudit]) -> str:
 
 
 def _readings(audit: PaperAudit) -> str:
-    lines = "\n".join(f"- {plain(found.reading)}" for found in audit.tables)
+    lines = "\n".join(f"- {plain(found.reading)}" for found in audit.analyses)
     return f"**{plain(published_paper(audit.paper).title)}**\n\n{lines}"
 
 
 def _paper(audit: PaperAudit) -> str:
     document = published_paper(audit.paper)
     heading = f"## {plain(document.title)}"
-    return "\n\n".join((heading, plain(audit.provenance), *(_table(found) for found in audit.tables)))
+    return "\n\n".join((heading, plain(audit.provenance), *(_analysis(found) for found in audit.analyses)))
 
 
-def _table(found: AuditTable) -> str:
-    columns = list(zip(*(row.cells for row in found.rows), strict=True))
-    numeric = [place for place, cells in enumerate(columns) if all(_NUMBER.fullmatch(cell) for cell in cells)]
-    rows = [(*row.cells, row.source) for row in found.rows]
+def _analysis(found: Analysis) -> str:
+    cells = found.table
+    numeric = [place for place, column in enumerate(cells) if all(map(_NUMBER.fullmatch, cells[column]))]
     parts = [
         f"### {plain(found.title)}",
         plain(found.question),
-        table((*found.columns, "source"), rows, numbers=numeric),
+        table(list(cells), cells.to_numpy(), numbers=numeric),
         plain(found.reading),
     ]
     if found.notes:

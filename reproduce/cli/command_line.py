@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from reproduce.cli.parsing import SETTINGS, check_names, parse, parse_with_tyro
-from reproduce.core.files import UNUSABLE_PATH, UserError, unusable
+from reproduce.core.files import UserError, refusal
 from reproduce.core.machine import available_cores
 from reproduce.core.names import escaped
 from reproduce.core.slices import parse_duration, slice_of
@@ -32,7 +33,7 @@ QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # Python frees what stopped workers held; that it tells so belongs to no one's screen.
+    # Silences the warning of Python's resource tracker about what stopped workers held.
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -124,7 +125,7 @@ class Run:
     """local: --workers processes of this machine. ray: the nodes of a Ray cluster; the folder of the runs must lie on
     storage that they share, and this package be installed on each."""
     address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto"
-    """ray: the cluster. auto: the one this machine is part of; local: one of this machine alone, started here."""
+    """ray: the cluster. auto: the one this machine is part of."""
     cores_per_run: int | None = None
     """ray: cores reserved for a run; --threads when left out."""
     gpus_per_run: float = 0.0
@@ -157,6 +158,10 @@ class Run:
         executor = self._executor(console, experiment)
         with slice_of(seconds):
             records = run_experiment(console, experiment, seeds, executor, self.rebuild_base, self.redo)
+        if records is not None:
+            from reproduce.cli.verdicts import show_verdicts
+
+            show_verdicts(console, experiment.paper, records)
         if self.report and records is not None:
             own = records == experiment.records_folder
             out = None if own else experiment.folder / "report"
@@ -164,7 +169,7 @@ class Run:
 
     def _executor(self, console: Console, experiment: Experiment) -> Executor:
         from reproduce.runs.executors import local_executor, ray_executor
-        from reproduce.runs.ray_cluster import RayOptions
+        from reproduce.runs.ray_executor import RayOptions
 
         hardware = experiment.plan[0].hardware
         if self.executor == "local":
@@ -191,14 +196,63 @@ class Report:
     runs: Folder = Path("runs")
     """Folder of the runs; records are collected from it where there are none yet."""
     records: OptionalFolder = None
-    """Folder of the records; reports/PROFILE/records when left out."""
+    """Folder of the records; when left out, results/PROFILE/PAPER/records, or the reference below reports."""
     out: OptionalFolder = None
-    """Folder for the report; reports/PROFILE when left out."""
+    """Folder for the report; results/PROFILE/PAPER when left out."""
 
     def carry_out(self, console: Console) -> None:
         from reproduce.cli.run import report_experiment
 
         report_experiment(console, self.paper, self.profile, self.runs, self.records, self.out)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Try how often the verdicts on a paper's records err, and whether they find effects of the printed size. Keeps the
+    table beside the records; a minute, no model."""
+
+    paper: Paper
+    profile: Profile = "laptop"
+    records: OptionalFolder = None
+    """Folder of the records; when left out, results/PROFILE/PAPER/records, or the reference below reports."""
+    replications: int = 1_000
+    """Simulated studies of each kind."""
+    relabellings: int = 500
+    """Times that the arms of the records exchange their names."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.verdicts import calibrate_paper
+
+        calibrate_paper(console, self.paper, self.profile, self.records, self.replications, self.relabellings)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Set the verdicts of two replications side by side. Exit code 1 where some differ."""
+
+    theirs: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="THEIRS")]
+    """A verdicts.json, the folder of a report, or a folder of reports such as reports/laptop."""
+    ours: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OURS")]
+    """The same of the other replication, such as results/laptop."""
+
+    def carry_out(self, console: Console) -> int:
+        from reproduce.cli.verdicts import compare_replications
+
+        return 0 if compare_replications(console, self.theirs, self.ours) else 1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Write one page on all papers, README.md and summary.pdf, from their verdicts.json alone."""
+
+    profile: Profile = "laptop"
+    out: Folder = Path("reports")
+    """Folder for the page; the reports lie below it in PROFILE/PAPER."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.verdicts import summarise
+
+        summarise(console, self.profile, self.out / self.profile, self.out)
 
 
 @dataclass(frozen=True)
@@ -213,6 +267,20 @@ class Audit:
         from reproduce.cli.audit import write_audit
 
         write_audit(self.out, console)
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check the sha256 of every base, run and set of records, write reports anew and compare them byte for byte, and
+    show the files that each number rests on."""
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = Path("reports")
+    """Folder of runs or of reports."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.verify import show_verification
+
+        show_verification(console, self.folder)
 
 
 @dataclass(frozen=True)
@@ -284,9 +352,11 @@ class Play:
     alfworld_data: OptionalFolder = None
     """household: play the official games of this folder."""
     skip_broken: bool = False
-    """household: leave out official games that cannot be played, after saying which, instead of stopping."""
-    dataset: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """reasoning: a JSONL or Parquet file with columns question and answer."""
+    """household, reasoning: leave out games that cannot be played and rows without an answer, after saying which,
+    instead of stopping."""
+    dataset: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """reasoning: a JSONL or Parquet file with columns question and answer; retrieval: a folder with HotpotQA,
+    2WikiMultihopQA or MuSiQue."""
 
     def carry_out(self, console: Console) -> None:
         from reproduce.cli.play import open_game, play_in_terminal
@@ -308,6 +378,49 @@ class Play:
             self.skip_broken,
         )
         play_in_terminal(console, game, self.expert, self.explain)
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Hold official games against the panels that published results are about, game by game, by digest."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """alfworld: the 140 games of valid_seen and the 134 of valid_unseen."""
+    alfworld_data: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    """Folder with the games, such as the one that alfworld-download fills."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.panels import show_panels
+
+        show_panels(console, self.name, self.alfworld_data)
+
+
+@dataclass(frozen=True)
+class Localize:
+    """Measure localizers on chains whose first wrong step is known: exact hits, clean prefixes, position."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """Chains (.jsonl, .json, .parquet) with columns input or problem, steps, and mistake_index or label: BIG-Bench
+    Mistake and ProcessBench."""
+    localizer: Annotated[str, tyro.conf.arg(metavar="A,B")] = "uniform,first,middle,last,published"
+    """Localizers, with commas between them; asked (SRPO) and entropy need a model."""
+    model: Model = ""
+    number: int | None = None
+    """Chains at the most; all when left out."""
+    seed: int = 0
+    """Seed of what is drawn."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Also write all numbers as JSON."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.cli.localize import localize
+
+        if self.number is not None:
+            _at_least_one(number=self.number)
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: must not be negative")
+        names = tuple(dict.fromkeys(name.strip() for name in self.localizer.split(",")))
+        localize(console, self.file, names, self.model, self.number, self.seed, self.json)
 
 
 @dataclass(frozen=True)
@@ -344,42 +457,121 @@ class Bases:
         build_bases(console, self.paper, self.profile, self.settings, self.seeds, self.out, self.workers, self.threads)
 
 
+LogScore = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Threshold = Annotated[
+    float | None,
+    tyro.conf.arg(metavar="X", help="Smallest score that is a success. When left out, scores must be 0 or 1."),
+]
+Success = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="COLUMN[>=X]", help="Score and threshold in one: the column and from which value it counts."),
+]
+Question = Annotated[
+    str,
+    tyro.conf.arg(metavar="COLUMN", help="Column that names the question, where a table has it under another name."),
+]
+PolicyColumn = Annotated[
+    str,
+    tyro.conf.arg(metavar="COLUMN", help="Column that names the policy; several with commas: model,temperature."),
+]
+Unscored = Annotated[
+    Literal["leave-out", "fail", "refuse"],
+    tyro.conf.arg(help="Episodes without a score, such as errors: left out with a note, failures, or refused."),
+]
+NewFile = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
 @dataclass(frozen=True)
 class PassKt:
     """PASS@(k,T) of your own episodes: surface with bands, paired tests, boundary and self-null. Needs no model."""
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = ()
-    """Tables (.csv, .jsonl, .parquet) with columns policy, question, T and success, or n and c in its place (policy and
-    T may be missing), or sample logs of lm-evaluation-harness, inspect_ai (.eval, .json) and verifiers. POLICY=FILE or
-    POLICY@T=FILE says the policy and T of a file that does not."""
-    score: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Tables (.csv, .tsv, .jsonl, .json, .parquet) with columns policy, question, T and success, or n and c in its
+    place (policy and T may be missing), or logs of lm-evaluation-harness, inspect_ai, verifiers, EvalPlus, human-eval,
+    HELM, every_eval_ever, verl and TRL. POLICY=FILE or POLICY@T=FILE says the policy and T of a file that does not."""
+    policy: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="POLICY=FILE")] = ()
+    """A further file, and its policy; may be given several times."""
+    score: LogScore = None
     """The score or column that counts, where a log has several; else the only one, `success` or `reward`."""
-    threshold: Annotated[float | None, tyro.conf.arg(metavar="X")] = None
-    """Smallest score that is a success. When left out, scores must be 0 or 1."""
+    threshold: Threshold = None
+    success: Success = None
+    question: Question = ""
+    policy_column: PolicyColumn = ""
+    unscored: Unscored = "leave-out"
     k: Annotated[str, tyro.conf.arg(metavar="A,B")] = ""
     """Numbers of samples, with commas between them; powers of two up to the smallest n when left out."""
+    tau: float = 0.5
+    """Success rate of cover@tau, and share of G-Pass@k."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="POLICY")] = None
     """Policy the others are compared with; the first one when left out."""
-    figure: Annotated[str, tyro.conf.arg(metavar="PATH")] = "pass_kt.png"
-    """Where the figure goes, .png, .svg or .pdf; `none` for no figure."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    figure: NewFile = None
+    """Also draw a figure: .png, .svg or .pdf."""
+    json: NewFile = None
     """Also write all numbers as JSON."""
+    csv: NewFile = None
+    """Also write the tables as CSV, with all digits."""
     seed: int = 0
-    """Seed of bootstrap and sign flips."""
+    """Seed of bands and sign flips."""
     resamples: int = 10_000
-    """Bootstrap resamples and sign patterns."""
+    """Draws for the bands, and sign patterns."""
     level: float = 0.95
     """Level of intervals and bands."""
 
     def carry_out(self, console: Console) -> None:
         from reproduce.logs.analysis import Settings
-        from reproduce.logs.command import show_pass_kt
-        from reproduce.logs.scores import ScoreRule
+        from reproduce.logs.command import Outputs, show_pass_kt
+        from reproduce.logs.plain_tables import columns_of
+        from reproduce.logs.scores import rule_of
 
         ks = tuple(sorted(set(_numbers("--k", self.k)))) if self.k else None
-        settings = Settings(ks, self.baseline, self.level, self.resamples, self.seed)
-        figure = None if self.figure == "none" else Path(self.figure)
-        show_pass_kt(console, self.files, ScoreRule(self.score, self.threshold), settings, figure, self.json)
+        settings = Settings(ks, self.baseline, self.level, self.resamples, self.seed, self.tau)
+        rule = rule_of(self.score, self.threshold, self.success, self.unscored)
+        columns = columns_of(self.question, self.policy_column, None)
+        files = (*self.files, *self.policy)
+        show_pass_kt(console, files, rule, settings, columns, Outputs(self.figure, self.json, self.csv))
+
+
+@dataclass(frozen=True)
+class CompareLogs:
+    """Is B better than A on the same questions, and how sure is that? Needs no model."""
+
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="A B")] = ()
+    """Two logs or tables of the same questions, of one policy each, in any format of `pass-kt`. NAME=FILE names one."""
+    score: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
+    """Scores to compare, corrected together; all that both logs have when left out."""
+    threshold: Threshold = None
+    success: Success = None
+    question: Question = ""
+    policy_column: PolicyColumn = ""
+    unscored: Unscored = "leave-out"
+    cluster: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """Column of groups of questions that were not drawn independently, such as a passage or a repository."""
+    margin: float = 0.05
+    """Largest difference that counts as none, for the verdict of equivalence."""
+    k: int = 1
+    """Compare PASS@k instead of the success rate."""
+    json: NewFile = None
+    """Also write all numbers as JSON."""
+    csv: NewFile = None
+    """Also write the table as CSV, with all digits."""
+    seed: int = 0
+    """Seed of the sign flips."""
+    resamples: int = 10_000
+    """Sign patterns."""
+    level: float = 0.95
+    """Level of intervals; equivalence is tested at the same error."""
+
+    def carry_out(self, console: Console) -> None:
+        from reproduce.logs.command import Outputs
+        from reproduce.logs.comparison import ComparisonSettings
+        from reproduce.logs.comparison_command import show_comparison
+        from reproduce.logs.plain_tables import columns_of
+        from reproduce.logs.scores import rule_of
+
+        settings = ComparisonSettings(self.margin, self.k, self.level, self.resamples, self.seed)
+        rule = rule_of(None, self.threshold, self.success, self.unscored)
+        columns = columns_of(self.question, self.policy_column, self.cluster)
+        show_comparison(console, self.files, self.score, rule, settings, columns, Outputs(None, self.json, self.csv))
 
 
 COMMANDS: dict[str, Any] = {
@@ -387,34 +579,39 @@ COMMANDS: dict[str, Any] = {
     "plan": Plan,
     "run": Run,
     "report": Report,
+    "calibrate": Calibrate,
+    "compare": Compare,
+    "summary": Summary,
     "audit": Audit,
+    "verify": Verify,
     "show": Show,
     "play": Play,
+    "panels": Panels,
+    "localize": Localize,
     "env": Environment,
     "bases": Bases,
     "pass-kt": PassKt,
+    "compare-logs": CompareLogs,
 }
 WITH_SETTINGS = tuple(name for name, command in COMMANDS.items() if SETTINGS in {item.name for item in fields(command)})
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out one command. Returns the exit code: 0, 2 for something the user can put right, 130 for Ctrl-C."""
+    """Carry out one command. Returns the exit code: 0, 1 where compared verdicts differ, 2 for something the user can
+    put right, 130 for Ctrl-C."""
     for name, value in QUIET_AND_OFFLINE.items():
         os.environ.setdefault(name, value)
     console = Console()
     try:
+        for word in arguments:
+            if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in word):
+                raise UserError(f"{word[:100]!r}: holds what is no character of UTF-8, or a zero")
         if set(arguments) & {"--help", "-h"} or not arguments:
             _show_help(console, list(arguments))
         else:
-            parse(COMMANDS, arguments).carry_out(console)
+            return int(parse(COMMANDS, arguments).carry_out(console) or 0)
     except UserError as error:
         _print_error(str(error))
-        return 2
-    except UNUSABLE_PATH as error:
-        if error.filename is None:
-            traceback.print_exc()
-            return 1
-        _print_error(str(unusable(error)))
         return 2
     except KeyboardInterrupt:
         again = "the same command without --redo" if "--redo" in arguments else "the same command"
@@ -423,10 +620,31 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough; nothing may be left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if (known := refusal(error)) is not None:
+            _print_error(str(known))
+            return 2
+        _print_error(f"{_in_short(error)}; the full trace is in {_keep_trace()}; please report it with that file")
         return 1
     return 0
+
+
+def _in_short(error: Exception) -> str:
+    """The error in a line, with the step of a plan that it came from."""
+    lines = str(error).splitlines() or [""]
+    return ": ".join(filter(None, (type(error).__name__, lines[0][:300], *getattr(error, "__notes__", ())[:1])))
+
+
+def _keep_trace() -> str:
+    """Write the trace of the current exception to a file of its own; returns its path, in words where there is none."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="rl-claims-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exc(file=file)
+            return file.name
+    except OSError:
+        return "no file, since none can be written"
 
 
 def _with_model(settings: tuple[str, ...], model: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What every profile of every paper costs, as a table: `plan` without a paper."""
+"""Table of the cost of every profile of every paper: `plan` without a paper."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reproduce.cli.requirements import costs
 from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.cost.architecture import architecture_of, context_of
 from reproduce.cost.estimate import run_memory, total
-from reproduce.cost.format import shown_bytes, shown_seconds
-from reproduce.cost.machine_for import machine_for
+from reproduce.cost.format import format_bytes, format_seconds
+from reproduce.cost.machines import machine_for
 from reproduce.cost.time import expected_bytes, expected_seconds, rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment
 from reproduce.plan.open import open_experiment
@@ -52,15 +52,15 @@ def cost_rows() -> list[tuple[str, ...]]:
 
 
 def _of_made_here(experiment: Experiment) -> tuple[str, str, str, str]:
-    """Where, time, GPU memory and disk of an experiment with a policy of its own."""
+    """Machine, time, GPU memory and disk of an experiment with a policy of its own."""
     on_gpu = experiment.config.hardware.device == "cuda"
     jobs: dict[tuple[str, int], float] = {}
     for run in experiment.plan:
         job = (run.environment, run.seed)
         jobs[job] = jobs.get(job, 0.0) + sum(stage_seconds(run, experiment.episodes[run.name]).values())
     seconds = expected_seconds(list(jobs.values()), 1 if on_gpu else CORES)
-    disk = shown_bytes(sum(expected_bytes(run, experiment.episodes[run.name]) for run in experiment.plan))
-    return "1 GPU" if on_gpu else f"{CORES} cores", shown_seconds(seconds), "", disk
+    disk = format_bytes(sum(expected_bytes(run, experiment.episodes[run.name]) for run in experiment.plan))
+    return "1 GPU" if on_gpu else f"{CORES} cores", format_seconds(seconds), "", disk
 
 
 def _of_named(experiment: Experiment) -> tuple[str, str, str, str]:
@@ -76,5 +76,5 @@ def _of_named(experiment: Experiment) -> tuple[str, str, str, str]:
         f"{config.hardware.processes} x {machine.name}",
         f"{sums.seconds / 3600:,.0f} GPU-hours",
         f"{max(needs, default=0.0) / 1e9:.0f} GB",
-        shown_bytes(sums.kept + sums.scratch),
+        format_bytes(sums.kept + sums.scratch),
     )

@@ -1,4 +1,4 @@
-"""What there is: papers, claims, fields that can be set, versions and hardware."""
+"""Print papers, claims, fields that can be set, versions and hardware."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.claims.verdicts import tested_claims
+from reproduce.claims.verdicts import claims_tested, offered_by_plan
 from reproduce.core.paper import load_paper, paper_keys
 
 
@@ -37,7 +37,7 @@ def show_papers(console: Console, key: str | None) -> None:
         for profile, config in paper.profiles.items():
             plan = paper.plan(config)
             environments = ", ".join(dict.fromkeys(run.environment for run in plan))
-            tested = f"{len(tested_claims(paper.claims, profile))} of {len(paper.claims)}"
+            tested = f"{len(claims_tested(paper.claims, offered_by_plan(plan, config)))} of {len(paper.claims)}"
             profiles.add_row(profile, str(config.seeds), str(len(plan)), environments, tested)
         console.print(profiles)
 

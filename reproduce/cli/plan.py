@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.table import Table
 
-from reproduce.cost.format import shown_bytes, shown_seconds
+from reproduce.cost.format import format_bytes, format_seconds
 from reproduce.cost.time import expected_disk, expected_seconds, rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment
 from reproduce.runs.state import complete_runs
-
-if TYPE_CHECKING:
-    pass
 
 
 def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
@@ -40,7 +35,7 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
             "complete" if done else "begun" if started else "to do",
             f"{rollouts(run):,}" if run.training is not None else "",
             f"{experiment.episodes[run.name]:,}",
-            "" if done else f"about {shown_seconds(seconds)}",
+            "" if done else f"about {format_seconds(seconds)}",
         )
     console.print(table)
     left = [run for run in experiment.plan if run.name not in complete]
@@ -53,33 +48,41 @@ def show_plan(console: Console, experiment: Experiment, workers: int) -> None:
     places = f"as many {where}" if processes == 1 else f"{workers} x {processes} {where}"
     lines = [
         f"{len(left)} of {len(experiment.plan)} runs to do: {trained:,} rollouts of training, {episodes:,} episodes",
-        f"time about {shown_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on {places}, "
-        f"disk about {shown_bytes(disk)}",
+        f"time about {format_seconds(seconds)} with {workers} worker{'s' if workers > 1 else ''} on {places}, "
+        f"disk about {format_bytes(disk)}",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if planned := experiment.paper.planned_effects(config):
-        effects = Table(title="Minimum detectable effects, 80 % power at 5 %, before Holm", title_justify="left")
-        for name in ("claim", "effect", "assumption"):
-            effects.add_column(name)
-        for row in planned:
-            effects.add_row(*row)
-        console.print(effects)
+    _show_planned_effects(console, experiment)
     show_untested(console, experiment)
     show_requirements(console, experiment)
     for line in missing_lines(experiment, disk, workers):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _show_planned_effects(console: Console, experiment: Experiment) -> None:
+    """Print what the claims of this plan could find, by the rule that decides them."""
+    planned = experiment.paper.planned_effects(experiment.config)
+    if not planned:
+        return
+    from reproduce.claims.power import planned_rows
+    from reproduce.claims.verdicts import claims_tested, offered_by_plan
+
+    tested = claims_tested(experiment.paper.claims, offered_by_plan(experiment.plan, experiment.config))
+    title = "Minimum detectable effects of test and interval, 80 % power"
+    effects = Table(title=title, title_justify="left")
+    for name in ("claim", "alone at 5 %", "in its family", "assumption"):
+        effects.add_column(name)
+    for row in planned_rows(planned, tested, experiment.config.seeds):
+        effects.add_row(*row)
+    console.print(effects)
+
+
 def show_untested(console: Console, experiment: Experiment) -> None:
     """Print the claims that this profile does not test, and why."""
-    from reproduce.claims.verdicts import reason_untested
+    from reproduce.claims.verdicts import offered_by_plan, untested
 
-    reasons = {
-        claim.identifier: reason
-        for claim in experiment.paper.claims
-        if (reason := reason_untested(claim, experiment.config.profile))
-    }
+    reasons = untested(experiment.paper.claims, offered_by_plan(experiment.plan, experiment.config))
     if not reasons:
         return
     table = Table(title="Claims that this profile does not test", title_justify="left")

@@ -15,14 +15,15 @@ from rich.text import Text
 
 from reproduce.core.files import UserError
 from reproduce.core.names import escaped, nearest
+from reproduce.environments.beds import ENVIRONMENTS
 from reproduce.environments.protocol import Observation
 
-ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
 PANELS = ("train", "test", "ood")
 TEXTS = ("full", "terse")
 PROMPT = "> "
 LARGEST_SEARCH = 16
-"""How many times as many tasks as asked for are drawn before a category counts as not there."""
+"""Factor by which more tasks than asked for are drawn before a category counts as not there."""
+MOST_TASKS = 1000
 LINE_BREAK = "<newline>"
 """The word that separates the lines of an action (`reproduce.environments.reasoning.NEWLINE`)."""
 
@@ -41,7 +42,7 @@ class Game:
     explanation: str
     """For a person; gives the solution away."""
     several_lines: bool = False
-    """Whether an action is a chain of lines, one step each; an empty line then ends the action."""
+    """An action is a chain of lines, one step each, and an empty line ends it."""
 
 
 def play_in_terminal(console: Console, game: Game, expert: bool, explain: bool) -> None:
@@ -82,11 +83,15 @@ def open_game(
             raise UserError(f"unknown {what} {value!r}; {nearest(value, known)}")
     if games is not None and name != "household":
         raise UserError(f"--alfworld-data belongs to household, not to {name}")
-    if dataset is not None and name != "reasoning":
-        raise UserError(f"--dataset belongs to reasoning, not to {name}")
+    if dataset is not None and name not in ("reasoning", "retrieval"):
+        raise UserError(f"--dataset belongs to reasoning and retrieval, not to {name}")
     module = importlib.import_module(f"reproduce.environments.{name}")
+    if dataset is not None and name == "retrieval":
+        return _question_game(module, dataset, panel, category, number, rounds)
     if dataset is not None:
-        return _data_set_game(module, dataset, number)
+        return _data_set_game(module, dataset, number, skip_broken)
+    if games is None and number >= MOST_TASKS:
+        raise UserError(f"--number {number}: at most {MOST_TASKS - 1}, for all tasks up to it are drawn")
     tasks = _tasks(module, panel, number, seed, games, skip_broken)
     while category is not None and games is None and sum(task.category == category for task in tasks) <= number:
         # The panel holds several categories: it grows until this one has enough, or is seen not to be there.
@@ -112,7 +117,7 @@ def _tasks(
     module: ModuleType, panel: str, number: int, seed: int, games: Path | None, skip_broken: bool
 ) -> tuple[Any, ...]:
     if games is not None:
-        panels = module.load_official_games(games, skip_broken=skip_broken)
+        panels = module.load_official_games(games, skip_broken=skip_broken, panels=(panel,))
     else:
         sizes = [number + 1 if name == panel else 1 for name in PANELS]
         panels = module.build_panels(*sizes, train_seed=seed, test_seed=seed)
@@ -122,11 +127,27 @@ def _tasks(
     return tasks
 
 
-def _data_set_game(module: ModuleType, dataset: Path, number: int) -> Game:
-    tasks = module.load_dataset_tasks(dataset)
+def _data_set_game(module: ModuleType, dataset: Path, number: int, skip_broken: bool) -> Game:
+    tasks = module.load_dataset_tasks(dataset, skip_broken=skip_broken)
     if number >= len(tasks):
         raise UserError(f"--number {number}: {dataset} has {len(tasks)} tasks, counted from 0")
     return Game(module.MathEnvironment(), tasks[number], 1, None, f"Answer: {tasks[number].answer}", True)
+
+
+def _question_game(
+    module: ModuleType, folder: Path, panel: str, category: str | None, number: int, rounds: int | None
+) -> Game:
+    """A question of HotpotQA, 2WikiMultihopQA or MuSiQue; it is asked with twice the searches that it needs."""
+    sizes = {"train": 0, "test": 0, panel: number + 1}
+    found = module.build_hotpot_panels(folder, sizes["train"], sizes["test"])[panel]
+    tasks = found.select(category) if category else found.tasks
+    if number >= len(tasks):
+        raise UserError(f"--number {number}: {len(tasks)} questions of {category or panel} in {folder}, counted from 0")
+    task = tasks[number]
+    environment = module.TaggedEnvironment(module.HotpotCorpus())
+    explanation = "\n".join(["Solution:", *module.solve_hotpot(task)])
+    horizon = 2 * task.hops if rounds is None else rounds
+    return Game(environment, task, horizon, module.solve_hotpot(task), explanation)
 
 
 def play(console: Console, game: Game, actions: Iterator[str], echo: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What `plan` prints of an experiment whose models or data are from elsewhere: all of them, values, cost, lacks."""
+"""Print models, data, values, cost and lacks of an experiment whose models or data are from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from rich.table import Table
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.cost.architecture import architecture_of, context_of, describe, field_of, presence
-from reproduce.cost.cost import Architecture
 from reproduce.cost.estimate import RunCost, evaluation_bytes, run_cost, run_memory, total
-from reproduce.cost.machine_for import machine_for
-from reproduce.cost.machines import CORE, GPUS, Machine
+from reproduce.cost.machines import CORE, GPUS, Machine, machine_for
+from reproduce.cost.model import Architecture
 from reproduce.cost.paper_scale import DataEntry, ModelEntry, PaperScale, ValueEntry, load_paper_scale
 from reproduce.cost.profile import PAPER
 from reproduce.plan.requirement_checks import missing
@@ -44,8 +43,10 @@ def show_requirements(console: Console, experiment: Experiment) -> None:
 
 
 def missing_lines(experiment: Experiment, disk: int, at_once: int = 1) -> list[str]:
-    """What is missing, or that nothing is; empty where nothing could be. disk: bytes that the runs left need. at_once:
-    runs that go at one time."""
+    """Lines that say what is missing, or that nothing is; none where nothing could be.
+
+    disk: bytes that the runs left need. at_once: runs that go at one time.
+    """
     from reproduce.cost.format import check_disk
 
     config = experiment.config
@@ -105,7 +106,7 @@ def _values(scale: PaperScale, config: Any) -> Table:
 
 
 def destination(entry: ValueEntry, config: Any) -> str:
-    """Where a value goes in a configuration, and what is there now where that differs; else why it goes nowhere."""
+    """The fields that a value goes to, and their present values where those differ; else why it goes nowhere."""
     parts = []
     for path in entry.setting:
         now = field_of(config, path)
@@ -129,7 +130,7 @@ def costs(experiment: Experiment, model: Architecture, machine: Machine) -> list
 
 def cost_lines(experiment: Experiment) -> list[str]:
     """GPU memory, GPU-hours and disk of the whole plan, in words."""
-    from reproduce.cost.format import shown_bytes, shown_seconds
+    from reproduce.cost.format import format_bytes, format_seconds
 
     config = experiment.config
     model = architecture_of(config)
@@ -146,13 +147,13 @@ def cost_lines(experiment: Experiment) -> list[str]:
         stages = (("rollouts", sums.sampling), ("training", sums.training), ("evaluation", sums.evaluation))
         if sums.seconds < SHORT:
             one = machine.name if machine is CORE else f"one {machine.name}"
-            parts = ", ".join(f"{name} {shown_seconds(seconds)}" for name, seconds in stages)
-            lines.append(f"cost: about {shown_seconds(sums.seconds)} of {one}: {parts}")
+            parts = ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in stages)
+            lines.append(f"cost: about {format_seconds(sums.seconds)} of {one}: {parts}")
         else:
             parts = ", ".join(f"{name} {seconds / 3600:,.0f}" for name, seconds in stages)
             lines.append(f"cost: about {sums.seconds / 3600:,.0f} {unit}: {parts}")
     sums = total([cost for _, cost in costs(experiment, model, machines[0])])
-    lines.append(f"disk: {shown_bytes(sums.kept)} of results, {shown_bytes(sums.scratch)} more while a run trains")
+    lines.append(f"disk: {format_bytes(sums.kept)} of results, {format_bytes(sums.scratch)} more while a run trains")
     if config.profile == PAPER:
         hardware = load_paper_scale(experiment.paper.key).hardware
         hours = f", {hardware.gpu_hours:g} GPU-hours a training" if hardware.gpu_hours else ""
@@ -163,7 +164,7 @@ def cost_lines(experiment: Experiment) -> list[str]:
 
 
 def memory_lines(runs: Sequence[RunConfig], model: Architecture, context: int | None) -> list[str]:
-    """What the most demanding training and evaluation need on a GPU."""
+    """GPU memory of the most demanding training and evaluation."""
     lines = []
     trained = [run_memory(run, model, context) for run in runs if run.training is not None]
     if trained:

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from reproduce.core.files import UserError, read_json
+from reproduce.core.files import UserError, remove
+from reproduce.core.hashes import read_sealed
 from reproduce.core.names import nearest
 from reproduce.core.paper import load_paper
 from reproduce.core.slices import time_is_up
 from reproduce.cost.format import check_disk
 from reproduce.cost.time import expected_bytes, expected_disk, stage_seconds
-from reproduce.plan.experiment import Experiment, default_records, default_report
+from reproduce.plan.experiment import Experiment, default_report, records_at_hand
 from reproduce.plan.open import open_experiment
 from reproduce.plan.requirement_checks import check_requirements
 from reproduce.runs.executors import Executor
 from reproduce.runs.schedule import Job, StageReport, Step, carry_out
 from reproduce.runs.state import complete_runs
+from reproduce.runs.verify import check_records, seal_records
 
 if TYPE_CHECKING:
     from reproduce.runs.execute import RunConfig
@@ -135,17 +137,17 @@ def _chosen(experiment: Experiment, seeds: Sequence[int] | None) -> list[RunConf
 
 def _discard(experiment: Experiment, chosen: Sequence[RunConfig]) -> None:
     """Remove the folders of these runs, whatever configuration they were made with, unless one is being written."""
-    import shutil
-
     from filelock import FileLock, Timeout
 
     for run in chosen:
         folder = experiment.folder / run.name
+        if folder.is_symlink():  # The run is begun anew here; the folder elsewhere is left as it is.
+            folder.unlink()
         if not folder.exists():
             continue
         try:
             with FileLock(folder / ".lock", timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
         except Timeout:
             raise UserError(f"{folder} is in use by another process; wait for it or stop it") from None
 
@@ -153,6 +155,7 @@ def _discard(experiment: Experiment, chosen: Sequence[RunConfig]) -> None:
 def _collect(console: Console, experiment: Experiment, destination: Path) -> None:
     paper = experiment.paper
     paper.collect(paper, experiment.plan, asdict(experiment.config), experiment.folder, destination)
+    seal_records(destination)
     _say(console, f"records: {destination}")
 
 
@@ -163,18 +166,27 @@ def report_experiment(
     paper = load_paper(key)
     if profile not in paper.profiles:
         raise UserError(f"unknown profile {profile!r} of {key}; {nearest(profile, tuple(paper.profiles))}")
-    source = records or default_records(key, profile)
+    source = records or records_at_hand(key, profile)
     if not (source / "experiment.json").is_file():
         experiment = open_experiment(key, profile, (), runs)
         if records is not None or len(complete_runs(experiment)) < len(experiment.plan):
             raise UserError(f"no records in {source}; `python -m reproduce run {key} --profile {profile}` writes them")
         _collect(console, experiment, source)
-    found = read_json(source / "experiment.json").get("profile")
+    found = read_sealed(source / "experiment.json").get("profile")
     if found != profile:
         raise UserError(f"{source}: records of profile {found!r}, not of {profile!r}; name it with --profile")
+    verified = check_records(source)
+    if not verified:
+        _say(console, f"unverified: {source} come from a version that kept no sha256")
     from reproduce.report.pages import write_report
 
-    _say(console, f"report: {write_report(paper, source, out or default_report(key, profile))}")
+    try:
+        _say(console, f"report: {write_report(paper, source, out or default_report(key, profile))}")
+    except (KeyError, TypeError, ValueError) as error:
+        if verified:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{source}: damaged, and without sha256 that would tell where ({reason})") from None
 
 
 def build_bases(

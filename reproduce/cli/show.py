@@ -16,20 +16,18 @@ from rich.text import Text
 from reproduce.core.files import UserError, read_json, read_parquet
 from reproduce.core.names import escaped, nearest
 from reproduce.environments.retrieval.environment import parse_action
-
-# The markers of reproduce.rollouts.policies, which loads torch.
-BEGIN, TURN, END = "<begin>", "<turn>", "<end>"
+from reproduce.environments.sequences import BEGIN, END, TURN
 
 COLUMNS = (
     *("panel", "category", "question", "T", "estimator", "sample"),
     *("success", "failure", "rounds", "forced", "transcript"),
 )
-"""What is shown of an episode, or chosen by."""
+"""Columns that are shown of an episode, or that choose it."""
 
 
 @dataclass(frozen=True)
 class EpisodeFilter:
-    """Which episodes to show. None: any."""
+    """Filter of episodes. None: any."""
 
     panel: str | None = None
     category: str | None = None

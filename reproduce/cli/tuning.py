@@ -31,7 +31,8 @@ def validate(learning_rate: float, seed: int) -> dict[str, float]:
     from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
     from reproduce.papers.pass_kt.experiment import PROFILES, plan
     from reproduce.rollouts import EpisodeSampler
-    from reproduce.rollouts.evaluation import Cell, sample_cells
+    from reproduce.rollouts.cells import Cell
+    from reproduce.rollouts.evaluation import sample_cells
     from reproduce.rollouts.policies import load_policy
     from reproduce.training.train import train
 

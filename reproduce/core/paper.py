@@ -34,14 +34,14 @@ class Arm:
     look: Mapping[str, Any] = field(default_factory=dict)
     """Colour, line and marker in figures, as matplotlib's `plot` takes them."""
     reads_entropies: bool = False
-    """Whether it needs the entropies of sampled tokens while it samples."""
+    """Needs the entropies of sampled tokens while it samples."""
     resamples: bool = False
-    """Whether it draws further batches within one optimiser step."""
+    """Draws further batches within one optimiser step."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the arms of a paper are trained."""
+    """Training of the arms of a paper."""
 
     build: Callable[[Any], Any]
     """From a `reproduce.training.train.Setting` to the `Recipe` of its run."""
@@ -56,7 +56,7 @@ class Reporting:
     scope: Callable[[Any], str]
     """Sizes of the experiment, for the first page."""
     positive_controls: Callable[[Any], tuple[tuple[str, Any], ...]] = lambda records: ()
-    """Label and `Evidence` of what must hold if training worked at all."""
+    """Label and `Part` of what must hold if training worked at all."""
     draw_figures: Callable[[Any, Path], Mapping[str, Any]] = lambda records, folder: {}
     """Draws into a folder; each `reproduce.report.figures.Figure` by its name."""
     further_sections: Callable[[Any], tuple[Any, ...]] = lambda records: ()
@@ -90,6 +90,8 @@ class Paper:
     settings: type | None = None
     """Dataclass of `RunConfig.method`; None where no arm has a method of its own."""
     load_training: Callable[[], Training] | None = None
+    load_audit: Callable[[], Any] | None = None
+    """The re-analysis of its published numbers, a `reproduce.report.audit_tables.PaperAudit`."""
     training_columns: tuple[str, ...] = ()
     """Columns of the training log that records keep."""
     measure_tasks: Callable[[Any, Any], Any] = lambda config, episodes: None
@@ -97,12 +99,13 @@ class Paper:
     """
     further_records: Callable[[Any, Path, Any], dict[str, Any]] = lambda config, folder, episodes: {}
     """Further tables of a run, by name, from its configuration, folder and episodes."""
-    planned_effects: Callable[[Any], tuple[tuple[str, str, str], ...]] = lambda config: ()
-    """Claim, minimum detectable effect and assumption, of a configuration before anything runs."""
+    planned_effects: Callable[[Any], tuple[Any, ...]] = lambda config: ()
+    """The assumed spread of claims, each a `reproduce.claims.power.Planned`, of a configuration before anything runs.
+    """
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """Where the experiment differs from the paper's: the bullets of `deviations.md` beside its code."""
+        """Differences from the paper's experiment: the bullets of `deviations.md` beside its code."""
         text = paper_file(self.key, "deviations.md").read_text(encoding="utf-8")
         return tuple(line.removeprefix("- ") for line in text.splitlines() if line.startswith("- "))
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, get_args
 
 import docstring_parser
-import tyro
 
 from reproduce.core.config import (
     EvaluationConfig,
@@ -18,6 +15,7 @@ from reproduce.core.config import (
     PanelConfig,
     PolicyConfig,
     SamplingConfig,
+    Seeds,
     TrainingConfig,
     WarmStartConfig,
 )
@@ -31,7 +29,7 @@ class ExperimentConfig:
 
     profile: str = "laptop"
     """Name of the profile these sizes belong to."""
-    seeds: int = 8
+    seeds: Seeds = 8
     """Seeds, each with its own base. Eight is the fewest with which an exact one-sided sign-flip over seeds, whose
     smallest p is 1/256, can survive Holm's correction over eight claims."""
     panels: PanelConfig = field(default_factory=PanelConfig)
@@ -60,41 +58,35 @@ def field_paths(config: Any, prefix: str = "") -> list[str]:
 def with_settings(config: Configuration, settings: Sequence[str]) -> Configuration:
     """Apply `field=value` settings. Raises UserError for an unknown field (with the nearest one) or a bad value."""
     known = field_paths(config)
-    changed = config
     for setting in settings:
-        name, equals, value = setting.partition("=")
+        name, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting!r}: expected field=value")
         if name not in known:
             raise UserError(f"--set {setting!r}: unknown field {name!r}; {nearest(name, known)}")
-        # Nothing after the equals sign is no entry of a list, and of text the empty one.
-        entries = value.split(",") if value or not isinstance(_value_at(config, name), tuple) else []
-        arguments = [f"--{name.replace('_', '-')}", *entries]
-        try:
-            # tyro prints several lines for a bad value; the one-line message below replaces them.
-            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-                changed = tyro.cli(type(config), args=arguments, default=changed, config=(tyro.conf.FlagConversionOff,))
-        except SystemExit:
-            raise UserError(f"--set {setting}: {name} must be {_wanted(config, name)}") from None
-    return replace(changed, profile=config.profile)  # type: ignore[type-var, attr-defined]
-
-
-def _value_at(config: Any, path: str) -> Any:
-    """The value of a dotted field."""
-    for name in path.split("."):
-        config = getattr(config, name)
+        config = _with_text(config, name, text)
     return config
 
 
-def _wanted(config: Any, path: str) -> str:
-    """What a field takes, in words."""
-    value = _value_at(config, path)
-    words = {bool: "True or False", int: "a whole number", float: "a number"}
-    if isinstance(value, tuple):
-        if value and isinstance(value[0], int):
-            return "whole numbers with commas between them"
-        return "numbers with commas between" if value and isinstance(value[0], float) else "names with commas between"
-    return words.get(type(value), "of another type")
+def _with_text(config: Configuration, path: str, text: str) -> Configuration:
+    """The configuration with one field as a user wrote it."""
+    from reproduce.core.validation import field_type, with_value
+
+    *above, name = path.split(".")
+    part: Any = config
+    for step in above:
+        part = getattr(part, step)
+    kind: Any = field_type(type(part), name)
+    value: Any = text
+    if isinstance(getattr(part, name), tuple):
+        # Nothing after the equals sign is no entry of a list.
+        value = text.split(",") if text else []
+    elif text == "None" and type(None) in get_args(kind):
+        value = None
+    try:
+        return with_value(config, path, value, strict=False)
+    except ValueError as error:
+        raise UserError(f"--set {path}={text}: {str(error).replace(f'{path} = {value!r} ', f'{path} ')}") from None
 
 
 def field_table(config: Any, prefix: str = "") -> list[tuple[str, str, str]]:

@@ -49,6 +49,6 @@ def slice_of(seconds: float | None) -> Iterator[None]:
 
 
 def time_is_up() -> bool:
-    """Whether the slice has ended. Cheap: call it after every step."""
+    """Tell if the slice has ended. Cheap: call it after every step."""
     ends = os.environ.get(ENDS, "")
     return ends != "" and time.time() >= float(ends)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reproduce.core.config import PanelConfig, PanelSizes
 from reproduce.core.files import UserError, read_json
-from reproduce.cost.cost import Architecture, Shape, parameters
+from reproduce.cost.model import Architecture, parameters
 from reproduce.cost.paper_scale import DataEntry, ModelEntry, PaperScaleError, load_paper_scale
 from reproduce.environments.beds import task_counts
 
@@ -99,13 +99,13 @@ def known_model(name: str) -> ModelEntry | None:
 
 
 @cache
-def _shape(name: str) -> Shape:
+def _shape(name: str) -> Architecture:
     from reproduce.rollouts.models import find_model
 
     found, settings = describe(name), read_json(find_model(name) / "config.json")
     settings = settings.get("text_config", settings)
     shapes = [
-        Shape(
+        Architecture(
             found.layers,
             found.width,
             found.heads,

@@ -1,14 +1,15 @@
-"""What the runs of an experiment with a named model cost: GPU memory, GPU-hours, disk."""
+"""GPU memory, GPU-hours and disk of the runs of an experiment with a named model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reproduce.core.config import COLOCATE, TRANSFORMERS, EvaluationConfig, RunConfig, weight_precision
-from reproduce.cost.cost import (
+from reproduce.cost.episodes import measured_episode
+from reproduce.cost.machines import Machine
+from reproduce.cost.model import (
     ADAM_MOMENTS,
     ADAPTER_BYTES,
     BYTES_OF,
@@ -24,7 +25,6 @@ from reproduce.cost.cost import (
     training_memory,
     training_operations,
 )
-from reproduce.cost.machines import Machine
 from reproduce.cost.paper_scale import EpisodeEntry, PaperScaleError, load_paper_scale
 
 EVALUATION_SHARE = 0.9
@@ -59,7 +59,10 @@ class RunCost:
 
 
 def mean_episode(run: RunConfig) -> EpisodeEntry:
-    """The mean episode that a paper's file assumes of an environment, or a typical one."""
+    """The episode as the model reads it where tasks are generated, else the mean one that a paper's file assumes of an
+    environment, or a typical one."""
+    if (measured := measured_episode(run)) is not None:
+        return measured
     try:
         return load_paper_scale(run.paper).episode(run.environment)
     except PaperScaleError:
@@ -128,12 +131,19 @@ def trained_bytes(run: RunConfig, model: Architecture) -> float:
     return float(parameters(model) * BYTES_OF[weight_precision(run)])
 
 
+def rows_at_once(run: RunConfig) -> int:
+    """Episodes in one forward and backward pass of a training process; 0 for a run that is only evaluated."""
+    training, hardware = run.training, run.hardware
+    if training is None:
+        return 0
+    return hardware.rows_at_once or training.questions_per_step * training.group_size // hardware.processes
+
+
 def run_memory(run: RunConfig, model: Architecture, context: int | None = None) -> TrainingMemory:
-    """What a training process of this run needs on its GPU. Raises ValueError for a run that is only evaluated."""
+    """Memory that a training process of a run needs on its GPU. Raises ValueError for one that is only evaluated."""
     training, hardware = run.training, run.hardware
     if training is None:
         raise ValueError(f"{run.name} is only evaluated")
-    rows = hardware.rows_at_once or training.questions_per_step * training.group_size // hardware.processes
     return training_memory(
         model,
         weight_precision(run),
@@ -141,7 +151,7 @@ def run_memory(run: RunConfig, model: Architecture, context: int | None = None) 
         run.model.lora_rank,
         reference=training.kl_coefficient > 0,
         checkpointing=hardware.gradient_checkpointing,
-        rows=rows,
+        rows=rows_at_once(run),
         longest=longest_episode(run, context),
         colocated=hardware.training_engine == COLOCATE,
         # FSDP and ZeRO-3 divide weights, gradients and optimiser; without them each process has all of it.
@@ -150,16 +160,13 @@ def run_memory(run: RunConfig, model: Architecture, context: int | None = None) 
 
 
 def evaluation_bytes(run: RunConfig, model: Architecture, context: int | None = None) -> float:
-    """What an evaluation needs on its GPU at the least: the weights and one episode's cache."""
+    """Memory that an evaluation needs on its GPU at the least: the weights and one episode's cache."""
     width = BYTES_OF[run.model.precision] if run.hardware.engine == TRANSFORMERS else SAMPLED_BYTES
     return float(parameters(model) * width + longest_episode(run, context) * cache_bytes(model))
 
 
 def _evaluated_at_once(run: RunConfig) -> int:
-    evaluation: Any = run.evaluation
-    if isinstance(evaluation, EvaluationConfig):
-        return evaluation.questions_at_once * evaluation.samples * len(evaluation.caps)
-    return int(evaluation.tasks_at_once * evaluation.samples)
+    return run.evaluation.at_once * run.evaluation.samples * len(run.evaluation.caps_within(run.rounds))
 
 
 def total(costs: Sequence[RunCost]) -> RunCost:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reproduce.core.files import UserError
 
-if TYPE_CHECKING:
-    pass
 SPARE_BYTES = 64 * 2**20
 """Disk that must stay free."""
 
@@ -20,17 +17,17 @@ def check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed + SPARE_BYTES:
         raise UserError(
-            f"{folder}: {shown_bytes(needed + SPARE_BYTES)} of disk are needed, {shown_bytes(free)} are free; "
+            f"{folder}: {format_bytes(needed + SPARE_BYTES)} of disk are needed, {format_bytes(free)} are free; "
             "free some or choose another --runs folder"
         )
 
 
-def shown_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes for people."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def shown_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """A duration for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"

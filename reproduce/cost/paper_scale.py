@@ -17,29 +17,34 @@ a claim or an arm fixes is not said again here. A file holds
   says why. `applied`: what the field or argument gets, where that is not the value itself, and `note` says why;
 - `[[episode]]`: for each `environment` what the estimate of cost assumes of a mean episode: `prompt_tokens`,
   `sampled_tokens`, `observation_tokens`, `turns`, `source`, `provenance`;
-- `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.cost.GPUS`), `count`, `source`,
-  `provenance`, `note`; where it says so, `gpu_hours` of one training;
-- `[[untested]]`: `claim` and `reason`, for a claim that official data cannot test.
+- `[hardware]`: what the paper ran on: `gpu` (a name of `reproduce.cost.machines.GPUS`), `count`, `source`,
+  `provenance`, `note`; where it says so, `gpu_hours` of one training.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal
 
-from reproduce.core.names import nearest
+from pydantic import BeforeValidator, Field
+
+from reproduce.core.config import Count, NotNegative
 from reproduce.core.paper import paper_file, paper_keys
+from reproduce.core.validation import parse
+from reproduce.cost.model import Architecture
 
 PAPER_SCALE = "paper_scale.toml"
-PROVENANCES = ("read directly", "digest", "code", "sister paper", "inferred", "ours")
-"""Where a value was read: in the paper itself, in a digest of it, in released code, in a paper of the same authors, in
-none but deduced, or nowhere."""
+Provenance = Literal["read directly", "digest", "code", "sister paper", "inferred", "ours"]
+"""Kind of place that a value was read in: the paper itself, a digest of it, released code, a paper of the same
+authors, none but deduced, or nowhere."""
 UNSTATED = "unstated, ours"
 """The source of what the paper does not say."""
 
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value))]
+"""One name or a list of them."""
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
 
@@ -49,22 +54,14 @@ class PaperScaleError(ValueError):
 
 
 @dataclass(frozen=True)
-class ModelEntry:
+class ModelEntry(Architecture):
     """A model of the paper."""
 
     name: str
     role: str
-    parameters: int
+    parameters: Count
     source: str
-    provenance: str
-    layers: int
-    width: int
-    heads: int
-    key_value_heads: int
-    head_width: int
-    feed_forward: int
-    vocabulary: int
-    tied: bool
+    provenance: Provenance
     licence: str = "not recorded"
     note: str = ""
 
@@ -78,9 +75,9 @@ class DataEntry:
     what: str
     get: str
     """The command that brings it; what makes it, where it is generated here."""
-    gigabytes: float
+    gigabytes: NotNegative
     source: str
-    provenance: str
+    provenance: Provenance
     setting: str = ""
     """Field that names its folder; empty for what is generated."""
     folder: str = ""
@@ -98,58 +95,50 @@ class ValueEntry:
     name: str
     value: Value
     source: str
-    provenance: str
-    setting: tuple[str, ...] = ()
+    provenance: Provenance
+    setting: Names = ()
     """Fields of the paper's configuration that it sets."""
     argument: str = ""
     """The argument of `GRPOConfig` that it sets."""
     applied: Value | None = None
-    """What field or argument get; None: the value itself."""
+    """The value that field or argument get; None: `value` itself."""
     note: str = ""
 
     @property
     def effective(self) -> Value:
-        """What field or argument get."""
+        """The value that field or argument get."""
         return self.value if self.applied is None else self.applied
 
 
 @dataclass(frozen=True)
 class EpisodeEntry:
-    """What the estimate of cost assumes of a mean episode, in tokens of the paper's model."""
+    """The mean episode that the estimate of cost assumes, in tokens of the paper's model."""
 
     environment: str
-    prompt_tokens: int
+    prompt_tokens: Annotated[int, Field(ge=0)]
     """Instructions and task."""
-    sampled_tokens: int
+    sampled_tokens: Annotated[int, Field(ge=0)]
     """By the policy, all turns together."""
-    observation_tokens: int
+    observation_tokens: Annotated[int, Field(ge=0)]
     """By the environment, all turns together."""
-    turns: int
+    turns: Count
     """Actions of the policy."""
     source: str
-    provenance: str
+    provenance: Provenance
     note: str = ""
 
 
 @dataclass(frozen=True)
 class HardwareEntry:
-    """What the paper ran on; where it does not say, what the estimates are for."""
+    """GPUs that the paper ran on; where it does not say, those that the estimates are for."""
 
     gpu: str
-    count: int
+    count: Count
     source: str
-    provenance: str
-    gpu_hours: float = 0.0
+    provenance: Provenance
+    gpu_hours: NotNegative = 0.0
     """Of one training; 0 where unstated."""
     note: str = ""
-
-
-@dataclass(frozen=True)
-class UntestedEntry:
-    """A claim that this profile does not test."""
-
-    claim: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -157,13 +146,12 @@ class PaperScale:
     """Everything that a file holds."""
 
     paper: str
-    sources: Mapping[str, str]
-    models: tuple[ModelEntry, ...]
-    data: tuple[DataEntry, ...]
-    values: tuple[ValueEntry, ...]
-    episodes: tuple[EpisodeEntry, ...]
     hardware: HardwareEntry
-    untested: tuple[UntestedEntry, ...]
+    sources: Mapping[str, str]
+    models: Annotated[tuple[ModelEntry, ...], Field(alias="model")] = ()
+    data: tuple[DataEntry, ...] = ()
+    values: Annotated[tuple[ValueEntry, ...], Field(alias="value")] = ()
+    episodes: Annotated[tuple[EpisodeEntry, ...], Field(alias="episode")] = ()
 
     @property
     def policy(self) -> ModelEntry:
@@ -178,9 +166,6 @@ class PaperScale:
         raise PaperScaleError(f"{self.paper}.toml: no [[episode]] of {environment}")
 
 
-Entry = TypeVar("Entry")
-
-
 @cache
 def load_paper_scale(paper: str) -> PaperScale:
     """The file of a paper. Raises PaperScaleError, in one line, for a file that is missing, damaged or incomplete."""
@@ -192,82 +177,29 @@ def load_paper_scale(paper: str) -> PaperScale:
 def parse_paper_scale(paper: str, text: str) -> PaperScale:
     """The same of a text."""
     try:
-        document = tomllib.loads(text)
+        found = parse(PaperScale, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise PaperScaleError(f"{paper}.toml cannot be read: {error}") from error
-    known = {"paper", "sources", "model", "data", "value", "episode", "hardware", "untested"}
-    for name in document:
-        if name not in known:
-            raise PaperScaleError(f"{paper}.toml: unknown table {name!r}; {nearest(name, tuple(known))}")
-    if document.get("paper") != paper:
-        raise PaperScaleError(f"{paper}.toml: paper = {document.get('paper')!r}")
-    if "hardware" not in document:
-        raise PaperScaleError(f"{paper}.toml: no [hardware]")
-    found = PaperScale(
-        paper=paper,
-        sources=dict(document.get("sources", {})),
-        models=_entries(paper, document, "model", ModelEntry),
-        data=_entries(paper, document, "data", DataEntry),
-        values=_entries(paper, document, "value", ValueEntry),
-        episodes=_entries(paper, document, "episode", EpisodeEntry),
-        hardware=_entry(f"{paper}.toml, [hardware]", document["hardware"], HardwareEntry),
-        untested=_entries(paper, document, "untested", UntestedEntry),
-    )
+    except ValueError as error:
+        raise PaperScaleError(f"{paper}.toml: {error}") from None
+    if found.paper != paper:
+        raise PaperScaleError(f"{paper}.toml: paper = {found.paper!r}")
     _check_sources(found)
     _check_uses(found)
     return found
 
 
-def _entries(paper: str, document: Mapping[str, Any], kind: str, shape: type[Entry]) -> tuple[Entry, ...]:
-    found: list[Entry] = []
-    names = set()
-    for position, raw in enumerate(document.get(kind, ())):
-        name = raw.get("name", raw.get("environment", raw.get("claim", position + 1)))
-        place = f"{paper}.toml, {kind} {name!r}"
-        if name in names:
-            raise PaperScaleError(f"{place}: is there twice")
-        names.add(name)
-        found.append(_entry(place, raw, shape))
-    return tuple(found)
-
-
-def _entry(place: str, raw: Mapping[str, Any], shape: type[Entry]) -> Entry:
-    """One entry, its fields complete and of the right types; lists become tuples."""
-    known = {field.name: field for field in fields(shape)}  # type: ignore[arg-type]
-    for name in raw:
-        if name not in known:
-            raise PaperScaleError(f"{place}: unknown field {name!r}; {nearest(name, tuple(known))}")
-    if missing := [name for name, field in known.items() if name not in raw and field.default is MISSING]:
-        raise PaperScaleError(f"{place}: missing field {', '.join(missing)}")
-    entry: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
-    wanted = get_type_hints(shape)
-    if isinstance(entry.get("setting"), str) and wanted["setting"] is not str:
-        entry["setting"] = (entry["setting"],)
-    for name, value in entry.items():
-        if wanted[name] is float and type(value) is int:
-            entry[name] = float(value)
-        elif wanted[name] in (int, float, str, bool) and type(value) is not wanted[name]:
-            raise PaperScaleError(f"{place}: {name} = {value!r} must be {wanted[name].__name__}")
-    return shape(**entry)
-
-
 def _check_sources(scale: PaperScale) -> None:
-    """Every entry has a source that the file defines and a provenance of the vocabulary that fits it."""
-    named = [
-        (kind, getattr(entry, "name", getattr(entry, "environment", "")), entry)
-        for kind, entries in (
-            ("model", scale.models),
-            ("data", scale.data),
-            ("value", scale.values),
-            ("episode", scale.episodes),
-            ("hardware", (scale.hardware,)),
-        )
-        for entry in entries
-    ]
+    """Every entry has a source that the file defines and a provenance that fits it; no name is there twice."""
+    kinds = {"model": scale.models, "data": scale.data, "value": scale.values, "episode": scale.episodes}
+    named: list[tuple[str, str, Any]] = [("hardware", "", scale.hardware)]
+    for kind, entries in kinds.items():
+        names = [getattr(entry, "environment" if kind == "episode" else "name") for entry in entries]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise PaperScaleError(f"{scale.paper}.toml, {kind} {twice[0]!r}: is there twice")
+        named += [(kind, name, entry) for name, entry in zip(names, entries, strict=True)]
     for kind, name, entry in named:
         place, source, provenance = f"{scale.paper}.toml, {kind} {name!r}", entry.source, entry.provenance
-        if provenance not in PROVENANCES:
-            raise PaperScaleError(f"{place}: provenance {provenance!r}; {nearest(provenance, PROVENANCES)}")
         if (source == UNSTATED) != (provenance == "ours"):
             raise PaperScaleError(f"{place}: the source {UNSTATED!r} and the provenance 'ours' go together")
         if source == UNSTATED:

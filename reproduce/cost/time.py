@@ -5,13 +5,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
+from reproduce.core.config import HorizonEvaluation, RunConfig
 from reproduce.core.files import UserError
-
-if TYPE_CHECKING:
-    from reproduce.core.config import PolicyConfig, RunConfig
-    from reproduce.cost.estimate import RunCost
+from reproduce.cost.architecture import architecture_of, planned_counts
+from reproduce.cost.estimate import RunCost, run_cost
+from reproduce.cost.machines import machine_for
+from reproduce.cost.model import matrix_parameters, policy_architecture
+from reproduce.environments.bases import is_committed
+from reproduce.environments.beds import load_bed
+from reproduce.rollouts.cells import cells_of
 
 # Rates of one worker with one thread, measured with the laptop profile on a 2-core x86 machine: work divided by the
 # seconds of its stage; those of training and evaluation are the beds'. Other sizes are scaled by parameters in matrix
@@ -38,31 +42,33 @@ BYTES_PER_RUN = 400_000
 
 
 def evaluated_episodes(run: RunConfig) -> int:
-    """Evaluated episodes of a run. Counted without drawing tasks where that takes long."""
-    from reproduce.core.config import HorizonEvaluation
-    from reproduce.cost.architecture import planned_counts
-    from reproduce.environments.beds import load_bed
-    from reproduce.rollouts.evaluation import cells_of
-
+    """Evaluated episodes of a run. Generated tasks are counted without drawing them."""
     if isinstance(run.evaluation, HorizonEvaluation):
         counts = planned_counts(run.environment, run.panels)
         return counts["test"] * run.evaluation.samples + counts["ood"] * run.evaluation.ood_samples
-    try:
-        panels = load_bed(run.environment).panels(run.panels)
-    except UserError:
-        # The data is not here yet: as many tasks as the sizes allow.
-        panels = load_bed(run.environment).panels(replace(run.panels, source=""))
+    bed, sizes = load_bed(run.environment), run.panels
+    if sizes.source:
+        try:
+            panels = bed.panels(sizes)
+        except UserError:
+            # The data is not here yet: as many tasks as the sizes allow.
+            return evaluated_episodes(replace(run, panels=replace(sizes, source="")))
+        tasks_of = {name: panels[name].tasks for name in ("test", "ood")}
+        return sum(_episodes(run, name, tasks) for name, tasks in tasks_of.items())
+    # A task of each kind stands for all of its kind.
+    panels, counts = bed.panels(sizes.smallest()), planned_counts(run.environment, sizes)
     return sum(
-        cell.samples
-        for name in ("test", "ood")
-        for cell in cells_of(panels[name].tasks, name, run.arm, "", run.evaluation)
+        counts[name] * _episodes(run, name, panels[name].tasks) // len(panels[name].tasks) for name in ("test", "ood")
     )
+
+
+def _episodes(run: RunConfig, panel: str, tasks: Sequence[Any]) -> int:
+    """Episodes of a grid over these tasks."""
+    return sum(cell.samples for cell in cells_of(tasks, panel, run.arm, "", run.evaluation))
 
 
 def training_tasks(run: RunConfig) -> int:
     """Tasks that a run trains on, each as often as it does."""
-    from reproduce.cost.architecture import planned_counts
-
     return run.training.epochs * planned_counts(run.environment, run.panels)["train"] if run.training is not None else 0
 
 
@@ -71,28 +77,18 @@ def rollouts(run: RunConfig) -> int:
     return training_tasks(run) * run.training.group_size if run.training is not None else 0
 
 
-def parameters(policy: PolicyConfig) -> int:
-    """Parameters of the policy in matrix products, the (tied) embedding left out."""
-    return policy.layers * policy.width * (4 * policy.width + 3 * policy.feed_forward)
-
-
 def stage_seconds(run: RunConfig, episodes: int, rebuild_base: bool = False) -> dict[str, float]:
     """Expected seconds of each stage of a run on the clock, by one worker and the processes that it starts.
 
     episodes: those that the run evaluates.
     """
-    from reproduce.cost.gpu_time import gpu_stage_seconds
-    from reproduce.environments.bases import is_committed
-    from reproduce.environments.beds import load_bed
-
     if (cost := _cost_of_named(run, episodes)) is not None:
         # The processes of a training share its work; an evaluation has one.
         trained = {"train": (cost.sampling + cost.training) / run.hardware.processes}
         return {**(trained if run.training is not None else {}), "evaluate": cost.evaluation}
     if run.hardware.device == "cuda":
-        steps = training_tasks(run) // run.training.questions_per_step if run.training is not None else 0
-        return gpu_stage_seconds(run, parameters(run.policy), steps, rollouts(run), episodes)
-    bed, scale = load_bed(run.environment), parameters(run.policy) / REFERENCE_PARAMETERS
+        return gpu_stage_seconds(run, episodes)
+    bed, scale = load_bed(run.environment), _weights(run) / REFERENCE_PARAMETERS
     stages = {}
     if run.training is not None:
         stages["train"] = rollouts(run) * scale / bed.TRAINING_EPISODES_PER_SECOND
@@ -108,14 +104,8 @@ def _cost_of_named(run: RunConfig, episodes: int) -> RunCost | None:
     """The cost of a run of a named model, as far as it is known; None for the policies made here."""
     if not run.model.name:
         return None
-    from reproduce.cost.architecture import architecture_of
-    from reproduce.cost.estimate import run_cost
-    from reproduce.cost.machine_for import machine_for
-
     model = architecture_of(run)
-    if model is None:
-        return None
-    return run_cost(run, model, machine_for(run), rollouts(run), episodes)
+    return None if model is None else run_cost(run, model, machine_for(run), rollouts(run), episodes)
 
 
 def expected_seconds(jobs: Sequence[float], workers: int) -> float:
@@ -130,7 +120,7 @@ def expected_bytes(run: RunConfig, episodes: int) -> int:
     """Disk of a complete run that evaluates so many episodes."""
     if (cost := _cost_of_named(run, episodes)) is not None:
         return BYTES_PER_RUN + int(cost.kept)
-    checkpoint = BYTES_PER_PARAMETER * parameters(run.policy)
+    checkpoint = BYTES_PER_PARAMETER * _weights(run)
     return BYTES_PER_RUN + checkpoint + BYTES_PER_EPISODE * episodes
 
 
@@ -154,4 +144,49 @@ def scratch_bytes(run: RunConfig, episodes: int) -> int:
         return 0
     if (cost := _cost_of_named(run, episodes)) is not None:
         return int(cost.scratch)
-    return CHECKPOINTS_WHILE_TRAINING * CHECKPOINT_COPIES * BYTES_PER_PARAMETER * parameters(run.policy)
+    return CHECKPOINTS_WHILE_TRAINING * CHECKPOINT_COPIES * BYTES_PER_PARAMETER * _weights(run)
+
+
+def _weights(run: RunConfig) -> int:
+    """Weights of the policy in matrix products, the (tied) embedding left out."""
+    return matrix_parameters(policy_architecture(run.policy))
+
+
+# ---- policies made here on one GPU
+SECONDS_PER_LAYER = 1e-3
+"""For one layer's forward pass over a new token of each episode: some twenty kernels of about 50 microseconds. Ours."""
+PASSES_OF_AN_UPDATE = 4
+"""Forward, twice that backward, and the optimiser, in forward passes."""
+OPERATIONS_PER_SECOND = 2e13
+"""In float32, of one GPU; a third of what the data sheet of an H100 says."""
+TOKENS_OF_A_DEMONSTRATION = 100
+
+
+def gpu_stage_seconds(run: RunConfig, episodes: int) -> dict[str, float]:
+    """Expected seconds of each stage, at most: every episode takes all its rounds and fills every action.
+
+    Nothing of it has been measured: an order of magnitude. A policy of this size keeps no GPU busy. What takes time is
+    that PyTorch launches the kernels of each layer one after another, as often as tokens are sampled in turn, however
+    many episodes are sampled at once. episodes: of the evaluation.
+    """
+    layer_seconds = SECONDS_PER_LAYER * run.policy.layers
+    stages, evaluation = {}, run.evaluation
+    if run.training is not None:
+        training_steps = training_tasks(run) // run.training.questions_per_step
+        tokens = (run.training.rounds + 1) * run.sampling.longest_action
+        sampling = training_steps * tokens * layer_seconds
+        update = training_steps * PASSES_OF_AN_UPDATE * layer_seconds
+        stages["train"] = sampling + update + _update_seconds(run, rollouts(run) * tokens)
+    else:
+        sequences = run.warm_start.steps * run.warm_start.batch_size
+        update = run.warm_start.steps * PASSES_OF_AN_UPDATE * layer_seconds
+        stages["warm start"] = update + _update_seconds(run, sequences * TOKENS_OF_A_DEMONSTRATION)
+    caps = evaluation.caps_within(run.rounds)
+    batches = -(-episodes // (evaluation.samples * len(caps) * evaluation.at_once))
+    stages["evaluate"] = batches * (max(caps) + 1) * run.sampling.longest_action * layer_seconds
+    return stages
+
+
+def _update_seconds(run: RunConfig, tokens: int) -> float:
+    """Seconds of forward and backward passes over so many tokens, six operations per weight and token."""
+    return 6 * _weights(run) * tokens / OPERATIONS_PER_SECOND

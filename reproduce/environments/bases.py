@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reproduce.core.config import DemonstrationConfig, PolicyConfig, WarmStartConfig
-from reproduce.core.files import digest, read_json
+from reproduce.core.files import UserError, digest, read_json
 from reproduce.environments.beds import load_bed
 
 DESCRIPTION = "base.json"
@@ -18,7 +18,7 @@ StartConfig = WarmStartConfig | DemonstrationConfig
 
 
 def committed_folder(seed: int, environment: str = "retrieval") -> Path:
-    """Where the package keeps the base of a seed; the folder may not exist."""
+    """Folder of the package for the base of a seed; it may not exist."""
     return Path(str(files("reproduce"))) / "bases" / environment / f"seed-{seed}"
 
 
@@ -34,7 +34,13 @@ def base_digest(policy: PolicyConfig, config: StartConfig, seed: int, environmen
 
 
 def is_committed(policy: PolicyConfig, config: StartConfig, seed: int, environment: str = "retrieval") -> bool:
-    """Whether the package brings this base along."""
+    """True where the package brings this base along. Raises UserError for a damaged description."""
     description = committed_folder(seed, environment) / DESCRIPTION
     wanted = base_digest(policy, config, seed, environment)
-    return description.is_file() and read_json(description)["digest"] == wanted
+    if not description.is_file():
+        return False
+    try:
+        found = read_json(description)
+        return bool(found["digest"] == wanted and found["files"])
+    except (KeyError, TypeError):
+        raise UserError(f"{description}: damaged (no digest and files); install the package again") from None

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from reproduce.core.config import PanelConfig, PanelSizes
 from reproduce.environments.protocol import Panel
 from reproduce.environments.sequences import Batch
 
-ENVIRONMENTS = ("retrieval", "countdown", "cooking", "household", "reasoning")
+ENVIRONMENTS = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/bed.py")))
+"""Every folder beside this file that holds a bed."""
 
 
 class Bed(Protocol):

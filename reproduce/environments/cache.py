@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,15 @@ from typing import Any
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from reproduce.core.files import UserError, digest
+from reproduce.core.files import UserError, digest, remove
 
 MANIFEST = "manifest.json"
 """Lists every other file of an entry with its sha256."""
+SECONDS_OF_STRAYS = 86_400.0
 
 
 def cache_folder(environment: str) -> Path:
-    """Where the generated games of an environment are kept.
+    """The folder of the generated games of an environment.
 
     Below RL_CLAIMS_CACHE if that variable is set, else below the user's cache directory.
     """
@@ -48,7 +51,8 @@ def obtain(folder: Path, recipe: Mapping[str, Any], build: Callable[[Path], None
     with FileLock(folder / f".{entry.name}.lock"):
         if is_intact(entry):
             return entry
-        _remove(entry)
+        remove(entry)
+        _sweep(folder, entry)
         beside = Path(tempfile.mkdtemp(prefix=f".{entry.name[:16]}.", dir=folder))
         try:
             build(beside)
@@ -61,7 +65,7 @@ def obtain(folder: Path, recipe: Mapping[str, Any], build: Callable[[Path], None
 
 
 def is_intact(entry: Path) -> bool:
-    """Whether the entry is there, with the files it was written with and no others, each with its digest."""
+    """True where the entry is there, with the files it was written with and no others, each with its digest."""
     try:
         manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
         files = {file.name for file in entry.iterdir()} - {MANIFEST}
@@ -72,13 +76,17 @@ def is_intact(entry: Path) -> bool:
         return False
 
 
-def _remove(entry: Path) -> None:
-    """Whatever stands in an entry's place: a folder, or a file or link that does not belong there."""
-    if entry.is_symlink() or entry.is_file():
-        entry.unlink()
-    else:
-        shutil.rmtree(entry, ignore_errors=True)
+def _sweep(folder: Path, entry: Path) -> None:
+    """Remove what calls that were killed while building left: of this entry, whose lock is held, and of any after a
+    day, which no build takes."""
+    for stray in folder.glob(".*.*"):
+        ours = stray.name.startswith(f".{entry.name[:16]}.")
+        with contextlib.suppress(OSError):
+            if stray.is_dir() and (ours or time.time() - stray.stat().st_mtime > SECONDS_OF_STRAYS):
+                shutil.rmtree(stray, ignore_errors=True)
 
 
 def _sha256(file: Path) -> str:
+    if not file.is_file():  # A pipe would be waited for without end.
+        raise OSError(f"{file}: not a file")
     return hashlib.sha256(file.read_bytes()).hexdigest()

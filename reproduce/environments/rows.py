@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from reproduce.core.files import UserError
+from reproduce.core.files import UserError, check_readable
 
 LONGEST_ROW = 4_000_000
 """Characters of one row of JSON; a longer one is refused."""
@@ -29,6 +29,7 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[int, Ro
     that is missing, damaged or of another kind.
     """
     readers = {".jsonl": _lines, ".json": _listed}
+    check_readable(path)
     try:
         if path.suffix == ".parquet":
             yield from _batches(path, columns)

@@ -12,9 +12,9 @@ import numpy as np
 
 from reproduce.environments.protocol import Turn
 
-BEGIN, TURN, END = "<begin>", "<turn>", "<end>"
-"""The markers of `reproduce.rollouts.policies`, which loads torch: `<turn>` hands the word to the policy, `<end>`
-closes its action."""
+PAD, BEGIN, TURN, END, UNKNOWN = MARKERS = ("<pad>", "<begin>", "<turn>", "<end>", "<unknown>")
+"""First ids of the policies' tokenizer. `<turn>` hands the word to the policy (written by the environment); `<end>`
+closes an action (written by the policy)."""
 
 Sequence = list[tuple[str, bool]]
 """Words, each with whether the policy writes it: only those are trained."""

@@ -1,8 +1,9 @@
-"""PASS@(k,T) of logged policies: surface with bands, differences from a baseline, boundary and self-null.
+"""PASS@(k,T) of logged policies: surface with bands, differences from a baseline, crossings, boundary and self-null.
 
 The unit of every interval and test is the question: each question's value is the unbiased estimate from its own
-episodes, whatever their number, and only questions are resampled. Statistics: sections 3.1 to 3.7 of the paper's
-specification, through `theory.pass_kt` and `theory.inference`.
+episodes, whatever their number, and only questions count as drawn. Where a log has a column of training seeds, a value
+is the mean over them, and crossings are judged over seeds and questions. Statistics: sections 3.1 to 3.8 of the
+paper's specification.
 """
 
 from __future__ import annotations
@@ -14,27 +15,43 @@ import numpy as np
 
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
-from reproduce.logs.count_rows import EpisodeCounts
-from theory.inference import MaxTResult, holm, mcnemar_exact, mean_interval, westfall_young_maxt
-from theory.pass_kt import PassSurface, excess_gain, question_bands, self_null_from_counts
+from reproduce.logs.episodes import EpisodeCounts
+from reproduce.logs.pairs import Pair, PolicyCounts, paired_counts, policy_counts, seed_notes
+from theory.bounded_means import bounded_mean_interval, bounded_mean_p_value, simultaneous_confidence
+from theory.crossing import Crossings, crossings_of_questions, crossings_of_seeds
+from theory.inference import MaxTResult, holm, mcnemar_exact, westfall_young_maxt
+from theory.pass_kt import (
+    PassSurface,
+    excess_gain,
+    g_pass_at_k,
+    pass_at_k_variance,
+    self_null_from_counts,
+)
+
+LARGEST_DENSE_K, FEWEST_DENSE_K, MOST_DENSE_CELLS = 1024, 64, 5_000_000
+"""Every k up to the first is judged for crossings, fewer where questions times k would be more than the last."""
+SATURATED = 0.02
+"""Gain of the next T, or of twice the samples, below which a curve counts as saturated (pass_kt section 2.4)."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`ks` None: powers of two up to the smallest n. `baseline` None: the first policy. `level` of all intervals."""
+    """`ks` None: powers of two up to the smallest n. `baseline` None: the first policy. `level` of all intervals.
+    `tau`: the success rate of cover@tau and the share of G-Pass@k."""
 
     ks: tuple[int, ...] | None = None
     baseline: str | None = None
     level: float = 0.95
     resamples: int = 10_000
     seed: int = 0
+    tau: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class BandedGrid:
     """Means over questions at each (T, k), shape (depths, ks), NaN where a question has fewer than k episodes.
 
-    `low`, `high`: each cell alone. `half_width`: of the band that covers all cells at once.
+    `low`, `high`: each cell alone. `band_low`, `band_high`: all cells at once.
     """
 
     depths: tuple[float, ...]
@@ -42,22 +59,35 @@ class BandedGrid:
     estimate: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    half_width: np.ndarray
+    band_low: np.ndarray
+    band_high: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class PolicySurface:
-    """PASS@(k,T) of one policy on its own questions. `standard_error_fixed`, shape (depths, ks), is the error from the
-    episodes alone, NaN where n < 2k; `dropped` counts questions that lack some T."""
+    """PASS@(k,T) of one policy on its own questions.
+
+    `standard_error_fixed`, shape (depths, ks), is the error from the episodes alone, NaN where n < 2k; `g_pass` the
+    same shape; `cover`, `cover_low`, `cover_high` of shape (depths,). `saturated_k`: per T, the first k whose doubling
+    gains less than SATURATED; `saturated_depth`: at the largest k, the first T whose next does. NaN where none does.
+    `dropped` counts questions that lack some T; `seeds` the training seeds, 1 without a column of them.
+    """
 
     policy: str
     questions: int
     dropped: int
     smallest_n: int
     largest_n: int
+    seeds: int
     grid: BandedGrid
     standard_error_fixed: np.ndarray
     available: np.ndarray
+    g_pass: np.ndarray
+    cover: np.ndarray
+    cover_low: np.ndarray
+    cover_high: np.ndarray
+    saturated_k: np.ndarray
+    saturated_depth: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +96,7 @@ class Comparison:
 
     `p_value` and `adjusted_p_value`, shape (depths, ks): sign-flip test of each cell, and the same by maxT over the
     grid. `grid_p_value`, NaN without any cell, is the smallest adjusted one: is there any difference at all?
+    `crossings`: per T, from the bands at every k up to the smallest n; None where there is a single question.
     """
 
     policy: str
@@ -79,6 +110,7 @@ class Comparison:
     exact: bool
     grid_p_value: float
     holm_p_value: float
+    crossings: tuple[Crossings | None, ...]
 
 
 @dataclass(frozen=True)
@@ -121,6 +153,7 @@ class Analysis:
     comparisons: tuple[Comparison, ...]
     boundaries: tuple[Boundary, ...]
     log_notes: tuple[str, ...]
+    sources: tuple[str, ...]
 
 
 def analyse(counts: EpisodeCounts, settings: Settings) -> Analysis:
@@ -128,13 +161,13 @@ def analyse(counts: EpisodeCounts, settings: Settings) -> Analysis:
     baseline = settings.baseline if settings.baseline is not None else counts.policies[0]
     if baseline not in counts.policies:
         raise UserError(f"--baseline: no policy {baseline!r}; {nearest(baseline, counts.policies)}")
-    asked = counts.n > 0
-    kept = {name: _complete(asked[row], name) for row, name in enumerate(counts.policies)}
-    ks = settings.ks or _powers_of_two(counts, kept)
-    surfaces = tuple(_surface(counts, row, kept[name], ks, settings) for row, name in enumerate(counts.policies))
-    pairs = [_pair(counts, baseline, name, kept) for name in counts.policies if name != baseline]
-    comparisons = [_compare(pair, ks, settings, place) for place, pair in enumerate(pairs) if pair.questions]
-    boundaries = [each for pair in pairs if pair.questions for each in _boundaries(pair, settings.level)]
+    policies = {name: policy_counts(counts, row) for row, name in enumerate(counts.policies)}
+    ks = settings.ks or _powers_of_two(min(policy.smallest_n for policy in policies.values()))
+    surfaces = tuple(_surface(policies[name], ks, settings, row) for row, name in enumerate(counts.policies))
+    pairs = [paired_counts(policies[name], policies[baseline]) for name in counts.policies if name != baseline]
+    known = [pair for pair in pairs if pair.questions]
+    comparisons = [_compare(pair, ks, settings, place) for place, pair in enumerate(known)]
+    boundaries = [_boundary(pair, place, settings.level) for pair in known for place in range(len(pair.depths))]
     return Analysis(
         has_depth=counts.has_depth,
         baseline=baseline,
@@ -148,101 +181,78 @@ def analyse(counts: EpisodeCounts, settings: Settings) -> Analysis:
         ),
         log_notes=(
             *counts.notes,
+            *seed_notes(counts),
             *(f"{pair.policy}: no question and T in common with {baseline}" for pair in pairs if not pair.questions),
         ),
+        sources=counts.sources,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    policy: str
-    baseline: str
-    questions: int
-    only_policy: int
-    only_baseline: int
-    depths: tuple[float, ...]
-    n: np.ndarray
-    c: np.ndarray
-
-    @property
-    def surface(self) -> PassSurface:
-        return PassSurface.from_counts(self.n, self.c, [1], (self.policy, self.baseline), depths=self.depths)
-
-
-def _complete(asked: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of the questions and of the depths of one policy: the questions that have every depth it has at all."""
-    depths = np.asarray(asked.any(axis=0))
-    questions = np.asarray(asked[:, depths].all(axis=1) & asked.any(axis=1))
-    if not questions.any():
-        raise UserError(f"policy {name!r}: no question has episodes at every T of this policy")
-    return questions, depths
-
-
-def _powers_of_two(counts: EpisodeCounts, kept: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[int, ...]:
-    smallest = min(int(counts.n[row][np.ix_(*kept[name])].min()) for row, name in enumerate(counts.policies))
+def _powers_of_two(smallest: int) -> tuple[int, ...]:
     return tuple(2**power for power in range(smallest.bit_length()))
 
 
-def _surface(
-    counts: EpisodeCounts, row: int, kept: tuple[np.ndarray, np.ndarray], ks: tuple[int, ...], settings: Settings
-) -> PolicySurface:
-    questions, depths = kept
-    n, c = (array[row][np.ix_(questions, depths)] for array in (counts.n, counts.c))
-    labels = tuple(np.array(counts.depths)[depths].tolist())
-    surface = PassSurface.from_counts(n[None], c[None], ks, depths=labels)
+def _surface(policy: PolicyCounts, ks: tuple[int, ...], settings: Settings, row: int) -> PolicySurface:
+    values = policy.values(ks).mean(axis=0)
+    g_pass = g_pass_at_k(policy.n[..., None], policy.c[..., None], np.array(ks), settings.tau).mean(axis=(0, 1))
+    variance = pass_at_k_variance(policy.n[..., None], policy.c[..., None], np.array(ks))
+    seeds, questions = policy.n.shape[:2]
+    covered = np.moveaxis(policy.c / policy.n >= settings.tau - 1e-12, 1, 0).mean(axis=1)
+    cover = bounded_mean_interval(covered, settings.level)
+    grid = _banded(values, policy.depths, ks, settings, (0, row), 0.0)
     return PolicySurface(
-        policy=counts.policies[row],
-        questions=len(surface.questions),
-        dropped=int((counts.n[row] > 0).any(axis=1).sum()) - len(surface.questions),
-        smallest_n=int(n.min()),
-        largest_n=int(n.max()),
-        grid=_banded(surface.values[0], labels, ks, settings, (0, row)),
-        standard_error_fixed=surface.standard_error_fixed[0],
-        available=surface.available[0],
+        policy=policy.name,
+        questions=questions,
+        dropped=policy.dropped,
+        smallest_n=policy.smallest_n,
+        largest_n=int(policy.n.max()),
+        seeds=seeds,
+        grid=grid,
+        standard_error_fixed=np.sqrt(variance.sum(axis=(0, 1))) / (seeds * questions),
+        available=(policy.n[..., None] >= np.array(ks)).all(axis=0).sum(axis=0),
+        g_pass=g_pass,
+        cover=cover.estimate,
+        cover_low=cover.low,
+        cover_high=cover.high,
+        saturated_k=_saturated_k(policy),
+        saturated_depth=_saturated_depth(policy.depths, grid.estimate),
     )
+
+
+def _saturated_k(policy: PolicyCounts) -> np.ndarray:
+    ks = _powers_of_two(policy.smallest_n)
+    gains = np.diff(policy.values(ks).mean(axis=(0, 1)), axis=-1)
+    small = gains < SATURATED
+    first = np.array(ks)[np.argmax(small, axis=-1)] if len(ks) > 1 else np.ones(len(policy.depths))
+    return np.where(small.any(axis=-1), first, np.nan)
+
+
+def _saturated_depth(depths: tuple[float, ...], estimate: np.ndarray) -> float:
+    known = np.flatnonzero(~np.isnan(estimate).any(axis=0))
+    if not known.size or len(depths) < 2:
+        return float("nan")
+    small = np.flatnonzero(np.diff(estimate[:, known[-1]]) < SATURATED)
+    return depths[int(small[0])] if small.size else float("nan")
 
 
 def _banded(
-    values: np.ndarray, depths: tuple[float, ...], ks: tuple[int, ...], settings: Settings, stream: tuple[int, int]
+    values: np.ndarray,
+    depths: tuple[float, ...],
+    ks: tuple[int, ...],
+    settings: Settings,
+    stream: tuple[int, int],
+    smallest: float,
 ) -> BandedGrid:
-    """values: shape (questions, depths, ks). A single question has no interval."""
-    estimate = values.mean(axis=0)
-    unknown = np.full(estimate.shape, np.nan)
-    if values.shape[0] < 2:
-        return BandedGrid(depths, ks, estimate, unknown, unknown, unknown)
-    alone, together = (
-        question_bands(
-            values,
-            np.random.default_rng([settings.seed, *stream]),
-            settings.resamples,
-            settings.level,
-            simultaneous=simultaneous,
-        )
-        for simultaneous in (False, True)
-    )
-    return BandedGrid(depths, ks, estimate, alone.low, alone.high, (together.high - together.low) / 2)
+    """values: shape (questions, depths, ks), within [smallest, 1]."""
+    generator = np.random.default_rng([settings.seed, *stream])
+    alone = bounded_mean_interval(values, settings.level, smallest, 1.0)
+    level = simultaneous_confidence(values, generator, settings.level, settings.resamples)
+    together = bounded_mean_interval(values, level, smallest, 1.0)
+    return BandedGrid(depths, ks, alone.estimate, alone.low, alone.high, together.low, together.high)
 
 
-def _pair(counts: EpisodeCounts, baseline: str, policy: str, kept: dict[str, tuple[np.ndarray, np.ndarray]]) -> _Pair:
-    (new_questions, new_depths), (old_questions, old_depths) = kept[policy], kept[baseline]
-    depths = new_depths & old_depths
-    questions = new_questions & old_questions if depths.any() else np.zeros_like(new_questions)
-    rows = np.array([counts.policies.index(policy), counts.policies.index(baseline)])
-    return _Pair(
-        policy=policy,
-        baseline=baseline,
-        questions=int(questions.sum()),
-        only_policy=int((new_questions & ~old_questions).sum()),
-        only_baseline=int((old_questions & ~new_questions).sum()),
-        depths=tuple(np.array(counts.depths)[depths].tolist()),
-        n=counts.n[np.ix_(rows, questions, depths)],
-        c=counts.c[np.ix_(rows, questions, depths)],
-    )
-
-
-def _compare(pair: _Pair, ks: tuple[int, ...], settings: Settings, place: int) -> Comparison:
-    names = (pair.policy, pair.baseline)
-    difference = PassSurface.from_counts(pair.n, pair.c, ks, names, depths=pair.depths).difference(*names)
+def _compare(pair: Pair, ks: tuple[int, ...], settings: Settings, place: int) -> Comparison:
+    difference = pair.differences(ks).mean(axis=0)
     known = ~np.isnan(difference).any(axis=0)
     p_value, adjusted = np.full(known.shape, np.nan), np.full(known.shape, np.nan)
     test: MaxTResult | None = None
@@ -256,23 +266,37 @@ def _compare(pair: _Pair, ks: tuple[int, ...], settings: Settings, place: int) -
         questions=pair.questions,
         only_policy=pair.only_policy,
         only_baseline=pair.only_baseline,
-        grid=_banded(difference, pair.depths, ks, settings, (2, place)),
+        grid=_banded(difference, pair.depths, ks, settings, (2, place), -1.0),
         p_value=p_value,
         adjusted_p_value=adjusted,
         exact=test is not None and test.exact,
         grid_p_value=float("nan") if test is None else float(test.adjusted_p_value.min()),
         holm_p_value=float("nan"),
+        crossings=_crossings(pair, settings, place),
     )
 
 
-def _boundaries(pair: _Pair, level: float) -> list[Boundary]:
-    surface = pair.surface
-    return [_boundary(pair, surface, place, level) for place in range(len(pair.depths))]
+def _crossings(pair: Pair, settings: Settings, place: int) -> tuple[Crossings | None, ...]:
+    if pair.questions < 2:
+        return (None,) * len(pair.depths)
+    found = []
+    for depth in range(len(pair.depths)):
+        largest = int(min(pair.first.n[..., depth].min(), pair.second.n[..., depth].min()))
+        largest = min(largest, LARGEST_DENSE_K, max(FEWEST_DENSE_K, MOST_DENSE_CELLS // pair.questions))
+        values = pair.differences(range(1, largest + 1))[:, :, depth]
+        generator = np.random.default_rng([settings.seed, 3, place, depth])
+        if len(values) > 1:
+            found.append(crossings_of_seeds(values, generator, settings.level, settings.resamples))
+        else:
+            found.append(crossings_of_questions(values[0], generator, settings.level, settings.resamples))
+    return tuple(found)
 
 
-def _boundary(pair: _Pair, surface: PassSurface, place: int, level: float) -> Boundary:
+def _boundary(pair: Pair, place: int, level: float) -> Boundary:
     names, depth = (pair.policy, pair.baseline), pair.depths[place]
-    (n_new, n_old), (c_new, c_old) = pair.n[:, :, place], pair.c[:, :, place]
+    n, c = pair.pooled()
+    surface = PassSurface.from_counts(n, c, [1], names, depths=pair.depths)
+    (n_new, n_old), (c_new, c_old) = n[:, :, place], c[:, :, place]
     smallest = int(min(n_new.min(), n_old.min()))
     equal_n = bool((n_new == n_old).all() and n_new.min() == n_new.max())
     p_value = float("nan")
@@ -291,9 +315,9 @@ def _boundary(pair: _Pair, surface: PassSurface, place: int, level: float) -> Bo
         each = excess_gain(n_new, c_new, n_old, c_old, half)
         excess = float(each.sum())
         if pair.questions >= 2:
-            interval = mean_interval(each, level, unit="question")
-            low, high = interval.low * pair.questions, interval.high * pair.questions
-            excess_p = interval.p_value / 2 if excess > 0 else 1 - interval.p_value / 2
+            interval = bounded_mean_interval(each, level, -1.0, 1.0)
+            low, high = float(interval.low) * pair.questions, float(interval.high) * pair.questions
+            excess_p = float(bounded_mean_p_value(each))
     return Boundary(
         policy=pair.policy,
         depth=depth,

@@ -1,33 +1,51 @@
-"""`pass-kt`: read episode logs, analyse them, print the tables, draw the figure and write the numbers."""
+"""`pass-kt`: read episode logs, analyse them, print the tables, say what they mean, and write what was asked for."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from reproduce.core.files import UserError, write_text
 from reproduce.core.names import escaped
-from reproduce.logs.analysis import Analysis, BandedGrid, Boundary, Comparison, PolicySurface, Settings, analyse
+from reproduce.logs.analysis import SATURATED, Analysis, Boundary, Comparison, PolicySurface, Settings, analyse
+from reproduce.logs.plain_tables import Columns
 from reproduce.logs.reading import read_logs
 from reproduce.logs.scores import ScoreRule
+from reproduce.logs.tables import (
+    check_new,
+    decimal,
+    interval,
+    name,
+    plain,
+    print_table,
+    probability,
+    say,
+    span,
+    write_csv,
+)
 
 FIGURE_KINDS = (".png", ".svg", ".pdf")
 LARGEST_K, MOST_KS = 100_000, 40
 FEWEST_RESAMPLES, MOST_RESAMPLES = 100, 200_000
-VALUE_WIDTH, DIFFERENCE_WIDTH = 12, 15
-"""Widths of a column of cells, with what stands between columns."""
-LONGEST_NAME = 18
 FEW_QUESTIONS = 50
+MOST_SOURCES = 12
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files to write, None for those that were not asked for."""
+
+    figure: Path | None = None
+    numbers: Path | None = None
+    table: Path | None = None
 
 
 def show_pass_kt(
@@ -35,46 +53,78 @@ def show_pass_kt(
     files: Sequence[str],
     rule: ScoreRule,
     settings: Settings,
-    figure: Path | None,
-    numbers: Path | None,
+    columns: Columns | None = None,
+    outputs: Outputs | None = None,
 ) -> None:
-    """Print the analysis; write the figure and the numbers where wanted. Raises UserError with one line."""
-    _check(rule, settings, figure)
-    analysis = analyse(read_logs(files, rule), settings)
+    """Print the analysis; write what was asked for. Raises UserError with one line."""
+    outputs = outputs or Outputs()
+    _check(rule, settings, outputs)
+    analysis = analyse(read_logs(files, rule, columns), settings)
+    print_sources(console, analysis.sources)
     _print_surfaces(console, analysis)
     for comparison in analysis.comparisons:
         _print_comparison(console, analysis, comparison)
     if analysis.boundaries:
         _print_boundaries(console, analysis)
-    for note in notes(analysis):
-        console.print(Text(f"Note: {escaped(note)}"))
-    if figure is not None:
+    print_notes(console, notes(analysis))
+    if outputs.figure is not None:
         from reproduce.logs.figure import draw
 
-        draw(analysis, figure)
-        console.print(Text(f"Figure: {escaped(str(figure))}"))
-    if numbers is not None:
-        write_text(numbers, json.dumps(plain(analysis) | {"notes": notes(analysis)}, indent=2, allow_nan=False) + "\n")
-        console.print(Text(f"Numbers: {escaped(str(numbers))}"))
+        draw(analysis, outputs.figure)
+        console.print(Text(f"Figure: {escaped(str(outputs.figure))}"))
+    write_numbers(console, plain(analysis) | {"notes": notes(analysis)}, list(_csv_rows(analysis)), outputs)
 
 
-def _check(rule: ScoreRule, settings: Settings, figure: Path | None) -> None:
+def _check(rule: ScoreRule, settings: Settings, outputs: Outputs) -> None:
     """What the options alone tell to be wrong, before a file is read."""
-    if rule.threshold is not None and not math.isfinite(rule.threshold):
-        raise UserError(f"--threshold {rule.threshold}: must be a finite number")
-    if not 0.5 <= settings.level < 1:
-        raise UserError(f"--level {settings.level}: must be at least .5 and below 1, such as .95")
-    if not FEWEST_RESAMPLES <= settings.resamples <= MOST_RESAMPLES:
-        raise UserError(f"--resamples {settings.resamples}: from {FEWEST_RESAMPLES} to {MOST_RESAMPLES:,}")
-    if settings.seed < 0:
-        raise UserError(f"--seed {settings.seed}: must not be negative")
+    check_common(rule, settings.level, settings.resamples, settings.seed)
+    if not 0 <= settings.tau <= 1:
+        raise UserError(f"--tau {settings.tau}: must lie between 0 and 1")
     for k in settings.ks or ():
         if not 1 <= k <= LARGEST_K:
             raise UserError(f"--k {k}: from 1 to {LARGEST_K:,}")
     if len(settings.ks or ()) > MOST_KS:
         raise UserError(f"--k: at most {MOST_KS} numbers, got {len(settings.ks or ())}")
-    if figure is not None and figure.suffix.lower() not in FIGURE_KINDS:
-        raise UserError(f"--figure {figure}: must end in {', '.join(FIGURE_KINDS)}, or be none")
+    if outputs.figure is not None and outputs.figure.suffix.lower() not in FIGURE_KINDS:
+        raise UserError(f"--figure {outputs.figure}: must end in {', '.join(FIGURE_KINDS)}")
+    check_new(figure=outputs.figure, json=outputs.numbers, csv=outputs.table)
+
+
+def check_common(rule: ScoreRule, level: float, resamples: int, seed: int) -> None:
+    """Options of both commands."""
+    if rule.threshold is not None and not math.isfinite(rule.threshold):
+        raise UserError(f"--threshold {rule.threshold}: must be a finite number")
+    if not 0.5 <= level < 1:
+        raise UserError(f"--level {level}: must be at least .5 and below 1, such as .95")
+    if not FEWEST_RESAMPLES <= resamples <= MOST_RESAMPLES:
+        raise UserError(f"--resamples {resamples}: from {FEWEST_RESAMPLES} to {MOST_RESAMPLES:,}")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: must not be negative")
+
+
+def print_sources(console: Console, sources: Sequence[str]) -> None:
+    """What each file was taken for."""
+    for line in sources[:MOST_SOURCES]:
+        console.print(Text(f"Read {escaped(line)}", style="dim"))
+    if len(sources) > MOST_SOURCES:
+        console.print(Text(f"Read {len(sources) - MOST_SOURCES:,} files more", style="dim"))
+    console.print()
+
+
+def print_notes(console: Console, found: Sequence[str]) -> None:
+    """What a reader must know before believing a number."""
+    for note in found:
+        console.print(Text(f"Note: {escaped(note)}"))
+
+
+def write_numbers(console: Console, numbers: dict[str, Any], rows: list[dict[str, Any]], outputs: Outputs) -> None:
+    """The numbers as JSON and as a table, where these were asked for."""
+    if outputs.numbers is not None:
+        write_text(outputs.numbers, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+        console.print(Text(f"Numbers: {escaped(str(outputs.numbers))}"))
+    if outputs.table is not None:
+        write_csv(outputs.table, rows)
+        console.print(Text(f"Table: {escaped(str(outputs.table))}"))
 
 
 def notes(analysis: Analysis) -> list[str]:
@@ -122,196 +172,226 @@ def _surface_notes(surface: PolicySurface) -> Iterator[str]:
             f"n < 2k at k = {_listed(half)}; the part of the error that comes from the episodes cannot be told there "
             "(the intervals over questions hold it)"
         )
-    if surface.questions < 2:
-        yield "a single question has no interval"
-    elif surface.questions < FEW_QUESTIONS:
-        yield f"{surface.questions} questions are few to resample; the intervals tend to be too narrow"
+    if surface.questions < FEW_QUESTIONS:
+        yield f"{surface.questions} question{'s are' if surface.questions > 1 else ' is'} few; the intervals are wide"
 
 
 def _print_surfaces(console: Console, analysis: Analysis) -> None:
-    level = _level(analysis)
-    rows = [
-        (surface.policy, depth, [_value_cell(surface.grid, row, k) for k in range(len(surface.grid.ks))])
-        for surface in analysis.surfaces
-        for row, depth in enumerate(surface.grid.depths)
-    ]
+    tau, level = decimal(analysis.settings.tau, 2), _level(analysis)
+    rows = []
+    for surface in analysis.surfaces:
+        grid = surface.grid
+        for row, depth in enumerate(grid.depths):
+            for column, k in enumerate(grid.ks):
+                cell = (row, column)
+                rows.append(
+                    [
+                        name(surface.policy),
+                        *([f"{depth:g}"] if analysis.has_depth else []),
+                        f"{k}",
+                        decimal(grid.estimate[cell]),
+                        interval(grid.low[cell], grid.high[cell]),
+                        interval(grid.band_low[cell], grid.band_high[cell]),
+                        decimal(surface.g_pass[cell], 2),
+                        decimal(surface.cover[row], 2) if column == 0 else "",
+                    ]
+                )
+    keys = ["policy", "T", "k"] if analysis.has_depth else ["policy", "k"]
+    shown = "PASS@(k,T)" if analysis.has_depth else "PASS@k"
+    headers = [*keys, "PASS", level, "band", "G-Pass", "cover"]
+    print_table(console, shown, headers, rows, labels=len(keys))
     sizes = "; ".join(
-        f"{_name(surface.policy)} {surface.questions:,} questions, n {_range(surface.smallest_n, surface.largest_n)}"
+        f"{name(surface.policy)} {surface.questions:,} questions, n {span(surface.smallest_n, surface.largest_n)}"
+        + (f", {surface.seeds} seeds" if surface.seeds > 1 else "")
         for surface in analysis.surfaces
     )
-    _print_grid(console, "PASS@(k,T)" if analysis.has_depth else "PASS@k", "policy", analysis, rows)
-    _say(
+    say(
         console,
-        f"Unbiased estimate, mean over questions. [ ]: {level} interval of the cell alone; ±: half-width of the "
-        f"{level} band over all cells of a policy at once. Unit: question (bootstrap, {analysis.settings.resamples:,} "
-        f"resamples). {sizes}.",
+        f"PASS: unbiased estimate, mean over questions. {level}: interval of the cell alone; band: of all cells of a "
+        f"policy at once. Unit: question. G-Pass: that at least {tau} of k episodes succeed; cover: share of questions "
+        f"with a success rate of at least {tau}. {sizes}.",
     )
+    say(console, " ".join(_in_words(surface, analysis) for surface in analysis.surfaces))
+
+
+def _in_words(surface: PolicySurface, analysis: Analysis) -> str:
+    """One policy in a sentence, at its largest T."""
+    values, ks = surface.grid.estimate[-1], surface.grid.ks
+    known = np.flatnonzero(~np.isnan(values))
+    if not known.size:
+        return f"{name(surface.policy)}: no k has enough episodes."
+    last = known[-1]
+    text = f"{name(surface.policy)} solves {_percent(values[known[0]])} of the questions in {_tries(ks[known[0]])}"
+    text += f" and {_percent(values[last])} in {_tries(ks[last])}" if last > known[0] else ""
+    text += f" at T = {surface.grid.depths[-1]:g}" if analysis.has_depth else ""
+    k = surface.saturated_k[-1]
+    if not math.isnan(k):
+        text += f"; from k = {k:.0f} on twice the samples add less than {_percent(SATURATED, 0)}"
+    elif surface.smallest_n > 1:
+        text += f"; up to k = {surface.smallest_n} twice the samples keep adding {_percent(SATURATED, 0)} or more"
+    if not math.isnan(surface.saturated_depth):
+        text += f"; T = {surface.saturated_depth:g} is enough, the next adds less than {_percent(SATURATED, 0)}"
+    return f"{text}."
 
 
 def _print_comparison(console: Console, analysis: Analysis, comparison: Comparison) -> None:
     grid = comparison.grid
     rows = [
-        (comparison.policy, depth, [_difference_cell(comparison, row, k) for k in range(len(grid.ks))])
+        [
+            *([f"{depth:g}"] if analysis.has_depth else []),
+            f"{k}",
+            decimal(grid.estimate[row, column], signed=True),
+            interval(grid.low[row, column], grid.high[row, column]),
+            interval(grid.band_low[row, column], grid.band_high[row, column]),
+            probability(comparison.p_value[row, column]),
+            probability(comparison.adjusted_p_value[row, column]),
+        ]
         for row, depth in enumerate(grid.depths)
+        for column, k in enumerate(grid.ks)
     ]
-    title = f"{_name(comparison.policy)} − {_name(comparison.baseline)}, paired by question"
-    _print_grid(console, title, "", analysis, [("", depth, cells) for _, depth, cells in rows])
+    keys = ["T", "k"] if analysis.has_depth else ["k"]
+    title = f"{name(comparison.policy)} − {name(comparison.baseline)}, paired by question"
+    print_table(console, title, [*keys, "difference", _level(analysis), "band", "p", "P"], rows, labels=len(keys))
     family = len(analysis.comparisons)
-    _say(
+    say(
         console,
-        f"Difference, [interval], ± band over the grid; p: sign-flip test of the cell"
-        f"{', all patterns' if comparison.exact else ''}; P: adjusted over the grid by maxT. {comparison.questions:,} "
-        f"questions. Any difference on the grid: P = {_probability(comparison.grid_p_value)}"
-        + (f", Holm over {family} policies {_probability(comparison.holm_p_value)}." if family > 1 else "."),
+        f"p: sign-flip test of the cell{', all patterns' if comparison.exact else ''}; P: adjusted over the grid by "
+        f"maxT. {comparison.questions:,} questions. Any difference on the grid: "
+        f"P = {probability(comparison.grid_p_value)}"
+        + (f", Holm over {family} policies {probability(comparison.holm_p_value)}." if family > 1 else "."),
     )
+    say(console, " ".join(_crossing_in_words(comparison, row, analysis) for row in range(len(grid.depths))))
+
+
+def _crossing_in_words(comparison: Comparison, row: int, analysis: Analysis) -> str:
+    """Where one curve is ahead for certain, and where it first gains or loses."""
+    found = comparison.crossings[row]
+    policy, baseline = name(comparison.policy), name(comparison.baseline)
+    at = f"At T = {comparison.grid.depths[row]:g}: " if analysis.has_depth else ""
+    if found is None:
+        return f"{at}a single question cannot tell {policy} from {baseline}."
+    last = found.estimate.size
+    gains, losses = found.low > 0, found.high < 0
+    if not gains.any() and not losses.any():
+        return f"{at}at no k from 1 to {last} can {policy} be told from {baseline} (all k at once)."
+    text = f"{at}{policy} is ahead of {baseline} for certain at {_where(gains)}, behind at {_where(losses)}"
+    if found.gain_then_loss:
+        text += f"; it first falls behind at a k {_set(found.first_loss)}"
+    if found.loss_then_gain:
+        text += f"; it first gets ahead at a k {_set(found.first_gain)}"
+    return f"{text} ({_level(analysis)}, k = 1 to {last} at once, unit: {found.unit})."
+
+
+def _where(certified: np.ndarray) -> str:
+    places = np.flatnonzero(certified) + 1
+    if not places.size:
+        return "no k"
+    parts = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return "k = " + ", ".join(f"{part[0]}" if part.size == 1 else f"{part[0]} to {part[-1]}" for part in parts)
+
+
+def _set(limits: tuple[int, int | None]) -> str:
+    low, high = limits
+    return f"of {low} or more" if high is None else f"from {low} to {high}"
 
 
 def _print_boundaries(console: Console, analysis: Analysis) -> None:
-    baseline = _name(analysis.baseline)
-    table = _boundary_table(f"Boundary against {baseline}: questions solved at least once", analysis)
-    for name in ("n", "gained", "lost", "p", "Holm"):
-        table.add_column(name, justify="right", no_wrap=True)
+    baseline = name(analysis.baseline)
+    keys = ["policy", "T"] if analysis.has_depth else ["policy"]
+    rows = []
     for each in analysis.boundaries:
-        counted = [f"{x:.0f}" if each.equal_n else f"~{x:.1f}" for x in (each.n, each.gained, each.lost)]
-        counted[0] = f"{each.n:,}"
-        table.add_row(*_place(each, analysis), *counted, *map(_probability, (each.p_value, each.holm_p_value)))
-    console.print(table)
+        counted = [f"{x:.0f}" if each.equal_n else f"~{x:.1f}" for x in (each.gained, each.lost)]
+        tested = map(probability, (each.p_value, each.holm_p_value))
+        rows.append([*_place(each, analysis), f"{each.n:,}", *counted, *tested])
+    title = f"Boundary against {baseline}: questions solved at least once"
+    print_table(console, title, [*keys, "n", "gained", "lost", "p", "Holm"], rows, labels=len(keys))
     tests = sum(not np.isnan(each.p_value) for each in analysis.boundaries)
-    _say(
+    say(
         console,
         f"gained: solved by the policy alone; lost: by {baseline} alone, in n episodes each. p: exact McNemar, "
         f"two-sided; Holm over {tests} tests."
         if tests
         else "Unequal n: no McNemar test.",
     )
-    table = _boundary_table("The same at half the episodes, beside the self-null", analysis)
-    for name in ("n", "gained", "lost", "self", "excess", "interval", "p", "Holm"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for each in analysis.boundaries:
         if each.half_n:
             values = [f"{x:.1f}" for x in (each.half_gained, each.half_lost, each.self_gained)]
-            unknown = np.isnan(each.excess_low)
-            interval = "–" if unknown else f"[{each.excess_low:.1f} {each.excess_high:.1f}]"
-            excess = (f"{each.excess:+.1f}", interval)
-            tested = map(_probability, (each.excess_p_value, each.excess_holm_p_value))
-            table.add_row(*_place(each, analysis), f"{each.half_n:,}", *values, *excess, *tested)
-    if not table.row_count:
+            known = not np.isnan(each.excess_low)
+            limits = f"[{each.excess_low:.1f} {each.excess_high:.1f}]" if known else "–"
+            tested = map(probability, (each.excess_p_value, each.excess_holm_p_value))
+            rows.append([*_place(each, analysis), f"{each.half_n:,}", *values, f"{each.excess:+.1f}", limits, *tested])
+    if not rows:
         return
-    console.print(table)
-    _say(
+    headers = [*keys, "n", "gained", "lost", "self", "excess", _level(analysis), "p", "Holm"]
+    print_table(console, "The same at half the episodes, beside the self-null", headers, rows, labels=len(keys))
+    say(
         console,
         f"Expected counts at n episodes. self: gained, and as many lost, when {baseline} is compared with itself; "
-        f"excess: gained less self, with its {_level(analysis)} t interval over questions. p: that questions are "
-        "gained, one-sided. Without any change the excess is skewed: the test is conservative for gains, and an "
-        "interval below 0 is found two to three times as often as it should be.",
+        "excess: gained less self, interval over questions. p: that questions are gained, one-sided.",
     )
 
 
-def _boundary_table(title: str, analysis: Analysis) -> Table:
-    table = _table(title)
-    table.add_column("policy", overflow="fold", max_width=LONGEST_NAME)
-    if analysis.has_depth:
-        table.add_column("T", justify="right")
-    return table
+def _place(boundary: Boundary, analysis: Analysis) -> list[str]:
+    return [name(boundary.policy), *([f"{boundary.depth:g}"] if analysis.has_depth else [])]
 
 
-def _place(boundary: Boundary, analysis: Analysis) -> tuple[Text | str, ...]:
-    return Text(_name(boundary.policy)), *((f"{boundary.depth:g}",) if analysis.has_depth else ())
+def _csv_rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
+    """A row a cell of every surface and every difference, and one a boundary."""
+    for surface in analysis.surfaces:
+        for row, column in np.ndindex(surface.grid.estimate.shape):
+            yield {"kind": "surface", "policy": surface.policy, "baseline": ""} | _csv_cell(surface, row, column) | {
+                "g_pass": surface.g_pass[row, column],
+                "cover": surface.cover[row],
+                "smallest_n": surface.smallest_n,
+                "largest_n": surface.largest_n,
+            }  # fmt: skip
+    for comparison in analysis.comparisons:
+        labels = {"kind": "difference", "policy": comparison.policy, "baseline": comparison.baseline}
+        for row, column in np.ndindex(comparison.grid.estimate.shape):
+            yield labels | _csv_cell(comparison, row, column) | {
+                "p": comparison.p_value[row, column],
+                "p_adjusted": comparison.adjusted_p_value[row, column],
+            }  # fmt: skip
+    for each in analysis.boundaries:
+        yield {
+            "kind": "boundary",
+            "policy": each.policy,
+            "baseline": analysis.baseline,
+            "T": each.depth if analysis.has_depth else "",
+            "k": each.n,
+            "gained": each.gained,
+            "lost": each.lost,
+            "p": each.p_value,
+            "p_adjusted": each.holm_p_value,
+        }
+
+
+def _csv_cell(part: PolicySurface | Comparison, row: int, column: int) -> dict[str, Any]:
+    grid = part.grid
+    return {
+        "T": grid.depths[row],
+        "k": grid.ks[column],
+        "questions": part.questions,
+        "estimate": grid.estimate[row, column],
+        "low": grid.low[row, column],
+        "high": grid.high[row, column],
+        "band_low": grid.band_low[row, column],
+        "band_high": grid.band_high[row, column],
+    }
 
 
 def _level(analysis: Analysis) -> str:
     return f"{100 * analysis.settings.level:g}%"
 
 
-def _print_grid(
-    console: Console, title: str, label: str, analysis: Analysis, rows: list[tuple[str, float, list[str]]]
-) -> None:
-    """One table, or several below each other where the columns of all k are too wide for the terminal."""
-    ks = analysis.surfaces[0].grid.ks
-    names = min(LONGEST_NAME, max(len(_name(policy)) for policy, *_ in rows)) + 3 if label else 0
-    width = VALUE_WIDTH if label else DIFFERENCE_WIDTH
-    fitting = max(1, (console.width - names - (5 if analysis.has_depth else 0)) // width)
-    for start in range(0, len(ks), fitting):
-        part = slice(start, start + fitting)
-        table = _table(title if start == 0 else f"{title}, continued")
-        if label:
-            table.add_column(label, overflow="fold", max_width=LONGEST_NAME)
-        if analysis.has_depth:
-            table.add_column("T", justify="right")
-        for k in ks[part]:
-            table.add_column(f"k = {k}", justify="right", no_wrap=True)
-        last = None
-        for policy, depth, cells in rows:
-            name = (Text("" if policy == last else _name(policy)),) if label else ()
-            last = policy
-            table.add_row(*name, *((f"{depth:g}",) if analysis.has_depth else ()), *map(Text, cells[part]))
-        console.print(table)
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
-def _table(title: str) -> Table:
-    return Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(Text(text, style="dim"))
-    console.print()
-
-
-def _value_cell(grid: BandedGrid, row: int, k: int, digits: int = 2) -> str:
-    value, low, high, half = (part[row, k] for part in (grid.estimate, grid.low, grid.high, grid.half_width))
-    if np.isnan(value):
-        return "–"
-    lines = [_decimal(value, 3)]
-    if not np.isnan(low):
-        lines += [f"[{_decimal(low, digits)} {_decimal(high, digits)}]", f"±{_decimal(half, 3)}"]
-    return "\n".join(lines)
-
-
-def _difference_cell(comparison: Comparison, row: int, k: int) -> str:
-    cell = _value_cell(comparison.grid, row, k, digits=3)
-    if cell == "–":
-        return cell
-    value, *rest = cell.split("\n")
-    signed = value if value.startswith("-") else f"+{value}"
-    p, adjusted = (_probability(part[row, k]) for part in (comparison.p_value, comparison.adjusted_p_value))
-    return "\n".join([signed, *rest, f"p {p}", f"P {adjusted}"])
-
-
-def _decimal(value: float, digits: int) -> str:
-    """Without the zero before the point: the columns are narrow, and all values lie in [-1, 1]."""
-    text = f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = f"{0:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
-
-
-def _probability(value: float) -> str:
-    if np.isnan(value):
-        return "–"
-    return "<.001" if value < 0.0005 else _decimal(value, 3)
-
-
-def _range(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _tries(k: int) -> str:
+    return "one try" if k == 1 else f"{k} tries"
 
 
 def _listed(ks: list[int]) -> str:
     return ", ".join(map(str, ks))
-
-
-def _name(name: str, longest: int = 40) -> str:
-    text = escaped(name)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses and arrays as what JSON holds; NaN as null."""
-    if is_dataclass(value):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, tuple | list):
-        return [plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -73,8 +73,8 @@ def _differences(axes: Axes, analysis: Analysis, depth: float) -> dict[str, obje
     for comparison in analysis.comparisons:
         grid = comparison.grid
         if depth in grid.depths:
-            low, high = grid.estimate - grid.half_width, grid.estimate + grid.half_width
-            lines[comparison.policy] = _band(axes, grid, depth, low, high, places[comparison.policy])
+            place = places[comparison.policy]
+            lines[comparison.policy] = _band(axes, grid, depth, grid.band_low, grid.band_high, place)
     _finish(axes, analysis)
     return lines
 

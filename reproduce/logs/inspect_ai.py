@@ -2,44 +2,50 @@
 
 An `.eval` file is a zip whose members are compressed by zstd. `summaries.json` holds the scores of all samples; logs
 of runs that did not finish have only `samples/ID_epoch_N.json`. Members are read in memory, up to a limit, and nothing
-is unpacked to disk. Layout: inspect_ai 0.3, log version 2, `log/_recorders/eval.py`.
+is unpacked to disk. A retried run repeats the samples that were finished, under their uuid. Layout: inspect_ai 0.3, log
+version 2, `log/_log.py` and `log/_recorders/eval.py`.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+import numpy as np
 import pyarrow as pa
 
 from reproduce.core.files import UserError
-from reproduce.logs.count_rows import CountRows, ScoredEpisodes, rows_of_one_policy
-from reproduce.logs.log_files import LogFile, parsed_json
-from reproduce.logs.scores import ScoreRule
-from reproduce.logs.values import name_of, whole_or_real
+from reproduce.logs.episodes import Column, Log
+from reproduce.logs.log_files import LogFile, mapping, parsed_json
+from reproduce.logs.settings import described, settings_of
+from reproduce.logs.values import name_of
 
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 """Correct, incorrect, partial, no answer: inspect_ai's own values, `scorer/_metric.py`."""
-LARGEST_MEMBER, LARGEST_TOTAL, MOST_MEMBERS = 1 << 28, 1 << 32, 200_000
+LIMITS = ("message_limit", "token_limit", "turn_limit", "time_limit", "working_limit", "cost_limit")
+OF_SAMPLE = ("id", "epoch", "uuid", "scores", "error", "invalidation", "metadata")
+LARGEST_MEMBER, LARGEST_TOTAL, MOST_MEMBERS = 1 << 28, 1 << 30, 200_000
 """Bytes after decompression, and number of members, beyond which an archive is refused."""
 ZSTANDARD = 93
 LOCAL_HEADER = 30
 """Bytes of a member's header before its name and extra field, whose lengths stand at 26 and 28 (zip, 4.3.7)."""
 
 
-def rows_of_json(file: LogFile, rule: ScoreRule) -> CountRows:
-    """Read a `.json` log. Raises UserError for JSON that is none."""
-    log = parsed_json(file.path.read_bytes(), str(file.path))
-    if not isinstance(log, dict) or not isinstance(log.get("eval"), dict):
-        raise UserError(f"{file.path}: no log of inspect_ai; tables are read as .jsonl, .csv or .parquet")
-    samples = log.get("samples")
-    return _rows(file, log, samples if isinstance(samples, list) else [], rule)
+def is_log(content: Any) -> bool:
+    """Whether a JSON value is such a log."""
+    return isinstance(content, dict) and isinstance(content.get("eval"), dict) and "model" in content["eval"]
 
 
-def rows_of_archive(file: LogFile, rule: ScoreRule) -> CountRows:
+def log_of_json(file: LogFile, content: dict[str, Any], cluster: str | None) -> Log:
+    """Read a `.json` log."""
+    samples = content.get("samples")
+    return _log(file, content, samples if isinstance(samples, list) else [], "keys eval, samples", cluster)
+
+
+def log_of_archive(file: LogFile, cluster: str | None) -> Log:
     """Read an `.eval` log. Raises UserError for an archive that is damaged, too large or none."""
     try:
         with ZipFile(file.path) as archive:
@@ -49,13 +55,24 @@ def rows_of_archive(file: LogFile, rule: ScoreRule) -> CountRows:
             if header_name not in names:
                 raise UserError(f"{file.path}: no log of inspect_ai (no header.json in it)")
             header = members.json(header_name)
-            if "summaries.json" in names:
+            # Summaries hold neither metadata nor what was declared invalid later.
+            marked = mapping(header).get("invalidated")
+            if "summaries.json" in names and not cluster and not marked:
                 samples = members.json("summaries.json")
             else:
-                samples = [members.json(name) for name in names if name.startswith("samples/")]
+                wanted = [name for name in names if name.startswith("samples/")]
+                members.check_total(wanted)
+                samples = [_trimmed(members.json(name)) for name in wanted]
     except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, OSError, zlib.error) as error:
         raise UserError(f"{file.path}: no .eval archive that can be read ({error})") from None
-    return _rows(file, header if isinstance(header, dict) else {}, samples if isinstance(samples, list) else [], rule)
+    return _log(
+        file, mapping(header), samples if isinstance(samples, list) else [], f"{header_name} in the archive", cluster
+    )
+
+
+def _trimmed(sample: Any) -> Any:
+    """A sample without its transcript."""
+    return {key: sample.get(key) for key in OF_SAMPLE} if isinstance(sample, dict) else sample
 
 
 class _Members:
@@ -68,10 +85,20 @@ class _Members:
         self.left = LARGEST_TOTAL
         if len(self.names) > MOST_MEMBERS:
             raise UserError(f"{path}: {len(self.names):,} members; at most {MOST_MEMBERS:,} are read")
+        for name in self.names:
+            if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+                raise UserError(f"{path}: member {name!r} climbs out of the archive; refused")
+
+    def check_total(self, names: Iterable[str]) -> None:
+        """Refuse before anything is unpacked what is too much by its own account."""
+        if sum(self.infos[name].file_size for name in names) > self.left:
+            raise UserError(f"{self.path}: more than {self.left >> 20} MiB when unpacked; refused")
 
     def json(self, name: str) -> Any:
         info = self.infos[name]
         limit = min(LARGEST_MEMBER, self.left)
+        if info.file_size > limit:
+            raise UserError(f"{self.path}: {name} is larger than {limit >> 20} MiB when unpacked; refused")
         content = self._zstandard(info, limit) if info.compress_type == ZSTANDARD else self._standard(info, limit)
         if len(content) > limit:
             raise UserError(f"{self.path}: {name} is larger than {limit >> 20} MiB when unpacked; refused")
@@ -99,21 +126,12 @@ class _Members:
         return content
 
 
-def _rows(file: LogFile, log: dict[str, Any], samples: Iterable[Any], rule: ScoreRule) -> CountRows:
-    described = log.get("eval")
-    described = described if isinstance(described, dict) else {}
-    model = described.get("model")
-    model = model.strip() if isinstance(model, str) else ""
-    policy = file.policy or model or file.path.stem
-    episodes = _episodes(file, described.get("task"), samples, rule)
-    named = bool(file.policy or model)
-    return rows_of_one_policy(str(file.path), policy, file.depth, episodes, rule, policy_is_file_name=not named)
-
-
-def _episodes(file: LogFile, task: Any, samples: Iterable[Any], rule: ScoreRule) -> ScoredEpisodes:
-    scored: list[tuple[str, str, dict[str, Any]]] = []
-    seen: set[tuple[str, str]] = set()
-    failed = 0
+def _log(file: LogFile, log: dict[str, Any], samples: Iterable[Any], sign: str, cluster: str | None) -> Log:
+    spec = mapping(log.get("eval"))
+    model, task = (value.strip() if isinstance(value, str) else "" for value in (spec.get("model"), spec.get("task")))
+    run = f"{spec.get('task_id') or spec.get('run_id') or file.path}/{task}/{model}"
+    questions, slots, episodes, places, failed, groups = [], [], [], [], [], []
+    values: list[dict[str, Any]] = []
     for sample in samples:
         if not isinstance(sample, dict):
             raise UserError(f"{file.path}: a sample is a {type(sample).__name__}, expected an object")
@@ -121,47 +139,59 @@ def _episodes(file: LogFile, task: Any, samples: Iterable[Any], rule: ScoreRule)
             identifier, epoch = name_of(sample.get("id")), name_of(sample.get("epoch", 1))
         except ValueError as error:
             raise UserError(f"{file.path}: id or epoch of a sample {error}") from None
-        if (identifier, epoch) in seen:
-            raise UserError(f"{file.path}: duplicate sample {identifier!r}, epoch {epoch}")
-        seen.add((identifier, epoch))
-        values = _flat(sample.get("scores"))
-        if values:
-            scored.append((identifier, epoch, values))
-        else:
-            failed += 1
-    name = rule.choose(list(dict.fromkeys(each for *_, values in scored for each in values)), str(file.path))
-    questions, scores = [], []
-    for identifier, epoch, values in scored:
-        if name not in values:
-            failed += 1
-            continue
-        try:
-            scores.append(_score(values[name]))
-        except ValueError as error:
-            raise UserError(f"{file.path}: score {name} of sample {identifier!r}, epoch {epoch}, {error}") from None
-        questions.append(f"{task}/{identifier}" if isinstance(task, str) else identifier)
-    notes: tuple[str, ...] = ()
-    if failed:
-        notes = (
-            f"{file.path}: {failed:,} samples have no score {name} (they ended in an error or were not scored) and are "
-            "left out; if hard questions fail more often, the values are too high",
-        )
-    return ScoredEpisodes(questions, scores, name, notes)
+        questions.append(f"{task}/{identifier}" if task else identifier)
+        slots.append(f"{run}/{identifier}/{epoch}")
+        episodes.append(str(sample["uuid"]) if sample.get("uuid") else slots[-1])
+        places.append(f"sample {identifier!r}, epoch {epoch}")
+        failed.append(bool(sample.get("error")) or bool(sample.get("invalidation")))
+        values.append(_flat(sample.get("scores")))
+        groups.append(described(sample, cluster, "metadata") if cluster else None)
+    names = dict.fromkeys(name for each in values for name in each)
+    return Log(
+        source=str(file.path),
+        format=f"log of inspect_ai ({sign})",
+        place=lambda row: f"{file.path}, {places[row]}",
+        question=Column.of(questions),
+        scores={name: Column.of([each.get(name) for each in values]) for name in names},
+        user_policy=file.policy,
+        file_stem=file.stem,
+        model=model,
+        settings=_settings(spec, log.get("plan")),
+        task=task,
+        depth=file.depth,
+        episode=Column.of(episodes),
+        slot=Column.of(slots),
+        failed=np.array(failed, dtype=bool),
+        cluster=Column.of(groups) if cluster else None,
+    )
+
+
+def _settings(spec: dict[str, Any], plan: Any) -> dict[str, str]:
+    """What makes a policy of a model: its arguments, how it generates, the solver, the limits of an episode."""
+    config, plan = mapping(spec.get("config")), mapping(plan)
+    return (
+        settings_of(spec.get("model_args"))
+        | settings_of(spec.get("model_generate_config"))
+        | settings_of(plan.get("config"))
+        | settings_of({"model_roles": spec.get("model_roles") or {}})
+        | settings_of({key: config.get(key) for key in LIMITS}, "task:")
+        | settings_of({key: spec.get(key) for key in ("solver", "solver_args", "task_args")}, "task:")
+        | settings_of({"steps": plan.get("steps") or []}, "task:")
+    )
 
 
 def _flat(scores: Any) -> dict[str, Any]:
     """Values by scorer; a scorer that gives several is taken apart, `SCORER/KEY`."""
     flat: dict[str, Any] = {}
-    for name, score in scores.items() if isinstance(scores, dict) else ():
+    for name, score in mapping(scores).items():
         value = score.get("value") if isinstance(score, dict) else score
         if isinstance(value, dict):
-            flat |= {f"{name}/{key}": each for key, each in value.items()}
-        else:
-            flat[name] = value
+            flat |= {f"{name}/{key}": _graded(each) for key, each in value.items()}
+        elif value is not None and value == value:
+            # A scorer of several values that did not score a sample logs one NaN: no score of that name.
+            flat[name] = _graded(value)
     return flat
 
 
-def _score(value: Any) -> float:
-    if isinstance(value, str) and value in GRADES:
-        return GRADES[value]
-    return whole_or_real(value)
+def _graded(value: Any) -> Any:
+    return GRADES.get(value, value) if isinstance(value, str) else value

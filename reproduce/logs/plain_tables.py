@@ -1,228 +1,370 @@
-"""CSV, JSONL and Parquet tables: one episode a row (policy, question, T, success) or its counts (n, c).
+"""Tables of CSV, TSV, JSON and Parquet: one episode a row (policy, question, T, success) or its counts (n, c).
 
-`policy` and `T` may be left out. Columns are encoded as codes and distinct values first, so that a table of a million
-episodes costs the parsing of its few distinct values. Any other column is ignored.
+`policy` and `T` may be left out; other columns are named by `--question`, `--policy-column` and `--success`. Known
+dumps are the same with other names: human-eval's results, verl's rollouts and validations, TRL's completions. Only the
+columns that are wanted are parsed.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet as pq
 
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
-from reproduce.logs.count_rows import CountRows
-from reproduce.logs.log_files import LogFile
+from reproduce.logs.episodes import MISSING, Column, Log
+from reproduce.logs.log_files import JsonRows, LogFile, first_line, json_rows, lines_of
 from reproduce.logs.scores import ScoreRule
-from reproduce.logs.values import cap_of, count_of, name_of, whole_or_real
+from reproduce.logs.values import cap_of, count_of, is_absent, name_of
 
-COLUMNS = ("policy", "question", "T", "success", "n", "c", "n_correct")
-MISSING = -1
+DELIMITERS = ",\t;|"
+OPTIONAL = ("T", "n", "c", "n_correct", "seed", "uuid")
+SETTINGS = ("model", "checkpoint", "step", "adapter", "lora", "temperature", "top_p", "top_k", "solver", "revision")
+"""Columns that may tell one policy from another."""
+MOST_ROWS = 50_000_000
+GUESSED_FROM = 50
+"""Rows from which the types of a JSONL table's columns are guessed; where they mislead, every line is parsed."""
 
 
-@dataclass(frozen=True, eq=False)
-class Column:
-    """`codes` (rows,) index the distinct `values`; MISSING where there is none."""
+EMPTY = Column(np.zeros(0, dtype=np.int64), [])
 
-    codes: np.ndarray
-    values: list[Any]
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns to read: several of one kind are joined by a slash. `named`: the user said which, so that no known
+    layout is looked for. `cluster`: groups of questions that were not drawn independently. `scores`: to be read where
+    several are."""
+
+    question: tuple[str, ...] = ("question",)
+    policy: tuple[str, ...] = ("policy",)
+    cluster: str | None = None
+    named: bool = False
+    scores: tuple[str, ...] = ()
+
+
+def columns_of(question: str, policy: str, cluster: str | None) -> Columns:
+    """The columns that options name; several with commas between them."""
+
+    def listed(option: str, text: str, default: str) -> tuple[str, ...]:
+        names = tuple(part.strip() for part in text.split(",")) if text else (default,)
+        if not all(names):
+            raise UserError(f"--{option} {text!r}: expected names of columns with commas between them")
+        return names
+
+    named = bool(question or policy)
+    return Columns(listed("question", question, "question"), listed("policy-column", policy, "policy"), cluster, named)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table of known column names: `signs` are the columns by which it is known."""
+
+    name: str
+    signs: tuple[str, ...]
+    question: str
+    scores: tuple[str, ...]
+    content: str
+
+
+HUMAN_EVAL = Layout("results of human-eval", ("task_id", "passed", "completion"), "task_id", ("passed",), "completion")
+VERL = Layout(
+    "rollouts or validations of verl", ("input", "output", "score", "step"), "input", ("acc", "score"), "output"
+)
+TRL = Layout("completions of TRL", ("step", "prompt", "completion"), "prompt", (), "completion")
+LAYOUTS = (HUMAN_EVAL, VERL, TRL)
 
 
 @dataclass(frozen=True, eq=False)
 class PlainTable:
-    """The columns of COLUMNS that a file has, the score's among them; `place` names a row for a message."""
+    """Columns of a file: all `names`, and a way to read some of them; `place` names a row for a message."""
 
-    columns: dict[str, Column]
     names: tuple[str, ...]
     rows: int
     place: Callable[[int], str]
+    read: Callable[[Sequence[str]], dict[str, Column]]
 
 
-def rows_of_table(file: LogFile, table: PlainTable, rule: ScoreRule) -> CountRows:
-    """Check and decode a table. Raises UserError naming the column that is missing or the first row that is wrong."""
-    source = str(file.path)
-    if table.rows == 0:
-        raise UserError(f"{source}: empty; there are no rows")
-    _require(source, table, "question")
-    for column, said in (("policy", file.policy), ("T", file.depth)):
-        if column in table.columns and said is not None:
-            raise UserError(f"{source}: has a column {column} of its own; name it without POLICY or T before it")
-    questions, question = _names(table, "question")
-    if "policy" in table.columns:
-        policies, policy = _names(table, "policy")
-    else:
-        policies, policy = (file.policy or file.path.stem,), np.zeros(table.rows, dtype=np.int64)
-    depth = None if file.depth is None else np.full(table.rows, file.depth)
-    if "T" in table.columns:
-        depth = _numbers(table, "T", cap_of)
-    counted = "n" in table.columns and bool({"c", "n_correct"} & table.columns.keys())
-    n, c = _counts(source, table) if counted else _episodes(source, table, rule)
-    return CountRows(
-        source=source,
-        policies=policies,
-        questions=questions,
+def layout_of(names: Iterable[str]) -> Layout | None:
+    """The known layout that has all its signs among the columns."""
+    present = set(names)
+    return next((layout for layout in LAYOUTS if present.issuperset(layout.signs)), None)
+
+
+def log_of_table(file: LogFile, table: PlainTable, rule: ScoreRule, columns: Columns) -> Log:
+    """Choose and read the columns. Raises UserError naming the column that is missing or the first wrong row."""
+    layout = None if "question" in table.names else layout_of(table.names)
+    if layout is not None and columns.question == ("question",):
+        columns = replace(columns, question=(layout.question,))
+    scores = _score_names(table, layout, rule, columns)
+    counted = rule.name is None and "n" in table.names and bool({"c", "n_correct"} & set(table.names))
+    found = table.read(_wanted(file, table, columns, scores, counted, layout))
+    for said, name in ((file.policy, "policy"), (file.depth, "T")):
+        if said is not None and name in found:
+            raise UserError(f"{file.path}: has a column {name} of its own; name it without POLICY or T before it")
+    counts = _counts(file, table, found) if counted else None
+    known = f"{layout.name} (columns {', '.join(layout.signs)})" if layout else ""
+    policy = _joined(table, found, columns.policy) if columns.policy[0] in found else None
+    settings = {name: found[name] for name in SETTINGS if name in found and name not in columns.policy}
+    if layout is not None and policy is None and file.policy is None and len(settings.get("step", EMPTY).values) > 1:
+        policy = Column(settings["step"].codes, [f"{file.stem} (step={step})" for step in settings["step"].values])
+    return Log(
+        source=str(file.path),
+        format=known or f"table of {'counts' if counts else 'episodes'} (question {'/'.join(columns.question)})",
+        place=table.place,
+        question=_joined(table, found, columns.question),
+        scores={name: found[name] for name in scores if name in found},
         policy=policy,
-        question=question,
-        depth=depth,
-        n=n,
-        c=c,
-        counted=counted,
-        policy_is_file_name="policy" not in table.columns and file.policy is None,
+        user_policy=file.policy,
+        file_stem=file.stem,
+        settings={name: str(column.values[0]) for name, column in settings.items() if len(column.values) == 1},
+        depth=found.get("T", file.depth),
+        counts=counts,
+        answers=_answers(table, found) if rule.name else None,
+        episode=found.get("uuid"),
+        content=found.get(layout.content) if layout else None,
+        cluster=found.get(columns.cluster) if columns.cluster else None,
+        seed=found.get("seed"),
+        default_score=next((name for name in scores if name in found), None) if layout and layout.scores else None,
+        notes=_pooled_settings(file, settings) if layout is None else (),
     )
 
 
-def _episodes(source: str, table: PlainTable, rule: ScoreRule) -> tuple[np.ndarray, np.ndarray]:
-    score = rule.name or "success"
-    _require(source, table, score)
-    won = rule.successes(_numbers(table, score, whole_or_real), score, source)
-    return np.ones(table.rows, dtype=np.int64), won.astype(np.int64)
+def _score_names(table: PlainTable, layout: Layout | None, rule: ScoreRule, columns: Columns) -> tuple[str, ...]:
+    if columns.scores or rule.name:
+        return columns.scores or (str(rule.name),)
+    if layout is None:
+        return ("success",)
+    others = {*layout.signs, "policy", "advantage", "prompt_ids", "completion_ids"}
+    return layout.scores or tuple(name for name in table.names if name not in others)
 
 
-def _counts(source: str, table: PlainTable) -> tuple[np.ndarray, np.ndarray]:
-    if {"c", "n_correct"} <= table.columns.keys() or "success" in table.columns:
-        given = [name for name in ("success", "n", "c", "n_correct") if name in table.columns]
-        raise UserError(f"{source}: columns {', '.join(given)}; expected success alone, or n with one of c, n_correct")
-    successes = "c" if "c" in table.columns else "n_correct"
-    n, c = _numbers(table, "n", count_of), _numbers(table, successes, count_of)
-    for place in np.flatnonzero(c > n)[:1].tolist():
-        raise UserError(f"{table.place(place)}: {successes} = {c[place]:.0f} exceeds n = {n[place]:.0f}")
-    return n.astype(np.int64), c.astype(np.int64)
+def _wanted(
+    file: LogFile, table: PlainTable, columns: Columns, scores: tuple[str, ...], counted: bool, layout: Layout | None
+) -> list[str]:
+    """The columns to read, in the table's order. Raises UserError for one that is missing or there twice."""
+    for name in columns.question:
+        _require(file, table, name, "" if columns.named else "; name it by --question COLUMN")
+    for name in (
+        *(columns.policy if columns.policy != ("policy",) else ()),
+        *([columns.cluster] if columns.cluster else ()),
+    ):
+        _require(file, table, name, "")
+    named = bool(columns.scores) or scores[:1] != ("success",)
+    if not counted and not any(name in table.names for name in scores):
+        _require(file, table, scores[0], "" if named else " (or n and c); name it by --success COLUMN")
+    wanted = {*columns.question, *columns.policy, *scores, *OPTIONAL, *SETTINGS, columns.cluster}
+    wanted |= {layout.content} if layout else set()
+    for name in table.names:
+        if name in wanted and table.names.count(name) > 1:
+            raise UserError(f"{file.path}: column {name!r} occurs twice")
+    return [name for name in dict.fromkeys(table.names) if name in wanted]
 
 
-def _require(source: str, table: PlainTable, column: str) -> None:
-    if column not in table.columns:
-        hint = nearest(column, table.names[:12]) if table.names else "there are none"
-        more = " (or n and c)" if column == "success" else ""
-        raise UserError(f"{source}: no column {column!r}{more}; {hint}")
+def _pooled_settings(file: LogFile, settings: dict[str, Column]) -> tuple[str, ...]:
+    """What may make several policies of one, and was not named."""
+    varying = [name for name, column in settings.items() if len(column.values) > 1]
+    if not varying:
+        return ()
+    return (
+        f"{file.path}: several values of {', '.join(varying)} are pooled; where they make policies of their own, name "
+        f"them by --policy-column {','.join(varying)}",
+    )
 
 
-def _names(table: PlainTable, name: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """Distinct names in order of appearance, and the position of each row's."""
-    column = table.columns[name]
-    position: dict[str, int] = {}
-    place = [position.setdefault(text, len(position)) for text in _decoded(table, name, name_of)]
-    return tuple(position), np.array(place, dtype=np.int64)[column.codes]
-
-
-def _numbers(table: PlainTable, name: str, parse: Callable[[Any], float]) -> np.ndarray:
-    return np.array(_decoded(table, name, parse), dtype=np.float64)[table.columns[name].codes]
-
-
-def _decoded(table: PlainTable, name: str, parse: Callable[[Any], Any]) -> list[Any]:
-    """The distinct values of a column, parsed; UserError at the first row of the first that cannot be."""
-    column = table.columns[name]
-    for place in np.flatnonzero(column.codes == MISSING)[:1].tolist():
-        raise UserError(f"{table.place(place)}: {name} is missing")
-    decoded = []
-    for code, value in enumerate(column.values):
-        try:
-            decoded.append(parse(value))
-        except ValueError as error:
-            first = int(np.flatnonzero(column.codes == code)[0])
-            raise UserError(f"{table.place(first)}: {name} {error}") from None
-    return decoded
-
-
-def read_csv(path: Path, rule: ScoreRule) -> PlainTable:
-    """Read a comma-separated table with a header. Raises UserError for text that is none."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            header = next(csv.reader(lines), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a CSV table in UTF-8 ({error})") from None
-    if not header:
-        raise UserError(f"{path}: empty; expected a header such as policy,question,T,success")
-    wanted = _wanted(path, header, rule)
-    if not wanted:
-        return PlainTable({}, tuple(header), 1, str)
-    try:
-        table = pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=wanted, column_types={name: pa.string() for name in wanted}
-            ),
+def _counts(file: LogFile, table: PlainTable, found: dict[str, Column]) -> tuple[Column, Column]:
+    if {"c", "n_correct"} <= found.keys() or "success" in found:
+        given = [name for name in ("success", "n", "c", "n_correct") if name in found]
+        raise UserError(
+            f"{file.path}: columns {', '.join(given)}; expected success alone, or n with one of c, n_correct"
         )
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise UserError(f"{path}: not a CSV table ({_first_line(error)})") from None
-    return _from_arrow(path, table, tuple(header), lambda row: f"{path}, row {row + 1} below the header")
+    successes = "c" if "c" in found else "n_correct"
+    arrays = []
+    for name in ("n", successes):
+        arrays.append(found[name].numbers(_count_if_any, name, table.place))
+    for row in np.flatnonzero(arrays[1] > arrays[0])[:1].tolist():
+        raise UserError(f"{table.place(row)}: {successes} = {arrays[1][row]:.0f} exceeds n = {arrays[0][row]:.0f}")
+    return _of_numbers(arrays[0]), _of_numbers(arrays[1])
 
 
-def read_parquet(path: Path, rule: ScoreRule) -> PlainTable:
-    """Read the wanted columns of a Parquet file. Raises UserError for a file that is none."""
+def _count_if_any(value: Any) -> float:
+    return float("nan") if is_absent(value) else count_of(value)
+
+
+def _of_numbers(numbers: np.ndarray) -> Column:
+    values, codes = np.unique(np.nan_to_num(numbers, nan=-1.0), return_inverse=True)
+    return Column(np.where(np.isnan(numbers), MISSING, codes), values.tolist())
+
+
+def _answers(table: PlainTable, found: dict[str, Column]) -> np.ndarray | None:
+    """n beside a score of several answers, such as pass@8."""
+    return np.nan_to_num(found["n"].numbers(_count_if_any, "n", table.place)).astype(np.int64) if "n" in found else None
+
+
+def _require(file: LogFile, table: PlainTable, column: str, more: str) -> None:
+    if column not in table.names:
+        hint = nearest(column, table.names[:12]) if table.names else "there are none"
+        raise UserError(f"{file.path}: read as a table: no column {column!r}{more}; {hint}")
+
+
+def _joined(table: PlainTable, found: dict[str, Column], names: tuple[str, ...]) -> Column:
+    """One column, or the names of several with slashes between them."""
+    if len(names) == 1:
+        return found[names[0]]
+    parts = [found[name].names(name_of, name, table.place) for name in names]
+    together = np.stack([codes for _, codes in parts])
+    distinct, codes = np.unique(together, axis=1, return_inverse=True)
+    values = [
+        "/".join(part[0][code] for part, code in zip(parts, column, strict=True)) for column in distinct.T.tolist()
+    ]
+    return Column(codes.ravel().astype(np.int64), values)
+
+
+def cap_column(log: Log) -> np.ndarray | None:
+    """T of every row, None where the file has none. Raises UserError at the first row without one."""
+    if not isinstance(log.depth, Column):
+        return None if log.depth is None else np.full(log.rows, float(log.depth))
+    for row in np.flatnonzero(log.depth.codes == MISSING)[:1].tolist():
+        raise UserError(f"{log.place(row)}: T is missing")
+    return log.depth.numbers(cap_of, "T", log.place)
+
+
+def csv_table(file: LogFile) -> PlainTable:
+    """A table of text with a header, its columns parted by commas, tabs, semicolons or bars."""
+    path, content = file.path, file.content()
+    end = content.find(b"\n")
+    first = content[: end if end >= 0 else len(content)].decode("utf-8")
+    delimiter = max(DELIMITERS, key=first.count) if file.suffix != ".tsv" else "\t"
     try:
-        with pq.ParquetFile(path) as file:
-            names = tuple(file.schema_arrow.names)
-            wanted = _wanted(path, names, rule)
-            if not wanted:
-                return PlainTable({}, names, file.metadata.num_rows, str)
-            table = file.read(columns=wanted)
+        header = next(
+            csv.reader(io.StringIO(content[: 1 << 20].decode("utf-8", "ignore"), newline=""), delimiter=delimiter)
+        )
+    except (csv.Error, StopIteration) as error:
+        raise UserError(f"{path}: not a CSV table ({error})") from None
+    names = tuple(name.strip() for name in header)
+
+    def read(wanted: Sequence[str]) -> dict[str, Column]:
+        options = pyarrow.csv.ConvertOptions(
+            include_columns=list(wanted), column_types={name: pa.string() for name in wanted}, strings_can_be_null=False
+        )
+        try:
+            table = pyarrow.csv.read_csv(
+                pa.BufferReader(content),
+                read_options=pyarrow.csv.ReadOptions(column_names=list(names), skip_rows_after_names=1),
+                parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in content),
+                convert_options=options,
+            )
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise UserError(f"{path}: not a CSV table ({first_line(error)})") from None
+        if not table.num_rows:
+            raise UserError(f"{path}: empty; there are no rows")
+        return _from_arrow(path, table)
+
+    return PlainTable(names, 0, lambda row: f"{path}, row {row + 1} below the header", read)
+
+
+def parquet_table(file: LogFile) -> PlainTable:
+    """The columns of a Parquet file. Raises UserError for a file that is none."""
+    path = file.path
+    try:
+        with pq.ParquetFile(path) as parquet:
+            names, rows = tuple(parquet.schema_arrow.names), parquet.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a Parquet file that can be read ({_first_line(error)})") from None
-    return _from_arrow(path, table.select(wanted), names, lambda row: f"{path}, row {row + 1}")
+        raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
+    if not 0 < rows <= MOST_ROWS:
+        raise UserError(f"{path}: {f'{rows:,} rows; at most {MOST_ROWS:,}' if rows else 'empty; there are no rows'}")
+
+    def read(wanted: Sequence[str]) -> dict[str, Column]:
+        try:
+            table = pq.ParquetFile(path).read(columns=list(wanted))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
+        return _from_arrow(path, table.select(list(wanted)))
+
+    return PlainTable(names, rows, lambda row: f"{path}, row {row + 1}", read)
 
 
-def table_of_objects(path: Path, objects: Iterable[tuple[int, dict[str, Any]]], rule: ScoreRule) -> PlainTable:
-    """The columns of JSON objects, one a line; a key that a line lacks is missing there."""
-    numbered = iter(objects)
-    first = next(numbered, None)
-    if first is None:
-        return PlainTable({}, (), 0, str)
-    names = tuple(first[1])
-    wanted = _wanted(path, names, rule)
-    codes: dict[str, list[int]] = {name: [] for name in wanted}
-    seen: dict[str, dict[Any, int]] = {name: {} for name in wanted}
-    lines = []
-    for line, row in itertools.chain([first], numbered):
-        lines.append(line)
-        for name in wanted:
-            value = row.get(name)
-            # true, 1 and 1.0 are equal as keys, and lists are no keys at all.
-            key = (type(value), value if isinstance(value, str | int | float) else repr(value))
-            codes[name].append(MISSING if value is None else seen[name].setdefault(key, len(seen[name])))
-    columns = {
-        name: Column(np.array(codes[name], dtype=np.int64), [_plain(*key) for key in seen[name]]) for name in wanted
-    }
-    return PlainTable(columns, names, len(lines), lambda row: f"{path}, line {lines[row]}")
+def jsonl_table(file: LogFile, content: bytes, first: Sequence[dict[str, Any]]) -> PlainTable:
+    """Lines of JSON objects. `first`: some of the first ones, by which the types of the columns are guessed."""
+    path = file.path
+    names = tuple(dict.fromkeys(itertools.chain.from_iterable(first)))
+
+    def read(wanted: Sequence[str]) -> dict[str, Column]:
+        types = {name: _type_of([row.get(name) for row in first]) for name in wanted}
+        if None not in types.values():
+            schema = pa.schema(list(types.items()))
+            options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+            try:
+                blocks = pyarrow.json.ReadOptions(block_size=1 << 24)
+                table = pyarrow.json.read_json(pa.BufferReader(content), read_options=blocks, parse_options=options)
+                return _from_arrow(path, table.select(list(wanted)))
+            except (pa.ArrowException, KeyError):
+                # Something the types of the first rows did not foresee: every line by itself, and its number.
+                pass
+        return objects_table(json_rows(path, content)).read(wanted)
+
+    numbers: list[int] = []
+
+    def place(row: int) -> str:
+        if not numbers:
+            numbers.extend(number for number, _ in lines_of(content))
+        return f"{path}, line {numbers[row]}"
+
+    return PlainTable(names, 0, place, read)
 
 
-def _plain(kind: type, value: Any) -> Any:
-    """The value itself, or for what no column may hold, something of its type to complain of."""
-    return value if issubclass(kind, str | int | float) else kind()
+def objects_table(rows: JsonRows) -> PlainTable:
+    """Objects that are parsed already; a key that one lacks is missing there."""
+    names = tuple(dict.fromkeys(itertools.chain.from_iterable(rows.objects[:GUESSED_FROM])))
+    return PlainTable(
+        names,
+        len(rows.objects),
+        rows.place,
+        lambda wanted: {name: Column.of([_flat(row.get(name)) for row in rows.objects]) for name in wanted},
+    )
 
 
-def _wanted(path: Path, names: Iterable[str], rule: ScoreRule) -> list[str]:
-    known = (*COLUMNS, rule.name) if rule.name else COLUMNS
-    wanted = [name for name in names if name in known]
-    for name in wanted:
-        if wanted.count(name) > 1:
-            raise UserError(f"{path}: column {name!r} occurs twice")
-    return wanted
+def _flat(value: Any) -> Any:
+    """A conversation as its text: what names a question in a dump of prompts."""
+    return _text(value) if isinstance(value, list) and value and isinstance(value[0], dict) else value
 
 
-def _from_arrow(path: Path, table: pa.Table, names: tuple[str, ...], place: Callable[[int], str]) -> PlainTable:
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _type_of(values: Sequence[Any]) -> pa.DataType | None:
+    kinds = {type(value) for value in values if value is not None}
+    known = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    if kinds == {int, float}:
+        return pa.float64()
+    return known.get(kinds.pop()) if len(kinds) == 1 else None
+
+
+def _from_arrow(path: Path, table: pa.Table) -> dict[str, Column]:
     columns = {}
     for name in table.column_names:
+        data = table[name]
         try:
-            data = table[name]
             if pa.types.is_dictionary(data.type):
                 data = data.cast(data.type.value_type)
+            if pa.types.is_nested(data.type) and name in ("prompt", "completion"):
+                columns[name] = Column.of([None if each is None else _text(each) for each in data.to_pylist()])
+                continue
             encoded = data.combine_chunks().dictionary_encode()
             codes = encoded.indices.fill_null(MISSING).to_numpy(zero_copy_only=False)
             columns[name] = Column(codes.astype(np.int64), encoded.dictionary.to_pylist())
         except (pa.ArrowException, ValueError, OverflowError):
-            raise UserError(f"{path}: column {name} holds {table[name].type}; expected text or numbers") from None
-    return PlainTable(columns, names, table.num_rows, place)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{path}: column {name} holds {data.type}; expected text or numbers") from None
+    return columns

@@ -43,15 +43,25 @@ class Experiment:
 
     @property
     def records_folder(self) -> Path:
-        """Where the records of this profile are kept."""
+        """Folder of the records of this profile."""
         return default_records(self.paper.key, self.config.profile)
 
 
+RESULTS, REFERENCE = Path("results"), Path("reports")
+"""Where runs write, and where the reports lie that are kept, below the current folder."""
+
+
 def default_report(key: str, profile: str) -> Path:
-    """Where the report of a paper at a profile is kept, below the current folder."""
-    return Path("reports") / profile / key
+    """Folder that a run writes the report of a paper at a profile to, below the current folder."""
+    return RESULTS / profile / key
 
 
 def default_records(key: str, profile: str) -> Path:
-    """Where the records of a paper at a profile are kept, below the current folder."""
+    """Folder that a run writes the records of a paper at a profile to, below the current folder."""
     return default_report(key, profile) / "records"
+
+
+def records_at_hand(key: str, profile: str) -> Path:
+    """The records of a run made here; those of the reference where there are none."""
+    own, reference = default_records(key, profile), REFERENCE / profile / key / "records"
+    return reference if not own.is_dir() and reference.is_dir() else own

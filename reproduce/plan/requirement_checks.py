@@ -1,4 +1,4 @@
-"""What an experiment needs and does not find here: said by `plan`, and by `run` before anything starts.
+"""Find what an experiment needs and is not here: said by `plan`, and by `run` before anything starts.
 
 Nothing heavy is imported for an experiment of tiny policies on the CPU.
 """
@@ -67,7 +67,7 @@ def _missing(experiment: Experiment, devices: bool, at_once: int) -> Iterator[st
 
 
 def _missing_data(run: RunConfig) -> Iterator[str]:
-    """What the source of a run lacks: files, or what must be in them."""
+    """Files that the source of a run lacks, or parts of them."""
     if run.panels.source and not run.model.name:
         yield f"{run.panels.source}: a policy made here does not know its words; name a model with --model"
     bed = load_bed(run.environment)
@@ -89,7 +89,7 @@ def _one_of_each_environment(experiment: Experiment) -> list[RunConfig]:
 
 
 def _refusals(check: Any) -> Iterator[str]:
-    """What a check says when it refuses."""
+    """The message of a check that refuses."""
     try:
         check()
     except UserError as error:

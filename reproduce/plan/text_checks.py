@@ -1,12 +1,11 @@
-"""Whether a named model can read the tasks of a run: its chat template, its vocabulary, its positions."""
+"""Check that a named model can read the tasks of a run: its chat template, its vocabulary, its context length."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reproduce.core.config import PanelConfig, PanelSizes, RunConfig
+from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.environments.beds import load_bed
 
@@ -14,7 +13,7 @@ PROMPTS = 8
 """Most tasks that are written out."""
 
 
-def check_texts(run: RunConfig, folder: Path, vocabulary: int, positions: int) -> None:
+def check_texts(run: RunConfig, folder: Path, vocabulary: int, context: int) -> None:
     """Write the first training tasks as the model at `folder` reads them. Raises UserError, in one line, where its
     format fails, a token lies beyond its vocabulary, or a prompt leaves no room for an action."""
     from reproduce.rollouts.formats import open_episodes
@@ -36,19 +35,15 @@ def check_texts(run: RunConfig, folder: Path, vocabulary: int, positions: int) -
             f"{vocabulary}; copy it whole"
         )
     longest, action = max(map(len, prompts)), run.sampling.longest_action
-    if longest + action > positions:
+    if longest + action > context:
         raise UserError(
             f"model {run.model.name}: a task of {run.environment} has {longest} tokens and an action up to {action} "
-            f"(sampling.longest_action), more than its {positions} positions; take a model with more or a smaller "
-            "sampling.longest_action"
+            f"(sampling.longest_action), more than its context length of {context}; take a model with a longer one or "
+            "a smaller sampling.longest_action"
         )
 
 
 def first_tasks(run: RunConfig) -> list[Any]:
     """A few training tasks; of generated ones, whose panels can take minutes, those of the smallest panels."""
-    panels: Any = run.panels
-    if not panels.source:
-        small = {"train_per_category": 1, "test_per_category": 1, "ood_per_depth": 1}
-        panels = replace(panels, **(small if isinstance(panels, PanelConfig) else {"train": 1, "test": 1, "ood": 1}))
-    assert isinstance(panels, (PanelConfig, PanelSizes))
+    panels = run.panels if run.panels.source else run.panels.smallest()
     return list(load_bed(run.environment).panels(panels)["train"].tasks[:PROMPTS])

@@ -7,6 +7,9 @@ from typing import Any
 
 from reproduce.core.config import PolicyConfig
 from reproduce.core.settings import field_table
+from reproduce.cost.model import policy_parameters
+from reproduce.environments.beds import load_bed
+from reproduce.environments.sequences import MARKERS
 from reproduce.report.text import NOTHING, count, number, plain, table
 
 Manifest = Mapping[str, Any]
@@ -15,15 +18,8 @@ DIGEST_SHOWN = 12
 
 
 def parameters(policy: Mapping[str, Any], environment: str = "retrieval") -> int:
-    """Parameters of the policy with this configuration. Only its shape is built, no weight."""
-    import torch
-
-    from reproduce.environments.beds import load_bed
-    from reproduce.rollouts.policies import build_model, build_tokenizer
-
-    with torch.device("meta"):
-        tokenizer = build_tokenizer(load_bed(environment).words())
-        return int(build_model(PolicyConfig(**policy), tokenizer, 0).num_parameters())
+    """Parameters of the policy with this configuration."""
+    return policy_parameters(PolicyConfig(**policy), len(MARKERS) + len(load_bed(environment).words()))
 
 
 def model_name(experiment: Mapping[str, Any]) -> str:

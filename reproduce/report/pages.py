@@ -1,36 +1,34 @@
-"""The report of an experiment, from its records alone: Markdown, figures, PDF. The same records give the same bytes.
+"""The report of an experiment, from its records alone: Markdown, figures, PDF, and the verdicts as data.
 
-A paper's module brings KEY, TITLE, ARXIV, CLAIMS, SUMMARY, DEVIATIONS, `read_records(folder)`, `scope(records)`,
-`positive_controls(records)` and `draw_figures(records, folder)`; with IDENTITIES it may add claims that are exact, with
-`further_sections(records)` sections after its claims.
+The same records give the same bytes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reproduce.claims.calibration import Calibration
+from reproduce.claims.evidence import Part
 from reproduce.claims.published import load_published, load_settings
 from reproduce.claims.tests import POWER
-from reproduce.claims.verdicts import HEADLINES_ONLY, Evidence, Identity, Verdict, decide, reason_untested
-from reproduce.core.files import UserError, write_text
+from reproduce.claims.verdict_file import Judgement, judge_records, verdict_content
+from reproduce.claims.verdicts import HEADLINES_ONLY, Check, Identity, Verdict, levels
+from reproduce.core.files import UserError, write_json, write_text
 from reproduce.core.paper import Paper
 from reproduce.report.appendix import appendix, model_name, scale_deviation
+from reproduce.report.claim_text import claim_page, details_table, digits_of
 from reproduce.report.document import DocumentError, markdown_to_pdf
 from reproduce.report.figures import Figure
 from reproduce.report.text import NOTHING, Section, count, effect_text, listed, number, plain, probability, table
 
-ALPHA = 0.05
-NOT_MEASURED = "not measured"
-"""Label of a detail that says why a claim, or a part of it, could not be examined."""
 CONTROL_ALPHA = 0.01
 """Level of the positive control: whether training worked at all should not be in doubt."""
 
 
 def write_report(paper: Paper, records: Path, destination: Path) -> Path:
-    """Write `report.md`, `report.pdf` and `figures/` into `destination`; returns the path of the PDF.
+    """Write `report.md`, `report.pdf`, `verdicts.json` and `figures/` into `destination`; returns the path of the PDF.
 
     Raises UserError as `write_markdown` does, and where the PDF cannot be made.
     """
@@ -43,13 +41,13 @@ def write_report(paper: Paper, records: Path, destination: Path) -> Path:
 
 
 def write_markdown(paper: Paper, records: Path, destination: Path) -> Path:
-    """Write `report.md` and `figures/` into `destination`; returns the path of the text.
+    """Write `report.md`, `verdicts.json` and `figures/` into `destination`; returns the path of the text.
 
     Raises UserError, in one line, when records are missing, damaged, of another paper, or too few for an interval.
     """
-    content, reporting = paper.read_records(records), paper.load_reporting()
+    judgement, reporting = judge_records(paper, records), paper.load_reporting()
+    content = judgement.records
     try:
-        verdicts = decide(paper.claims, content, ALPHA)
         controls = reporting.positive_controls(content)
         figures = reporting.draw_figures(content, destination / "figures")
         sections = reporting.further_sections(content)
@@ -58,14 +56,19 @@ def write_markdown(paper: Paper, records: Path, destination: Path) -> Path:
         raise UserError(f"{records}: cannot be evaluated ({' '.join(str(error).split())})") from error
     gallery = _Gallery(figures, destination)
     parts = [
-        _first_page(paper, content, verdicts, controls),
-        *_identities(paper.identities),
-        *(_claim(verdict, gallery) for verdict in verdicts),
-        *_untested(paper, content),
+        _first_page(judgement, controls),
+        *_identities(judgement.checks),
+        *(
+            claim_page(one, judgement.outlooks.get(one.claim.identifier), *gallery.show(one.claim.figures))
+            for one in judgement.verdicts
+        ),
+        *_untested(judgement),
         *(_section(section, gallery) for section in sections),
+        *([calibration_section(paper.key, judgement.calibration)] if judgement.calibration else []),
         appendix(content, next(iter(paper.profiles.values())), _deviations(paper, content.experiment)),
     ]
     write_text(destination / "report.md", "\n\n".join(parts) + "\n")
+    write_json(destination / "verdicts.json", verdict_content(judgement))
     return destination / "report.md"
 
 
@@ -91,42 +94,61 @@ class _Gallery:
         return f"See {listed([f'Figure {place}' for place in known])}." if known else "", picture
 
 
-def _first_page(
-    paper: Paper, records: Any, verdicts: tuple[Verdict, ...], controls: Sequence[tuple[str, Evidence]]
-) -> str:
+def _first_page(judgement: Judgement, controls: Sequence[tuple[str, Part]]) -> str:
+    paper = judgement.paper
     address = f"https://arxiv.org/abs/{paper.arxiv}"
-    rows = []
-    for verdict in verdicts:
-        evidence = verdict.evidence
-        name = verdict.claim.identifier.rpartition(".")[2]
-        level = "" if evidence.confidence == 0.95 else f" ({100 * evidence.confidence:.0f} %)"
-        rows.append(
-            (
-                f"{name}. {verdict.claim.statement}",
-                effect_text(evidence) + level,
-                probability(evidence.p_value),
-                probability(verdict.adjusted_p),
-                number(evidence.minimum_detectable_effect),
-                verdict.decision,
-            )
-        )
-    headings = ("Claim", "Effect [95 % interval]", "p", "Holm p", "MDE", "Verdict")
-    note = (
-        f"Each claim's section defines its effect. Intervals are at 95 %, at 90 % where marked (equivalence). Holm p: "
-        f"corrected over the claims with a test, decided at {ALPHA:g}. MDE, in the unit of the effect: the smallest "
-        f"true effect that one test at 5 % finds with {100 * POWER:.0f} % power at the observed spread, before Holm; "
-        f"for equivalence the margin that would be met. Refutation rests on the interval alone and is not corrected "
-        f"over the claims. {NOTHING}: does not exist."
-    )
     return "\n\n".join(
         [
             f"# {plain(paper.title)}",
             f"Report on the claims of [arXiv {plain(paper.arxiv)}]({address}). {plain(paper.summary)}",
-            _scope(paper, records),
-            table(headings, rows, numbers=(2, 3, 4)),
-            plain(note),
-            _controls(controls, records),
+            _scope(paper, judgement.records),
+            verdict_table(judgement),
+            plain(_note(judgement.verdicts)),
+            _controls(controls, judgement.records),
         ]
+    )
+
+
+def verdict_table(judgement: Judgement) -> str:
+    """One row for each claim, headline claims first."""
+    rows = []
+    for verdict in sorted(judgement.verdicts, key=lambda one: one.claim.family):
+        evidence, outlook = verdict.evidence, judgement.outlooks.get(verdict.claim.identifier)
+        name = verdict.claim.identifier.rpartition(".")[2]
+        effect, detectable = "not measured", NOTHING
+        if evidence.parts:
+            part = evidence.deciding
+            effect = effect_text(part) + ("" if part.confidence == 0.95 else f" ({100 * part.confidence:.0f} %)")
+            if outlook is not None and outlook.before is not None:
+                ends = [number(value, digits_of(part)) for value in (outlook.before, outlook.after)]
+                detectable = f"{ends[0]} / {ends[1]}"
+        rows.append(
+            (
+                f"{name}. {verdict.claim.statement}",
+                effect,
+                probability(evidence.p_value),
+                probability(verdict.adjusted_p),
+                detectable,
+                verdict.decision,
+            )
+        )
+    headings = ("Claim", "Effect [95 % interval]", "p", "Corrected", "MDE", "Verdict")
+    return table(headings, rows, numbers=(2, 3, 4))
+
+
+def _note(verdicts: Sequence[Verdict]) -> str:
+    families = levels(one.claim.family for one in verdicts if one.adjusted_p is not None)
+    shares = listed([f"{family} at {100 * level:g} %" for family, level in families.items()])
+    return (
+        "Each claim's section defines its effect and shows every part; here stands the part with the largest p. "
+        "Intervals are at 95 %, at 90 % where marked (equivalence). p: one-sided, of the claim's null. Corrected: over "
+        f"the measured claims of a family, fixed before any run ({shares or 'none was measured'}), by step-down maxT "
+        "over the sign flips that its claims share; refutation, the test of an effect of at least the smallest of "
+        "interest, is corrected over its own families and over parts. MDE, in the unit of the effect: the smallest "
+        f"true effect that test and interval find with {100 * POWER:.0f} % power at the observed spread, alone at 5 % "
+        "/ in its family with all other claims null; for equivalence the margin met where arms are truly equal. Not "
+        "testable: a gate of the bed failed. No premise: a claim that this one rests on is refuted. "
+        f"{NOTHING}: does not exist."
     )
 
 
@@ -174,7 +196,7 @@ def _provenance(paper: Paper) -> str:
     return f" Of the paper's {len(published)} numbers {directly} were read in the paper itself, the others in digests."
 
 
-def _controls(controls: Sequence[tuple[str, Evidence]], records: Any) -> str:
+def _controls(controls: Sequence[tuple[str, Part]], records: Any) -> str:
     """Has training worked at all? Without that the claims would be about policies that have not learned."""
     rows = []
     for label, control in controls:
@@ -183,7 +205,7 @@ def _controls(controls: Sequence[tuple[str, Evidence]], records: Any) -> str:
             reading = "withheld at smoke sizes"
         else:
             reading = "passed" if passed else "not passed; read the verdicts with that in mind"
-        sizes = f"{control.seeds} seeds, {control.questions} tasks"
+        sizes = f"{len(control.sample.known)} seeds, {control.sample.tasks} tasks"
         rows.append((label, effect_text(control), probability(control.p_value), sizes, reading))
     if len(rows) == 1:
         label, effect, p, sizes, reading = rows[0]
@@ -195,13 +217,12 @@ def _controls(controls: Sequence[tuple[str, Evidence]], records: Any) -> str:
     return f"**Positive controls:** {plain(note)}\n\n{table(headings, rows, numbers=(2,))}"
 
 
-def _identities(identities: Sequence[Identity]) -> list[str]:
+def _identities(checks: Sequence[tuple[Identity, Check]]) -> list[str]:
     """Claims that are exact, tried anew each time the report is written."""
-    if not identities:
+    if not checks:
         return []
     rows, details = [], []
-    for identity in identities:
-        check = identity.examine()
+    for identity, check in checks:
         name = identity.identifier.rpartition(".")[2]
         verdict = "fails" if check.failures else "holds"
         found = f"{count(check.cases)} cases, {count(check.failures)} failures"
@@ -210,19 +231,19 @@ def _identities(identities: Sequence[Identity]) -> list[str]:
     headings = ("Claim", "How it was tried", "Found", "Verdict")
     parts = [
         "## Claims that are exact",
-        plain("Tried anew when this report was written; they need no run and no test."),
+        plain("Tried anew when this report was written; no test of theirs shares a family with the claims below."),
         table(headings, rows),
     ]
-    return ["\n\n".join([*parts, _details(tuple(details))] if details else parts)]
+    return ["\n\n".join([*parts, details_table(details)] if details else parts)]
 
 
-def _untested(paper: Paper, records: Any) -> list[str]:
+def _untested(judgement: Judgement) -> list[str]:
     """Claims that this profile does not test, with the reason."""
-    profile = records.experiment["profile"]
+    reasons, profile = judgement.untested, judgement.records.experiment["profile"]
     rows = [
-        (claim.identifier.rpartition(".")[2], claim.statement, claim.test, claim.refuted_if, reason)
-        for claim in paper.claims
-        if (reason := reason_untested(claim, profile))
+        (claim.identifier.rpartition(".")[2], claim.statement, claim.test, claim.refuted_if, reasons[claim.identifier])
+        for claim in judgement.paper.claims
+        if claim.identifier in reasons
     ]
     if not rows:
         return []
@@ -237,79 +258,49 @@ def _untested(paper: Paper, records: Any) -> list[str]:
     ]
 
 
-def _claim(verdict: Verdict, gallery: _Gallery) -> str:
-    claim, evidence = verdict.claim, verdict.evidence
-    found = effect_text(evidence)
-    if evidence.p_value is not None:
-        found += f"; {probability(evidence.p_value, 'p')}, after Holm {probability(verdict.adjusted_p)}"
-    if evidence.minimum_detectable_effect is not None:
-        found += f"; MDE {number(evidence.minimum_detectable_effect)} {evidence.unit_of_effect}"
-    method = f"{100 * evidence.confidence:.0f} %, {evidence.interval_method}"
-    rows = [
-        ("Paper", f"{claim.published}; {claim.provenance}"),
-        ("Ours", found),
-        ("Interval", f"{method}; {evidence.seeds} seeds, {evidence.questions} questions"),
-        ("Test", claim.test),
-        ("Refuted if", claim.refuted_if),
-    ]
-    reference, picture = gallery.show(claim.figures)
-    word, _, reason = explain(verdict).partition(":")
-    parts = [
-        f"## {plain(claim.identifier)}",
-        table(("Claim", claim.statement), rows),
-        f"**{word}:** {plain(f'{reason} {reference}')}",
-    ]
-    if evidence.details:
-        parts.append(_details(evidence.details))
-    return "\n\n".join([*parts, picture] if picture else parts)
-
-
-def _details(details: tuple[tuple[str, str], ...]) -> str:
-    """Label and value; two pairs a row where they are short and many."""
-    longest = max(len(label) + len(value) for label, value in details)
-    if len(details) < 4 or longest > 50:
-        return table(("Detail", "Value"), details)
-    half = (len(details) + 1) // 2
-    right = [*details[half:], *[("", "")] * (2 * half - len(details))]
-    rows = [(*one, *other) for one, other in zip(details[:half], right, strict=True)]
-    return table(("Detail", "Value", "Detail", "Value"), rows)
-
-
-def explain(verdict: Verdict) -> str:
-    """Why the verdict is what it is, `Word: reason`, from the claim and its evidence alone."""
-    evidence = verdict.evidence
-    # Without a finite effect, such as a crossing that no resample shows, its absence is what was found.
-    found = f"the effect, {effect_text(evidence)}," if math.isfinite(evidence.effect) else "the absence of an effect"
-    corrected = f"{probability(verdict.adjusted_p, 'p')} after Holm's correction"
-    match verdict.decision:
-        case "withheld":
-            return "Withheld: the sizes of the smoke profile cannot settle a claim; it shows that every part runs."
-        case "refuted":
-            return f"Refuted: {found} meets the criterion fixed in advance: {verdict.claim.refuted_if}."
-        case "supported" if verdict.adjusted_p is None:
-            return f"Supported: {found} lies where the claim puts it. The claim is descriptive: it has no test."
-        case "supported":
-            return f"Supported: {found} lies where the claim puts it, with its interval, and {corrected}."
-    missing = [value for label, value in evidence.details if label == NOT_MEASURED]
-    if missing and not math.isfinite(evidence.effect):
-        return f"Inconclusive: it was not measured ({'; '.join(missing)})."
-    if evidence.in_favour:
-        reason = f"{found} lies where the claim puts it, with its interval, but {corrected} is above {ALPHA:g}"
-    else:
-        reason = f"{found} with its interval shows neither the claim nor its refutation"
-    if evidence.confidence < 0.95:
-        margin = f"{number(evidence.minimum_detectable_effect)} {evidence.unit_of_effect}"
-        outlook = f"With this spread, equivalence would be shown for a margin of {margin} or more, before correction."
-    elif evidence.p_value is None:
-        outlook = "The claim is descriptive; no number of seeds is derived for it."
-    elif evidence.seeds_needed is None:
-        outlook = "If the true effect were the observed one, more seeds would not bring support."
-    else:
-        outlook = (
-            f"If true effect and spread were the observed ones, {count(evidence.seeds_needed)} seeds would find it "
-            f"with {100 * POWER:.0f} % power, before correction; here are {evidence.seeds}."
+def calibration_section(key: str, found: Calibration) -> str:
+    """The table of calibration, with the command that makes it."""
+    errors = [
+        (
+            row.setting,
+            row.what,
+            count(row.replications),
+            f"{100 * row.rate:.1f} %",
+            f"{100 * row.limits[0]:.1f} to {100 * row.limits[1]:.1f} %",
+            row.worst.partition(".")[2] or NOTHING,
+            "met" if row.met else "missed",
         )
-    return f"Inconclusive: {reason}. {outlook}"
+        for row in found.errors
+    ]
+    power = [
+        (
+            row.claim.partition(".")[2],
+            "in its family" if row.corrected else "alone",
+            number(row.effect, 2),
+            f"{100 * row.found:.0f} %",
+            "met" if row.met else "missed",
+        )
+        for row in found.power
+    ]
+    body = [
+        "## Calibration",
+        plain(
+            "How often the way from samples to verdicts errs, tried with these records' spread by `python -m reproduce "
+            f"calibrate {key}`. Simulated: new values for every seed, with the spread and the correlations of the "
+            "records, and new mean squares of tasks; in each claim one part, drawn at random, lies just where the "
+            "claim (or its refutation) would be false and the others beyond doubt where it would be true. Relabelled: "
+            "the arms of the records exchange their names within each seed, for the claims that compare arms by "
+            "success. An error is any false verdict in a report; at most 5 % are allowed, with an upper 95 % limit of "
+            f"at most 7 %. Of the 95 % intervals {100 * found.coverage:.1f} % hold the truth."
+        ),
+        table(("Setting", "Error", "Times", "Share", "95 % limits", "Most often", "Target"), errors, numbers=(2, 3, 4)),
+        plain(
+            "Power: effects of the printed size (MDE) planted in one claim, the others of its family truly null; found "
+            "should be 80 % (75 to 85)."
+        ),
+        table(("Claim", "Tested", "Planted", "Found", "Target"), power, numbers=(2, 3)),
+    ]
+    return "\n\n".join(body)
 
 
 def _section(section: Section, gallery: _Gallery) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reproduce.claims.verdicts import Evidence
+from reproduce.claims.evidence import Part
 from reproduce.report.document import markdown_text
 
 NOTHING = "–"
@@ -64,13 +64,11 @@ def interval(low: float, high: float, digits: int = 1, signed: bool = False) -> 
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
 
 
-def effect_text(evidence: Evidence) -> str:
-    """`effect [low, high] unit` of a claim; a difference in points carries its sign, what does not exist is `none`."""
-    signed = evidence.unit_of_effect == "points"
-    if not math.isfinite(evidence.effect):
-        return "none"
-    ends = interval(evidence.low, evidence.high, 1, signed)
-    return f"{number(evidence.effect, 1, signed)} {ends} {evidence.unit_of_effect}"
+def effect_text(part: Part) -> str:
+    """`effect [low, high] unit`; a difference in points carries its sign."""
+    signed = part.rule.unit == "points"
+    digits = 2 if part.rule.ratio or (abs(part.effect) < 2 and not signed) else 1
+    return f"{number(part.effect, digits, signed)} {interval(*part.interval, digits, signed)} {part.rule.unit}".strip()
 
 
 def over_seeds(values: Sequence[float] | np.ndarray, digits: int = 3) -> str:

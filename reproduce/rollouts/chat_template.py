@@ -1,4 +1,4 @@
-"""What a chat template writes around the texts of a dialogue, found by rendering one with words of ours in it."""
+"""A chat template's own texts around those of a dialogue, found by rendering one with words of ours in it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from reproduce.core.files import UserError
+from reproduce.core.limited import Failed, limited
 
 SYSTEM, FIRST, ANSWER, SECOND = "INSTRUCTIONS0", "QUESTION1", "ANSWER1", "QUESTION2"
+LONGEST = 1 << 20
+"""Characters of a template, and of what it writes around a few words."""
 DATE = "26 Jul 2024"
 """For templates that write today's date, as Llama 3's do: their own default, so that a prompt is the same tomorrow."""
 
@@ -71,8 +73,17 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str
     template = tokenizer.get_chat_template()
     switches: dict[str, Any] = {"enable_thinking": False, "date_string": DATE}
     known = {name: value for name, value in switches.items() if name in template}
-    try:
+    if len(template) > LONGEST:
+        raise UserError(f"the tokenizer's chat template has {len(template):,} characters; set model.format=text")
+
+    def render() -> str:
         text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **known)
-    except (TemplateError, TypeError) as error:
+        if len(text) > LONGEST:
+            raise ValueError(f"it writes {len(text):,} characters")
+        return str(text)
+
+    # The sandbox of templates keeps them from files, but not from loops and powers that never end.
+    try:
+        return str(limited(render, seconds=2))
+    except Failed as error:
         raise UserError(f"the tokenizer's chat template fails ({error}); set model.format=text") from None
-    return str(text)

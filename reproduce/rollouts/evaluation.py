@@ -8,7 +8,6 @@ increments in T).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,63 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from reproduce.core.config import INDEPENDENT, PREFIX_FORK, EvaluationConfig, HorizonEvaluation, RunConfig
-from reproduce.core.files import read_parquet, write_parquet
+from reproduce.core.config import RunConfig
+from reproduce.core.files import read_parquet, remove, write_parquet
+from reproduce.core.hashes import is_marked, mark
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.environments.protocol import Panel
 from reproduce.rollouts import EpisodeBatch, Sampler, Trajectory, UniformStreams
+from reproduce.rollouts.cells import Cell, cells_of
 from reproduce.rollouts.streams import stream_length
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Episodes of one question at one cap: `samples` of them from the stream `stream`."""
-
-    question: int
-    cap: int
-    estimator: str
-    stream: str
-    samples: int
-
-
-def cells_of(
-    tasks: Sequence[Any],
-    panel: str,
-    arm: str,
-    run: str,
-    config: EvaluationConfig | HorizonEvaluation,
-    rounds: int = 0,
-) -> list[Cell]:
-    """The episodes of these tasks. Streams are named by run, task and T.
-
-    rounds: the horizon T of a `HorizonEvaluation`; the grid over T has its own caps.
-    """
-    if isinstance(config, EvaluationConfig):
-        return _grid(tasks, panel, arm, run, config)
-    samples = config.ood_samples if panel == "ood" else config.samples
-    return [
-        Cell(place, rounds, INDEPENDENT, f"{run} {task.identifier} T={rounds}", samples)
-        for place, task in enumerate(tasks)
-    ]
-
-
-def _grid(tasks: Sequence[Any], panel: str, arm: str, run: str, config: EvaluationConfig) -> list[Cell]:
-    """The grid over questions and caps T; forks reuse the largest T's streams."""
-    deepest, cells = max(config.caps), []
-    for place, task in enumerate(tasks):
-        if task.category == "static":
-            cells.append(Cell(place, 0, INDEPENDENT, f"{run} {task.identifier} T=0", config.samples))
-            continue
-        if panel == "ood":
-            cells.append(Cell(place, deepest, INDEPENDENT, f"{run} {task.identifier} T={deepest}", config.ood_samples))
-            continue
-        for cap in config.caps:
-            # The base's second sample, of the same size, is the self-null.
-            samples = config.samples * (2 if arm == "base" and task.category == "bridge" and cap == deepest else 1)
-            cells.append(Cell(place, cap, INDEPENDENT, f"{run} {task.identifier} T={cap}", samples))
-        for cap in config.caps:
-            cells.append(Cell(place, cap, PREFIX_FORK, f"{run} {task.identifier} T={deepest}", config.samples))
-    return cells
 
 
 def sample_cells(
@@ -168,19 +118,19 @@ def evaluate(
 ) -> EvaluationCost:
     """Write every episode of the run to `destination`. Parts already on disk are kept: an interrupted call
     continues. open_engine: called once, where a part is still to be sampled. Raises SliceOver between parts."""
-    parts_folder = destination.with_suffix(".parts")
+    size, parts_folder = config.evaluation.at_once, destination.with_suffix(".parts")
     parts_folder.mkdir(parents=True, exist_ok=True)
     chunks = []
     for panel in panels:
         for category in dict.fromkeys(task.category for task in panel.tasks):
             tasks = panel.select(category)
-            size = config.evaluation.at_once
             chunks += [(panel.name, tasks[start : start + size]) for start in range(0, len(tasks), size)]
     sampler: Sampler | None = None
     parts = [parts_folder / f"{number:04d}.parquet" for number in range(len(chunks))]
     for number, ((panel_name, tasks), part) in enumerate(zip(chunks, parts, strict=True)):
         report(number, len(chunks))
-        if part.exists():
+        # A part of a call with another size, which holds other tasks, is sampled anew.
+        if is_marked(part) and (pq.read_metadata(part).metadata or {}).get(b"at_once") == str(size).encode():
             continue
         if sampler is not None and time_is_up():  # At least one part a call, or short slices would never end.
             raise SliceOver
@@ -188,8 +138,9 @@ def evaluate(
         cells = cells_of(tasks, panel_name, config.arm, config.streams, config.evaluation, config.rounds)
         batch, cell_of_episode, sample = sample_cells(sampler, tasks, cells)
         table = episode_table(batch, cell_of_episode, sample, tasks, cells, panel_name, sampler.tokenizer)
-        work = {"forward_tokens": str(batch.forward_tokens), "sampled_tokens": str(batch.sampled_tokens)}
-        write_parquet(table.replace_schema_metadata(work), part)
+        work = {"forward_tokens": batch.forward_tokens, "sampled_tokens": batch.sampled_tokens, "at_once": size}
+        write_parquet(table.replace_schema_metadata({name: str(value) for name, value in work.items()}), part)
+        mark(part)
     report(len(chunks), len(chunks))
     tables = [read_parquet(part) for part in parts]
     # The cost stays with the episodes: a call interrupted right after this one must still find it.
@@ -199,7 +150,7 @@ def evaluate(
     }
     whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).unify_dictionaries()
     write_parquet(whole.replace_schema_metadata(total), destination)
-    shutil.rmtree(parts_folder)
+    remove(parts_folder)
     return evaluation_cost(destination)
 
 

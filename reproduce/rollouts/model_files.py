@@ -1,26 +1,41 @@
-"""Whether the files of a model hold what its configuration says, before anything is begun with it.
+"""Reading the files of a model: never its code, and not before they are known to hold what its configuration says.
 
 transformers fills weights that a file lacks with random numbers and goes on; here such a file is refused.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reproduce.core.files import UserError, read_json
+from reproduce.core.limited import GIB, limited
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SAMPLE = "The kitchen has 2 doors."
 """A tokenizer that makes no token of it is empty."""
+PROBES = (SAMPLE * 20, *(sign * 200 + "!" for sign in "aA0 .\n"))
+"""Texts on which a regular expression with nested repetitions takes years."""
+LARGEST_SIZE, MOST_LAYERS = 10**12, 1000
+"""No number in the configuration of a decoder is larger, and none has more layers."""
+
+
+def from_files(make: Callable[..., Any], source: Any, **options: Any) -> Any:
+    """Call `from_pretrained` or `from_config` of a class of transformers, which never runs code that the model brings.
+
+    Every such call of this package passes here: left to itself, transformers asks whether to run the code, and a pipe
+    may say yes.
+    """
+    return make(source, trust_remote_code=False, **options)
 
 
 def missing_weights(folder: Path) -> str:
-    """What a folder lacks of its files of weights, in words; empty where they are there."""
+    """Name the files of weights that a folder lacks, in words; empty where all are there."""
     try:
         lacking = [path.name for path in weight_files(folder) if not path.is_file()]
     except ValueError as error:
@@ -76,14 +91,15 @@ def _shapes(folder: Path) -> dict[str, Any]:
 
 
 def _loaded(model: PreTrainedModel, shapes: dict[str, Any]) -> dict[str, Any]:
-    """What transformers says of loading tensors of these shapes: it renames, merges and ties as it does for real."""
+    """The report of transformers on loading tensors of these shapes; renaming and tying are as for real."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:
-        _, report = type(model).from_pretrained(
-            None,  # type: ignore[arg-type]
+        _, report = from_files(
+            type(model).from_pretrained,
+            None,
             config=model.config,
             state_dict=shapes,
             output_loading_info=True,
@@ -98,7 +114,7 @@ def _loaded(model: PreTrainedModel, shapes: dict[str, Any]) -> dict[str, Any]:
 
 
 def loading_differences(report: dict[str, Any], known: set[str]) -> str:
-    """What `output_loading_info` of transformers reports that makes it another model, in words; empty where nothing.
+    """Sum up, in words, all that `output_loading_info` reports which makes it another model; empty where nothing.
 
     known: names of the model's weights. Weights in a file that the model has no use for are harmless, unless they are
     of layers like its own.
@@ -127,12 +143,37 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model. Raises UserError where it is missing, damaged or empty."""
     from transformers import AutoTokenizer
 
+    def tokens(*texts: str) -> list[list[int]]:
+        tokenizer = from_files(AutoTokenizer.from_pretrained, folder, local_files_only=True, padding_side="left")
+        return [tokenizer(text, add_special_tokens=False).input_ids[:2] for text in texts]
+
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
-        tokens = tokenizer(SAMPLE, add_special_tokens=False).input_ids
+        first = limited(tokens, SAMPLE, *PROBES, memory=2 * GIB)[0]
+        tokenizer = from_files(AutoTokenizer.from_pretrained, folder, local_files_only=True, padding_side="left")
     except Exception as error:  # The library for tokenizers raises what it likes, down to bare Exception.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{folder}: its tokenizer cannot be read ({reason[:120]}); copy it whole") from None
-    if not tokens or len(tokenizer) < 2:
+    if not first or len(tokenizer) < 2:
         raise UserError(f"{folder}: its tokenizer is empty, files of it are missing or damaged; copy it whole")
     return tokenizer
+
+
+def check_sizes(folder: Path, content: Any = None, name: str = "") -> None:
+    """Raise UserError where the config.json of a model holds a number that no decoder has: NaN, or larger ones than
+    `LARGEST_SIZE` and `MOST_LAYERS`, with which transformers would build layers until the memory is full."""
+    if not name:
+        content = read_json(folder / "config.json")
+        if not isinstance(content, dict):
+            raise UserError(f"{folder / 'config.json'}: damaged (no JSON object); copy it again")
+    if isinstance(content, dict):
+        for key, value in content.items():
+            check_sizes(folder, value, f"{name}.{key}" if name else key)
+    elif isinstance(content, list):
+        for value in content:
+            check_sizes(folder, value, f"{name}[]")
+    elif isinstance(content, (int, float)) and not isinstance(content, bool):
+        key = name.rpartition(".")[2]
+        layers = re.search(r"layers?$|blocks$|depth$|experts$", key) is not None
+        if math.isnan(content) or abs(content) > (MOST_LAYERS if layers else LARGEST_SIZE):
+            shown = str(content) if isinstance(content, float) else f"{content:.3g}"
+            raise UserError(f"{folder / 'config.json'}: {name} is {shown}; copy it again")

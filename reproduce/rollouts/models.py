@@ -1,4 +1,4 @@
-"""Models made elsewhere: where they lie on this machine, what they are, and references to them.
+"""Models made elsewhere: their place on this machine, a description of each, and references to them.
 
 Nothing is downloaded here, no code that comes with a model is run, and weights are read from safetensors only.
 """
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reproduce.core.files import UserError, read_json, write_json
-from reproduce.rollouts.model_files import check_weights, missing_weights, open_tokenizer
+from reproduce.rollouts.gguf_files import ENDING, converted, gguf_of, packaged_file
+from reproduce.rollouts.model_files import check_sizes, check_weights, from_files, missing_weights, open_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -27,7 +28,7 @@ _SAMPLES, _BLOCK = 16, 1 << 16
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a model is, as far as its files tell without its weights."""
+    """Architecture and sizes of a model, as far as its files tell without its weights."""
 
     architecture: str
     """`model_type` of its configuration, such as qwen2."""
@@ -50,9 +51,14 @@ class ModelDescription:
 def find_model(name: str) -> Path:
     """Folder of a model: a path as it is, else the snapshot of that name in the local Hugging Face cache.
 
-    Raises UserError, saying how to get the model, where it is not there or not whole.
+    A GGUF file, a folder that holds one and no config.json, and a model that a package brings along
+    (`gguf_files.PACKAGED`) are converted first; the folder is then that of the conversion. Raises UserError, saying how
+    to get the model, where it is not there or not whole.
     """
     path = Path(name).expanduser()
+    packed = path if path.suffix == ENDING else gguf_of(path) if path.is_dir() else packaged_file(name)
+    if packed is not None:
+        return converted(packed)
     if path.is_dir():
         folder = path.resolve()
         if not (folder / "config.json").is_file():
@@ -60,6 +66,9 @@ def find_model(name: str) -> Path:
         how = "copy it whole"
     else:
         folder, how = _find_in_cache(name), f"get it with: hf download {name}"
+    for file in folder.iterdir():
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise UserError(f"{file}: not a file; copy the model whole")
     missing = missing_weights(folder)
     if missing:
         raise UserError(f"{folder}: {missing}; {how}")
@@ -81,7 +90,7 @@ def _find_in_cache(name: str) -> Path:
 
 
 def is_repository_name(name: str) -> bool:
-    """Whether a model may be called so in the Hugging Face cache; anything else is a path."""
+    """Tell a name that the Hugging Face cache may hold from a path."""
     return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) is not None
 
 
@@ -93,6 +102,9 @@ def describe_model(folder: Path) -> ModelDescription:
     config, model = _outline(folder)
     text = config.get_text_config()
     heads = int(text.num_attention_heads)
+    for name in ("num_attention_heads", "num_hidden_layers", "hidden_size", "max_position_embeddings", "vocab_size"):
+        if (size := getattr(text, name)) < 1:
+            raise UserError(f"{folder}: {name} is {size}; copy it again")
     return ModelDescription(
         architecture=str(config.model_type),
         parameters=sum(weight.numel() for weight in model.parameters()),
@@ -125,12 +137,15 @@ def _outline(folder: Path) -> tuple[PreTrainedConfig, PreTrainedModel]:
 
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no model there (no config.json)")
+    check_sizes(folder)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = from_files(AutoConfig.from_pretrained, folder, local_files_only=True)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+            model = from_files(AutoModelForCausalLM.from_config, config)
+    except Exception as error:  # Each architecture checks its sizes in its own way, or not at all.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "trust_remote_code" in str(error):
+            reason = "it needs code of its own, which is never run"
         raise UserError(f"{folder}: no decoder that transformers knows ({reason})") from None
     return config, model
 
@@ -178,12 +193,13 @@ def save_reference(name: str, folder: Path) -> None:
     A path is kept as an absolute one. Raises UserError where the model is not there.
     """
     path = find_model(name)
-    kept = str(path) if Path(name).expanduser().is_dir() else name
+    given = Path(name).expanduser()
+    kept = str(given.resolve()) if given.exists() else name
     write_json(folder / REFERENCE, {"name": kept, "digest": model_digest(path)})
 
 
 def follow_reference(folder: Path) -> Path:
-    """Where a checkpoint's weights lie: the folder itself, or the model that it stands for.
+    """The folder of a checkpoint's weights: the folder itself, or the model that it stands for.
 
     Raises UserError where that model is gone or has changed.
     """
@@ -205,5 +221,5 @@ def follow_reference(folder: Path) -> Path:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder holds a policy: weights, or a reference to them."""
+    """True for a folder that holds a policy: weights, or a reference to them."""
     return (folder / "config.json").is_file() or (folder / REFERENCE).is_file()

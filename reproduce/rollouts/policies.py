@@ -23,17 +23,14 @@ from transformers import (
 
 from reproduce.core.config import PolicyConfig
 from reproduce.core.files import UserError
-from reproduce.rollouts.model_files import loading_differences
+from reproduce.environments.sequences import BEGIN, END, MARKERS, PAD, UNKNOWN
+from reproduce.rollouts.model_files import from_files, loading_differences
 from reproduce.rollouts.models import ADAPTER, REFERENCE, follow_reference, is_checkpoint
-
-PAD, BEGIN, TURN, END, UNKNOWN = "<pad>", "<begin>", "<turn>", "<end>", "<unknown>"
-"""`<turn>` hands the word to the policy (written by the environment); `<end>` closes an action (written by the
-policy)."""
 
 
 def build_tokenizer(words: tuple[str, ...]) -> PreTrainedTokenizerFast:
     """A word-level tokenizer: one id a word, split at white space, so text and ids map one to one."""
-    vocabulary = {word: place for place, word in enumerate((PAD, BEGIN, TURN, END, UNKNOWN, *words))}
+    vocabulary = {word: place for place, word in enumerate((*MARKERS, *words))}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
     return PreTrainedTokenizerFast(
@@ -105,14 +102,15 @@ def load_policy(
     bfloat16, whose numbers lie 0.4 to 0.8 % apart, the rounding takes from each weight all that the adapter changes in
     it by less than half of that, most of a small adapter; so what is only evaluated in process is left unmerged, as it
     was trained: the adapter is then computed beside the weights, in float32. device: cpu or cuda. precision: float32 or
-    bfloat16. Raises
-    FileNotFoundError where there is no checkpoint, UserError where what it refers to is not there or the device is not.
+    bfloat16. Raises FileNotFoundError where there is no checkpoint, UserError where what it refers to is not there or
+    the device is not.
     """
     if not is_checkpoint(folder):
         raise FileNotFoundError(f"no checkpoint in {folder}")
     check_device(device)
     weights = follow_reference(folder)
-    model, report = AutoModelForCausalLM.from_pretrained(
+    model, report = from_files(
+        AutoModelForCausalLM.from_pretrained,
         weights,
         dtype=getattr(torch, precision),
         use_safetensors=True,
@@ -125,7 +123,7 @@ def load_policy(
         raise UserError(f"{weights}: the weights are not those of its config.json: {differences}")
     if (folder / ADAPTER).is_file():
         model = _with_adapter(model, folder, merged)
-    tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True, padding_side="left")
+    tokenizer = from_files(AutoTokenizer.from_pretrained, weights, local_files_only=True, padding_side="left")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(device), tokenizer
@@ -147,6 +145,8 @@ def _with_adapter(model: PreTrainedModel, folder: Path, merged: bool) -> PreTrai
         from peft import PeftModel
     except ImportError:
         raise UserError(f"{folder}: holds a LoRA adapter, which needs peft: pip install 'rl-claims[lora]'") from None
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise UserError(f"{folder}: no adapter in safetensors; run again with --redo")
     adapted = PeftModel.from_pretrained(model, folder, local_files_only=True)
     # peft puts its layers into the model itself, which stays what samplers expect.
     return adapted.merge_and_unload() if merged else model

@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from reproduce.core.config import AUTO, CHAT, TEXT, WORDS
 from reproduce.core.files import UserError
+from reproduce.environments.sequences import TURN
 from reproduce.rollouts.chat_template import read_template
 from reproduce.rollouts.lines import LineBreak, tokens_with
-from reproduce.rollouts.policies import TURN
 
 PROMPT = ">"
 """What `LineText` writes before an action. No space follows: in most vocabularies it belongs to the word after it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from reproduce.core.config import INDEPENDENT, EvaluationConfig, HorizonEvaluation, RunConfig
-from reproduce.core.files import UserError, read_json, write_json
+from reproduce.core.files import UserError, read_json, remove, write_json
+from reproduce.core.hashes import flush_folder, sealed
 from reproduce.environments.bases import DESCRIPTION, base_digest, committed_folder
 from reproduce.environments.beds import load_bed
 from reproduce.rollouts import EpisodeSampler
-from reproduce.rollouts.evaluation import Cell, sample_cells
+from reproduce.rollouts.cells import Cell
+from reproduce.rollouts.evaluation import sample_cells
 from reproduce.rollouts.policies import load_policy
 from reproduce.runs.schedule import Job, StageReport, Step
 from reproduce.training.bases import describe_base, obtain_base
@@ -25,7 +26,7 @@ from theory.pass_kt import fit_beta_binomial, pass_at_k
 
 
 def default_folder() -> Path:
-    """Where the package keeps its bases, a folder for each environment."""
+    """The folder of the package with one folder of bases per environment."""
     return committed_folder(0).parent.parent
 
 
@@ -47,7 +48,7 @@ def base_jobs(
 
 
 def is_built(base: RunConfig, folder: Path) -> bool:
-    """Whether `folder` holds the base of this run. Raises UserError for a damaged description."""
+    """True where `folder` holds the base of this run. Raises UserError for a damaged description."""
     description = folder / DESCRIPTION
     if not description.is_file():
         return False
@@ -65,7 +66,7 @@ def build_base(base: RunConfig, folder: Path, report: StageReport) -> None:
     panel: there the bed is fixed from what the base does on it.
     """
     partial_folder = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
+    remove(partial_folder)
     partial_folder.parent.mkdir(parents=True, exist_ok=True)
     obtain_base(
         base.environment,
@@ -81,9 +82,10 @@ def build_base(base: RunConfig, folder: Path, report: StageReport) -> None:
     measured = measure_base(partial_folder, tasks, base, report)
     for file in partial_folder.iterdir():
         file.chmod(0o644)  # safetensors writes for the owner alone; these files are made to be shared.
-    description = describe_base(base.policy, base.warm_start, base.seed, measured, base.environment)
-    write_json(partial_folder / DESCRIPTION, description)
-    shutil.rmtree(folder, ignore_errors=True)
+    description = describe_base(base.policy, base.warm_start, base.seed, measured, partial_folder, base.environment)
+    write_json(partial_folder / DESCRIPTION, sealed(description))
+    flush_folder(partial_folder)
+    remove(folder)
     partial_folder.rename(folder)
 
 
@@ -113,7 +115,7 @@ def measure_base(checkpoint: Path, tasks: Sequence[Any], base: RunConfig, report
 
 
 def summarise(successes: np.ndarray, evaluation: EvaluationConfig | HorizonEvaluation) -> dict[str, Any]:
-    """What `base.json` keeps of one category. successes: of `samples` episodes each, one entry a question."""
+    """The entry of one category in `base.json`. successes: of `samples` episodes each, one entry a question."""
     n = evaluation.samples
     k = evaluation.largest_k if isinstance(evaluation, EvaluationConfig) else n
     try:

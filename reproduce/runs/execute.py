@@ -1,10 +1,13 @@
-"""A run: one arm, one environment, one seed. It owns one folder; this file makes that folder, whole or resumable."""
+"""A run: one arm, one environment, one seed. It owns one folder, which is made here, whole or resumable.
+
+The manifest lists every product of the run with its size and sha256. A checkpoint is listed as soon as it is there, and
+held against the list where another call continues, where an arm is trained from it, and where records are collected.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +20,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reproduce.core.config import RunConfig
-from reproduce.core.files import FolderInUse, UserError, digest, read_json, read_jsonl, write_json
+from reproduce.core.files import FolderInUse, read_jsonl, remove, write_json
+from reproduce.core.hashes import check_files, describe_files, flush_folder, read_sealed, sealed
 from reproduce.core.machine import describe_machine, describe_source, package_versions
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.environments.bases import DESCRIPTION
@@ -26,39 +30,16 @@ from reproduce.environments.protocol import Panel
 from reproduce.rollouts.evaluation import evaluate, evaluation_cost
 from reproduce.rollouts.models import save_reference
 from reproduce.rollouts.opening import open_sampler
+from reproduce.runs.folder import PRODUCTS, RunFolder
 from reproduce.training.bases import obtain_base
 from reproduce.training.process import make_policy
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
+MANIFEST, CONFIG = "manifest.json", "config.json"
 LOCK_SECONDS = "RL_CLAIMS_LOCK_SECONDS"
 """Environment variable: how long a run waits for the lock of its folder; unset: not at all. For who takes up the run of
 a lost machine, whose locks a server of files may keep for a while."""
-
-
-class RunFolder:
-    """The files of one run. Raises UserError when the folder holds a run with another configuration."""
-
-    def __init__(self, path: Path, config: RunConfig) -> None:
-        self.path, self.config = path, config
-        self.checkpoint, self.episodes = path / "checkpoint", path / "episodes.parquet"
-        self.metrics, self.manifest = path / "metrics.jsonl", path / "manifest.json"
-        if (path / "config.json").exists():
-            written = read_json(path / "config.json")
-            if digest(written) != config.digest:
-                raise UserError(
-                    f"{path} holds a run with config digest {digest(written)[:12]}, this one has {config.digest[:12]}: "
-                    "choose another --runs folder, or discard it with --redo"
-                )
-
-    @property
-    def complete(self) -> bool:
-        """Whether the run has been carried out to its end."""
-        return self.manifest.exists() and bool(read_json(self.manifest)["exit_state"] == "complete")
-
-    def discard(self) -> None:
-        """Remove everything the run wrote."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def execute(
@@ -85,10 +66,15 @@ def execute(
 
 def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool) -> None:
     config = folder.config
+    for scratch in (folder.partial, folder.training, folder.episodes.with_suffix(".parts")):
+        if scratch.is_symlink():  # What is written there belongs into the run's own folder.
+            scratch.unlink()
     write_json(folder.path / "config.json", asdict(config))
     earlier: dict[str, Any] = {"attempt": 0, "seconds": {}, "started": None}
     if folder.manifest.exists():
-        earlier = read_json(folder.manifest)
+        earlier |= read_sealed(folder.manifest)
+        if folder.checkpoint.exists():
+            folder.check_products()
     manifest: dict[str, Any] = {
         "run": config.name,
         "profile": config.profile,
@@ -96,10 +82,12 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         "arm": config.arm,
         "seed": config.seed,
         "config_digest": config.digest,
+        "hardware": asdict(config.hardware),
         "attempt": earlier["attempt"] + 1,
         "started": earlier["started"] or _now(),
         "exit_state": "running",
         "seconds": dict(earlier["seconds"]),
+        **({PRODUCTS: earlier[PRODUCTS]} if PRODUCTS in earlier and folder.checkpoint.exists() else {}),
         "source": describe_source(),
         "packages": package_versions(),
         "machine": describe_machine(),
@@ -115,11 +103,10 @@ def _carry_out(folder: RunFolder, runs: Path, report: Report, rebuild_base: bool
         1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     )
     # Left by calls that were killed while they cleaned up, or between writing a file and renaming it.
-    for scratch in (folder.path / "training", folder.episodes.with_suffix(".parts")):
-        shutil.rmtree(scratch, ignore_errors=True)
-    for half in folder.path.glob(".*.*.*"):
-        half.unlink()
-    write_json(folder.manifest, manifest | {"exit_state": "complete", "ended": _now()})
+    for left_over in (folder.training, folder.episodes.with_suffix(".parts"), *folder.path.glob(".*.*.*")):
+        remove(left_over)
+    manifest[PRODUCTS] = describe_files(folder.path, (MANIFEST,))
+    write_json(folder.manifest, sealed(manifest | {"exit_state": "complete", "ended": _now()}))
 
 
 def _checkpoint_and_episodes(
@@ -132,6 +119,9 @@ def _checkpoint_and_episodes(
         manifest["panels"] = {name: panel.sha256 for name, panel in panels.items()}
         if not folder.checkpoint.exists():
             _make_checkpoint(folder, runs, panels, report, rebuild_base)
+            # Another call may continue with other hardware, which stands in config.json.
+            manifest[PRODUCTS] = describe_files(folder.path, (MANIFEST, CONFIG))
+            write_json(folder.manifest, manifest)
             if time_is_up():
                 raise SliceOver
     manifest |= _describe_checkpoint(folder)
@@ -163,42 +153,46 @@ def _make_checkpoint(
 ) -> None:
     """Obtain the base, or train the arm from the base of its seed. The checkpoint appears whole."""
     config = folder.config
-    partial = folder.path / "checkpoint.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    remove(folder.partial)
     if config.training is None and config.model.name:
-        save_reference(config.model.name, partial)
-        partial.rename(folder.checkpoint)
-        return
-    if config.training is None:
+        save_reference(config.model.name, folder.partial)
+    elif config.training is None:
         obtain_base(
             config.environment,
             config.policy,
             config.warm_start,
             config.seed,
-            partial,
+            folder.partial,
             lambda done, total: report("warm start", done, total),
             rebuild_base,
             config.hardware.device,
-            folder.path / "training" / "warm_start.safetensors",
+            folder.training / "warm_start.safetensors",
         )
-        partial.rename(folder.checkpoint)
-        shutil.rmtree(folder.path / "training", ignore_errors=True)
-        return
-    base = runs / f"{config.environment}/base/seed-{config.seed}/checkpoint"
-    make_policy(
-        config,
-        base,
-        panels["train"].tasks,
-        folder.path,
-        partial,
-        lambda done, total: report("train", done, total),
-    )
-    partial.rename(folder.checkpoint)
-    shutil.rmtree(folder.path / "training", ignore_errors=True)
+    else:
+        base = runs / f"{config.environment}/base/seed-{config.seed}"
+        check_base(base)
+        make_policy(
+            config,
+            base / "checkpoint",
+            panels["train"].tasks,
+            folder.path,
+            folder.partial,
+            lambda done, total: report("train", done, total),
+        )
+    flush_folder(folder.partial)
+    folder.partial.rename(folder.checkpoint)
+    remove(folder.training)
+
+
+def check_base(run: Path) -> None:
+    """Hold the checkpoint of a base's run against its manifest. Raises UserError where it has changed."""
+    manifest = run / "manifest.json"
+    if manifest.exists() and (products := read_sealed(manifest).get(PRODUCTS)) is not None:
+        check_files(run, products, "checkpoint/")
 
 
 def _describe_checkpoint(folder: RunFolder) -> dict[str, Any]:
-    """Where the checkpoint comes from and what it has cost, from the files alone: this call may not have made it."""
+    """Origin and cost of the checkpoint, from the files alone: this call may not have made it."""
     if folder.config.training is None and folder.config.model.name:
         return {"policy": f"the model {folder.config.model.name}, as it is"}
     if folder.config.training is None:

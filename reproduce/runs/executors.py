@@ -1,4 +1,4 @@
-"""Where the runs of a plan are carried out: by processes of this machine, or on a Ray cluster."""
+"""Executors of the runs of a plan: processes of this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reproduce.runs.schedule import Job, carry_out
 
 if TYPE_CHECKING:
     from reproduce.core.config import HardwareConfig
-    from reproduce.runs.ray_cluster import RayOptions
+    from reproduce.runs.ray_executor import RayOptions
 
 LOCAL, RAY = "local", "ray"
 
@@ -32,7 +32,7 @@ class Executor:
 
     open: Callable[[], AbstractContextManager[CarryOut]]
     here: bool = True
-    """Whether the runs have the devices of this machine."""
+    """True where the runs have the devices of this machine."""
     at_once: int = 0
     """Most runs that go at one time; 0: not known here."""
 
@@ -57,7 +57,7 @@ def local_executor(workers: int | None, hardware: HardwareConfig, threads: int, 
 
 
 def shares_no_gpu(hardware: HardwareConfig) -> bool:
-    """Whether a run needs its GPUs for itself, because vLLM is on them."""
+    """True where a run needs its GPUs for itself, because vLLM is on them."""
     return hardware.device == "cuda" and (hardware.engine == VLLM or hardware.training_engine == COLOCATE)
 
 
@@ -88,7 +88,7 @@ def ray_executor(
     folder: of the runs, an absolute path that all nodes share. environment: variables that workers get. Raises
     UserError where Ray is missing or the resources cannot be meant for runs with this hardware.
     """
-    from reproduce.runs.ray_cluster import check_ray
+    from reproduce.runs.ray_executor import check_ray, open_ray
 
     check_ray(options)
     if threads > options.cores_per_run:
@@ -106,8 +106,6 @@ def ray_executor(
         )
 
     def opened() -> AbstractContextManager[CarryOut]:
-        from reproduce.runs.ray_executor import open_ray
-
         return open_ray(options, threads, folder, environment, console)
 
     return Executor(opened, here=False)

@@ -1,4 +1,4 @@
-"""What a user sees while jobs run: bars on a terminal, one plain line a stage elsewhere."""
+"""The display while jobs run: bars on a terminal, one plain line per stage elsewhere."""
 
 from __future__ import annotations
 

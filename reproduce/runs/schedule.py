@@ -5,7 +5,6 @@ Nothing heavy is imported here: a worker sets its threads before the first step 
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import queue
@@ -21,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from reproduce.core.files import UNUSABLE_PATH, UserError, unusable
+from reproduce.core.files import UserError, refusal
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.runs.progress import ProgressDisplay
 
@@ -158,7 +157,7 @@ _has_begun = False
 
 
 def carry_out_job(job: Job, send: Callable[[Message], None]) -> int:
-    """What a worker does. Returns how many steps have been carried out: fewer than there are when the slice is over.
+    """Carry out the steps of a job. Returns how many were: fewer than there are when the slice is over.
 
     Raises UserError for what the user can put right, and any other exception with a note that names the step.
     """
@@ -176,16 +175,9 @@ def carry_out_job(job: Job, send: Callable[[Message], None]) -> int:
             return place
         except UserError:
             raise
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise UserError(
-                    f"{step.name}: no space left on the disk; free some, the same command continues"
-                ) from None
-            if isinstance(error, UNUSABLE_PATH) and error.filename is not None:
-                raise unusable(error) from None
-            error.add_note(f"in {step.name}")
-            raise
         except Exception as error:
+            if (known := refusal(error)) is not None:
+                raise UserError(f"{step.name}: {known}; the same command continues") from None
             error.add_note(f"in {step.name}")
             raise
         send(("finish", step.name))

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reproduce.core.files import UserError, read_jsonl, read_parquet
 from reproduce.cost.time import training_tasks
 from reproduce.plan.experiment import Experiment
 
-if TYPE_CHECKING:
-    pass
-
 
 def complete_runs(experiment: Experiment) -> set[str]:
     """Names of the complete runs. Raises UserError for a folder of another configuration or with damaged files."""
     from reproduce.rollouts.models import is_checkpoint
-    from reproduce.runs.execute import RunFolder
+    from reproduce.runs.folder import RunFolder
 
     complete = set()
     for run in experiment.plan:
         folder = RunFolder(experiment.folder / run.name, run)
-        try:
-            is_complete = folder.complete
-        except (KeyError, TypeError):
-            raise UserError(f"{folder.manifest}: damaged (no exit state); run again with --redo") from None
-        if is_complete:
+        if folder.complete:
             # Damage must be found now, not after hours, when the records are made.
             policy = folder.checkpoint / "config.json"
             for needed, found in (
@@ -39,6 +31,7 @@ def complete_runs(experiment: Experiment) -> set[str]:
             if run.training is not None:
                 steps = training_tasks(run) // run.training.questions_per_step
                 _check_rows(folder.metrics, len(read_jsonl(folder.metrics)), steps)
+            folder.check_products(thorough=False)
             complete.add(run.name)
     return complete
 

@@ -11,7 +11,15 @@ from typing import Any
 import torch
 
 from reproduce.core.config import PolicyConfig
-from reproduce.environments.bases import StartConfig, base_digest, committed_folder, determinants, is_committed
+from reproduce.core.hashes import check_files, describe_files, read_sealed
+from reproduce.environments.bases import (
+    DESCRIPTION,
+    StartConfig,
+    base_digest,
+    committed_folder,
+    determinants,
+    is_committed,
+)
 from reproduce.environments.beds import load_bed
 from reproduce.rollouts.policies import build_tokenizer, check_device, save_policy
 from reproduce.training.warm_start import warm_start
@@ -34,6 +42,7 @@ def obtain_base(
     file that `warm_start` continues from. Raises UserError where the device is not there.
     """
     if not rebuild and is_committed(policy, config, seed, environment):
+        check_committed(committed_folder(seed, environment))
         shutil.copytree(committed_folder(seed, environment), destination)
         return "base that comes with the package"
     check_device(device)
@@ -55,8 +64,24 @@ def obtain_base(
 
 
 def describe_base(
-    policy: PolicyConfig, config: StartConfig, seed: int, measured: dict[str, Any], environment: str = "retrieval"
+    policy: PolicyConfig,
+    config: StartConfig,
+    seed: int,
+    measured: dict[str, Any],
+    folder: Path,
+    environment: str = "retrieval",
 ) -> dict[str, Any]:
-    """The content of `base.json`: what determines the base and what was measured of it."""
+    """The content of `base.json`: configuration and measurements of the base, and sha256 of each file in its folder."""
     digest_of_base = base_digest(policy, config, seed, environment)
-    return {"digest": digest_of_base, **determinants(environment, policy, config, seed), "measured": measured}
+    determined = determinants(environment, policy, config, seed)
+    files = describe_files(folder, [DESCRIPTION])
+    return {"digest": digest_of_base, **determined, "measured": measured, "files": files}
+
+
+def check_committed(folder: Path) -> int:
+    """Hold the files of a base that comes with the package against its `base.json`; returns how many there are.
+
+    Raises UserError where one has changed.
+    """
+    described = read_sealed(folder / DESCRIPTION)["files"]
+    return check_files(folder, described, remedy="install the package again")

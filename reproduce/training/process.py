@@ -58,6 +58,7 @@ def train_and_save(
     import torch
     from transformers import AutoTokenizer
 
+    from reproduce.rollouts.model_files import from_files
     from reproduce.rollouts.models import follow_reference
     from reproduce.rollouts.policies import save_policy
     from reproduce.training.train import is_main_process, train
@@ -72,7 +73,8 @@ def train_and_save(
                 model = model.to(precision)
             else:
                 weights = {name: values.to(precision) for name, values in weights.items()}
-        tokenizer = AutoTokenizer.from_pretrained(follow_reference(base), local_files_only=True, padding_side="left")
+        weights_of = follow_reference(base)
+        tokenizer = from_files(AutoTokenizer.from_pretrained, weights_of, local_files_only=True, padding_side="left")
         save_policy(model, tokenizer, partial, base, weights)
 
 

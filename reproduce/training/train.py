@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,8 @@ from trl.models import unwrap_model_for_generation
 
 from methods.grpo import GRPOWithGroupMetrics
 from reproduce.core.config import TRANSFORMERS, RunConfig, TrainingConfig, weight_precision
+from reproduce.core.files import UserError, read_json, write_json
+from reproduce.core.hashes import check_files, describe_files
 from reproduce.core.paper import load_paper
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.rollouts import EpisodeSampler, Sampler, UniformStreams, rollout_columns
@@ -48,6 +49,7 @@ from reproduce.training.engines import (
     known_entropies,
     open_generator,
 )
+from reproduce.training.row_dropping import without_idle_rows
 from reproduce.training.scoring import score_once
 from reproduce.training.throughput import MeteredSampler, ThroughputMeter
 
@@ -83,13 +85,25 @@ class _Slices(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
+class _Hashes(TrainerCallback):
+    """Keeps size and sha256 of the files of each checkpoint, beside it, once it is whole."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        folder = Path(str(args.output_dir))
+        if state.is_world_process_zero and (checkpoint := folder / f"checkpoint-{state.global_step}").is_dir():
+            described = describe_files(checkpoint)
+            if args.world_size > 1:  # The others may still be writing theirs.
+                described = {name: found for name, found in described.items() if name == "trainer_state.json"}
+            write_json(folder / f"{checkpoint.name}.json", described)
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end (the trainer writes its state last); None if there is none."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    """The newest checkpoint that was written to its end and is as it was written; None if there is none."""
+    found = sorted(folder.glob("checkpoint-*/"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for checkpoint in found:
         try:
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            check_files(checkpoint, read_json(folder / f"{checkpoint.name}.json"))
+        except UserError:
             continue
         return checkpoint
     return None
@@ -269,14 +283,15 @@ def train(
     # Every epoch's order is laid out beforehand: the trainer's own shuffle begins anew when a run is continued.
     generator = np.random.default_rng(config.seed)
     order = np.concatenate([generator.permutation(len(tasks)) for _ in range(training.epochs)])
-    trainer = arm.trainer(
+    kind = without_idle_rows(arm.trainer) if issubclass(arm.trainer, GRPOWithGroupMetrics) else arm.trainer
+    trainer = kind(
         model=model,
         reward_funcs=arm.reward,
         args=arguments,
         train_dataset=Dataset.from_list([{"prompt": tasks[place].identifier} for place in order]),
         processing_class=tokenizer,
         rollout_func=arm.rollout or independent_rollouts(setting),
-        callbacks=[*arm.callbacks, _Progress(report), _Slices(steps_of_batch)],
+        callbacks=[*arm.callbacks, _Progress(report), _Slices(steps_of_batch), _Hashes()],
         peft_config=adapters(config.model),
         **arm.options,
     )

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from reproduce.core.config import PolicyConfig
+from reproduce.core.hashes import is_marked, mark
 from reproduce.core.slices import SliceOver, time_is_up
 from reproduce.environments.sequences import Batch
 from reproduce.rollouts.policies import build_model
@@ -70,7 +71,7 @@ def warm_start(
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     done = 0
-    if state is not None and state.exists():
+    if state is not None and is_marked(state):
         done = scheduler.last_epoch = _load_state(state, model, optimizer)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(done)
@@ -105,6 +106,7 @@ def _save_state(path: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.Opti
     half = path.with_suffix(".half")
     save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, half, {"done": str(done)})
     os.replace(half, path)
+    mark(path)
 
 
 def _load_state(path: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer) -> int:

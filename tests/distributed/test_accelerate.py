@@ -14,8 +14,8 @@ import pytest
 from reproduce.core.files import UserError, read_jsonl, read_parquet
 from reproduce.core.slices import ENDS, SliceOver
 from reproduce.rollouts.policies import load_policy
+from reproduce.training import process as training_process
 from reproduce.training.process import launch_command, make_policy
-from reproduce.training.train import process as training_process
 from tests.reproduce.small_training import base_of, run_folder, small_run, tasks_of
 
 pytestmark = pytest.mark.distributed

@@ -13,18 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trl import GRPOConfig
 
-from methods.degenerate_groups import (
-    DynamicSamplingTrainer,
+from methods.grpo import GRPOWithGroupMetrics
+from methods.rivals.degenerate_groups import (
     SignAdvantageTrainer,
     ZeroVarianceTrainer,
-    dapo_settings,
     dr_grpo_settings,
-    lowest_entropy_success_echo,
-    positive_example_echo,
     zero_variance_advantages,
 )
-from methods.echorl import EchoTrainer
-from methods.grpo import GRPOWithGroupMetrics
+from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, dapo_settings
 from reproduce.core.config import PolicyConfig
 from reproduce.rollouts.policies import build_model, build_tokenizer
 
@@ -191,23 +187,6 @@ def test_zero_variance_advantages_token_by_token(tokens: list[tuple[bool, float]
     for (own, value), advantage in zip(tokens, found, strict=True):
         expected = 0.0 if not own else alpha * value if right else -alpha * (highest - value)
         assert advantage == pytest.approx(expected, rel=1e-5, abs=1e-6)
-
-
-def test_positive_examples_are_the_token_mean_over_all_right_episodes(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, EchoTrainer, prompts="acfg", method={"echo": positive_example_echo(0.1)})
-    model = fresh_model()
-    right = [token_log_probabilities(model, row)[0] for row in rows_of("acfg") if row["success"]]
-    assert_gradient(gradient(trainer), -0.1 * torch.cat(right).mean(), model)
-
-
-def test_the_success_of_lowest_entropy_is_imitated_whole(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, EchoTrainer, prompts="acfg", method={"echo": lowest_entropy_success_echo(0.5)})
-    model = fresh_model()
-    losses = []
-    for prompt in "af":
-        scored = [token_log_probabilities(model, row) for row in rows_of(prompt)]
-        losses.append(-min(scored, key=lambda found: float(found[1].detach().mean()))[0].mean())
-    assert_gradient(gradient(trainer), 0.5 * torch.stack(losses).mean(), model)
 
 
 def test_dr_grpo_divides_by_a_constant_and_does_not_scale(tmp_path: Path) -> None:

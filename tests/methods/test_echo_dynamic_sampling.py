@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from methods.degenerate_groups import DynamicSamplingTrainer, dapo_settings
-from methods.echo_dynamic_sampling import EchoWithDynamicSampling
 from methods.echorl import EchoConfig
-from methods.grpo import select_rows
+from methods.grpo import take_rows
+from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, EchoWithDynamicSampling, dapo_settings
+from reproduce.papers.echorl.clips import ClipConfig, ClipTrainerOnDapo
 from tests.methods.test_degenerate_groups import (
     GROUP,
     RIGHT,
@@ -114,7 +114,7 @@ def test_reductions_count_all_rounds(tmp_path: Path) -> None:
             torch.testing.assert_close(found[name], WEIGHT * value, rtol=1e-5, atol=1e-6)
 
 
-class KeepsLogProbabilities(EchoWithDynamicSampling):
+class KeepsLogProbabilities(ClipTrainerOnDapo):
     """Keeps the log-probabilities that the loss was made from, with their gradient."""
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
@@ -135,7 +135,7 @@ def test_a_dropped_group_of_the_two_branch_toy_still_pulls_at_the_branch(
     tmp_path: Path, selection: Any, pulls: tuple[float, float] | None
 ) -> None:
     """The groups of `a` are replaced by others. The argmax raises its uncertain branch, the argmin its certain one."""
-    echo = EchoConfig(WEIGHT, selection=selection, scope="all_success")
+    echo = ClipConfig(WEIGHT, selection=selection, scope="all_success")
     trainer = toy(tmp_path, KeepsLogProbabilities, prompts="abbd", echo=echo, seed=3)
     gradient(trainer)
     of_a = (trainer.scored["prompt_ids"] == TOKENIZER.convert_tokens_to_ids("a")).any(dim=1)
@@ -156,7 +156,7 @@ def test_rows_of_dropped_clips_are_read_by_the_echo_alone(tmp_path: Path) -> Non
     trainer = toy(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=4)
     trainer.train()
     batch, rows = trainer.batch, 4 * GROUP
-    kept = select_rows(batch, torch.arange(rows))
+    kept = take_rows(batch, torch.arange(rows))
     assert "a" in trainer.sampled and all(group != expected_toy_group("a") for group in groups_of(kept))
     extra = len(batch["advantages"]) - rows
     assert extra > 0 and extra % 4 == 0
@@ -195,9 +195,9 @@ def test_without_degenerate_groups_nothing_is_added(tmp_path: Path) -> None:
 
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path) -> None:
     plan = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}
-    plan["echo"] = EchoConfig(WEIGHT, selection="random")
-    whole = trained(toy(tmp_path, **plan))
-    resumed = toy(tmp_path, **plan)
+    plan["echo"] = ClipConfig(WEIGHT, selection="random")
+    whole = trained(toy(tmp_path, ClipTrainerOnDapo, **plan))
+    resumed = toy(tmp_path, ClipTrainerOnDapo, **plan)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert all(torch.equal(value, whole[name]) for name, value in resumed.model.state_dict().items())
 
@@ -205,7 +205,6 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"echo": EchoConfig(entropy_policy="current")}, "after dynamic sampling has dropped groups"),
         ({"loss_type": "grpo", "entropy_coef": 0.01}, "row mean of grpo"),
     ],
 )

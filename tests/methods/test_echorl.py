@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import subprocess
@@ -25,15 +24,15 @@ from methods.echo_clips import (
     RowCandidates,
     best_steps,
     choose_clips,
-    echoable_rows,
     find_steps,
     token_weights,
-    uniform_keys,
 )
-from methods.echorl import EchoConfig, EchoTrainer, newline_tokens
+from methods.echorl import EchoConfig, EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
+from methods.steps import newline_tokens
 from reproduce.core.config import PolicyConfig
 from reproduce.rollouts.policies import build_model, build_tokenizer
+from reproduce.training.row_dropping import without_idle_rows
 
 WORDS = tuple("abcdefghij")
 TOKENIZER = build_tokenizer(("\n", *WORDS))
@@ -46,30 +45,36 @@ ALL_RIGHT, MIXED = ("1111", "1111", "1111", "1111"), ("1111", "0101", "0000", "1
 # Clips against enumeration -----------------------------------------------------------------------------------------
 
 
-def steps_by_hand(newline: list[bool], policy: list[bool], entropies: list[float]) -> list[tuple[int, int, float]]:
+def steps_by_hand(
+    newline: list[bool], policy: list[bool], entropies: list[float], end: list[bool]
+) -> list[tuple[int, int, float]]:
     """(first, last, mean entropy) of each step, in policy tokens, read token by token."""
     steps: list[list[float]] = []
     content, closed, before = False, False, False
-    for breaks, own, entropy in zip(newline, policy, entropies, strict=True):
+    for breaks, own, entropy, ends in zip(newline, policy, entropies, end, strict=True):
         if own:
-            if not before or (closed and not breaks):
+            if not before or (closed and not breaks and not ends):
                 steps.append([])
                 content = closed = False
             steps[-1].append(entropy)
-            content = content or not breaks
+            content = content or not (breaks or ends)
             closed = content and breaks
         before = own
     ends = np.cumsum([len(step) for step in steps]).tolist()
     return [(end - len(step), end, sum(step) / len(step)) for end, step in zip(ends, steps, strict=True)]
 
 
-token_rows = st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0, 3, width=32)), min_size=9, max_size=9)
+kinds = st.sampled_from([(False, False), (True, False), (False, True)])
+token_rows = st.lists(st.tuples(kinds, st.booleans(), st.floats(0, 3, width=32)), min_size=9, max_size=9)
 
 
 @given(st.lists(token_rows, min_size=1, max_size=3))
-def test_steps_equal_those_read_token_by_token(rows: list[list[tuple[bool, bool, float]]]) -> None:
-    newline, policy, entropies = (torch.tensor([[token[part] for token in row] for row in rows]) for part in range(3))
-    found = find_steps(newline, policy, entropies)
+def test_steps_equal_those_read_token_by_token(drawn: list[list[tuple[tuple[bool, bool], bool, float]]]) -> None:
+    rows = [[(newline, own, entropy, end) for (newline, end), own, entropy in row] for row in drawn]
+    newline, policy, entropies, end = (
+        torch.tensor([[token[part] for token in row] for row in rows]) for part in range(4)
+    )
+    found = find_steps(newline, policy, end, entropies)
     for row, tokens in enumerate(rows):
         expected = steps_by_hand(*(list(part) for part in zip(*tokens, strict=True)))
         used = found.lengths[row] > 0
@@ -83,51 +88,45 @@ def test_newlines_end_their_step_and_blank_steps_do_not_exist() -> None:
     text = "\n a \n \n b c <environment> \n d \n <end>".split(" ")
     newline = torch.tensor([[word == "\n" for word in text]])
     policy = torch.tensor([[word != "<environment>" for word in text]])
-    steps = find_steps(newline, policy, torch.arange(len(text)).float()[None])
+    end = torch.tensor([[word == "<end>" for word in text]])
+    steps = find_steps(newline, policy, end, torch.arange(len(text)).float()[None])
     used = steps.lengths[0] > 0
-    assert steps.lengths[0][used].tolist() == [4, 2, 3, 1]
-    assert steps.mean_entropy[0][used].tolist() == [1.5, 4.5, 8.0, 10.0]
-    whole = find_steps(newline, policy, torch.zeros(1, len(text)), split="rollout")
-    assert whole.lengths[0][whole.lengths[0] > 0].tolist() == [len(text) - 1]
+    # The end of the sequence after a newline is no step of its own, whatever its entropy.
+    assert steps.lengths[0][used].tolist() == [4, 2, 4]
+    assert steps.mean_entropy[0][used].tolist() == [1.5, 4.5, 8.5]
 
 
 def clips_of(
-    newline: torch.Tensor, entropies: torch.Tensor, success: torch.Tensor, config: EchoConfig, words: Any = (0,)
+    newline: torch.Tensor, entropies: torch.Tensor, success: torch.Tensor, config: EchoConfig
 ) -> tuple[Clips, torch.Tensor]:
     """The clips of groups of GROUP rows in which the policy wrote every token."""
-    rows = torch.arange(len(success))
     policy = torch.ones_like(newline)
-    steps = find_steps(newline, policy, entropies, config.split)
-    found = best_steps(steps, uniform_keys(words, rows, newline.shape[1]), config)
-    found = RowCandidates.from_table(found.as_table())
-    groups = rows // GROUP
-    count = len(rows) // GROUP
-    clips = choose_clips(found, echoable_rows(success, groups, config.scope), rows, groups, config, count)
+    steps = find_steps(newline, policy, torch.zeros_like(newline), entropies)
+    found = RowCandidates.from_table(best_steps(steps, steps.mean_entropy, config.minimum_step_tokens).as_table())
+    groups = torch.arange(len(success)) // GROUP
+    clips = choose_clips(found, success, groups, len(success) // GROUP, config.reduction)
     return clips, token_weights(clips, policy)
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 2**20), st.sampled_from(["highest_entropy", "lowest_entropy"]), st.integers(1, 4), st.booleans())
-def test_clips_equal_those_found_by_enumeration(seed: int, selection: Any, minimum: int, degenerate: bool) -> None:
+@given(st.integers(0, 2**20), st.integers(1, 4))
+def test_clips_equal_those_found_by_enumeration(seed: int, minimum: int) -> None:
     generator = np.random.default_rng(seed)
     newline = generator.random((8, 7)) < 0.35
     # Few values, so that ties are common.
     entropies = generator.integers(0, 3, (8, 7)).astype(np.float32)
     success = generator.random(8) < 0.7
-    config = EchoConfig(
-        selection=selection, minimum_step_tokens=minimum, scope="all_success" if degenerate else "any_success"
-    )
+    config = EchoConfig(minimum_step_tokens=minimum)
     clips, weights = clips_of(*(torch.from_numpy(part) for part in (newline, entropies, success)), config)
     expected = {}
     for group in (0, 1):
-        members = range(group * GROUP, (group + 1) * GROUP)
-        if degenerate and not all(success[row] for row in members):
-            continue
         pool = [
-            (mean if selection == "highest_entropy" else -mean, -row, -last)
-            for row in members
+            (mean, -row, -last)
+            for row in range(group * GROUP, (group + 1) * GROUP)
             if success[row]
-            for first, last, mean in steps_by_hand(newline[row].tolist(), [True] * 7, entropies[row].tolist())
+            for first, last, mean in steps_by_hand(
+                newline[row].tolist(), [True] * 7, entropies[row].tolist(), [False] * 7
+            )
             if last - first >= minimum
         ]
         if pool:
@@ -147,100 +146,24 @@ PEAKS = torch.zeros(12, 6)
 PEAKS[1, 2:4], PEAKS[9, 0:2], PEAKS[2] = 1.0, 2.0, 9.0
 
 
-@pytest.mark.parametrize(
-    ("extent", "expected"),
-    [("prefix", {1: (0, 4), 9: (0, 2)}), ("step", {1: (2, 4), 9: (0, 2)}), ("rollout", {1: (0, 6), 9: (0, 6)})],
-)
-def test_extents(extent: Any, expected: dict[int, tuple[int, int]]) -> None:
-    clips, weights = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(extent=extent))
-    rows = clips.chosen.nonzero()[:, 0].tolist()
-    assert {row: (int(clips.first[row]), int(clips.last[row])) for row in rows} == expected
-    assert float(weights.sum()) == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize(("reduction", "total"), [("groups_with_clip", 1.0), ("all_groups", 2 / 3), ("tokens", 1.0)])
 def test_reductions(reduction: Any, total: float) -> None:
-    _, weights = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(reduction=reduction))
+    clips, weights = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(reduction=reduction))
+    assert {row: int(clips.last[row]) for row in clips.chosen.nonzero()[:, 0].tolist()} == {1: 4, 9: 2}
     assert float(weights.sum()) == pytest.approx(total)
     shares = weights.sum(dim=1)[[1, 9]] / total
     expected = [2 / 3, 1 / 3] if reduction == "tokens" else [0.5, 0.5]
     np.testing.assert_allclose(shares, expected)
 
 
-def test_one_clip_a_success_shares_the_weight_of_one_clip() -> None:
-    clips, weights = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(unit="rollout"))
-    assert clips.chosen.tolist() == SUCCESS.tolist()
-    np.testing.assert_allclose(weights.sum(dim=1).view(3, GROUP).sum(dim=1), [0.5, 0.0, 0.5])
-
-
-def test_last_step_and_length_matched_controls() -> None:
-    last, _ = clips_of(BREAKS, PEAKS, SUCCESS, EchoConfig(selection="last_step", extent="step"))
-    rows = last.chosen.nonzero()[:, 0]
-    assert (rows // GROUP).tolist() == [0, 2] and SUCCESS[rows].all()
-    assert last.first[rows].tolist() == [4, 4] and last.last[rows].tolist() == [6, 6]
-    drawn = set()
-    for seed in range(40):
-        config = EchoConfig(selection="length_matched_random")
-        clips, _ = clips_of(BREAKS, PEAKS, SUCCESS, config, words=(seed,))
-        rows = clips.chosen.nonzero()[:, 0].tolist()
-        assert clips.last[rows].tolist() == [4, 2]
-        drawn |= set(rows)
-    assert drawn == {0, 3, 8, 10, 11}  # Every other success, never the peak's own episode or a failure.
-
-
-def test_random_steps_are_uniform_over_the_pool() -> None:
-    groups = 4000
-    success = SUCCESS[:GROUP].repeat(groups)
-    breaks, peaks = BREAKS[:GROUP].repeat(groups, 1), PEAKS[:GROUP].repeat(groups, 1)
-    clips, _ = clips_of(breaks, peaks, success, EchoConfig(selection="random"), words=(3,))
-    rows = clips.chosen.nonzero()[:, 0]
-    assert len(rows) == groups
-    counts = torch.zeros(GROUP, 7).index_put_((rows % GROUP, clips.last[rows]), torch.tensor(1.0), accumulate=True)
-    picked = counts[[0, 1, 3]][:, [2, 4, 6]].flatten()
-    assert float(picked.sum()) == groups
-    assert float(((picked - groups / 9) ** 2 / (groups / 9)).sum()) < 26.1  # chi-squared, 8 degrees, p = 0.001
-
-
-def test_the_two_branch_toy() -> None:
-    """Closed form of section 3.2: the argmax pushes towards the uncertain branch, the argmin away, chance nowhere.
-
-    Rows are [branch, environment, second step]; branch A (probability 1/2) has a second step of entropy ln 8, B of
-    0.1. Only the branch token is read here, for the second token's score does not depend on the branch logit.
-    """
-    size, groups = 8, 40_000
-    uncertain = torch.rand(groups * size, generator=torch.Generator().manual_seed(0)) < 0.5
-    second = torch.where(uncertain, math.log(8), 0.1)
-    entropies = torch.stack([torch.full_like(second, math.log(2)), torch.full_like(second, 9.0), second], dim=1)
-    policy = torch.tensor([[True, False, True]]).expand(len(second), 3)
-    steps = find_steps(torch.zeros_like(policy), policy, entropies)
-    rows = torch.arange(len(uncertain))
-    score = torch.where(uncertain, 0.5, -0.5).double()
-
-    def direction(**choice: Any) -> tuple[float, float]:
-        config = EchoConfig(**choice)
-        found = best_steps(steps, uniform_keys((7,), rows, 3), config)
-        success = torch.ones(len(rows)).bool()
-        clips = choose_clips(found, success, rows, rows // size, config, groups)
-        weights = token_weights(clips, policy)[:, 0]
-        each = (weights * score).view(groups, size).sum(dim=1) * groups
-        return float(each.mean()), float(each.std() / math.sqrt(groups))
-
-    expected = {"highest_entropy": 253 / 1024, "lowest_entropy": -253 / 1024, "random": 0.0}
-    for selection, closed_form in expected.items():
-        mean, error = direction(selection=selection)
-        assert abs(mean - closed_form) < 4 * error, selection
-    mean, error = direction(selection="random", extent="rollout")
-    assert abs(mean) < 4 * error
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"weight": -1.0}, "weight"),
-        ({"selection": "peak"}, "selection must be one of highest_entropy"),
+        ({"reduction": "mean"}, "reduction must be one of groups_with_clip"),
         ({"minimum_step_tokens": 0}, "minimum_step_tokens"),
-        ({"unit": "rollout", "selection": "length_matched_random"}, "one clip a group"),
         ({"start_step": -1}, "start_step"),
+        ({"start_step": 3, "stop_step": 2}, "start_step <= stop_step"),
     ],
 )
 def test_bad_configurations_are_refused(wrong: dict[str, Any], message: str) -> None:
@@ -365,7 +288,8 @@ def echo_by_hand(model: Any, success: tuple[str, ...]) -> torch.Tensor:
             log_probabilities, entropies = token_log_probabilities(model, row)
             breaks = [token == NEWLINE for token in row["completion_ids"]]
             own = [bool(value) for value in row["env_mask"]]
-            for _, last, mean in steps_by_hand(breaks, own, entropies.tolist()):
+            end = [token == TOKENIZER.eos_token_id for token in row["completion_ids"]]
+            for _, last, mean in steps_by_hand(breaks, own, entropies.tolist(), end):
                 pool.append((mean, -member, -last, log_probabilities[torch.tensor(own)][:last]))
         if pool:
             clips.append(-max(pool, key=lambda item: item[:3])[3].mean())
@@ -437,16 +361,6 @@ def test_several_updates_of_a_batch_average_to_the_same_echo(tmp_path: Path, pla
     assert len(steps) == plan["max_steps"]
     mean = {name: torch.stack([step[name] for step in steps]).mean(dim=0) for name in steps[0]}
     assert_close(mean, gradient_by_hand(ALL_RIGHT), 0.3)
-
-
-def test_current_entropies_choose_the_same_clips_while_the_policy_has_not_moved(tmp_path: Path) -> None:
-    echo = EchoConfig(weight=0.3, entropy_policy="current")
-    for success in (ALL_RIGHT, MIXED):
-        current = train(trainer_of(tmp_path / "current", success=success, echo=echo)).kept.steps[0]
-        rollout = train(trainer_of(tmp_path / "rollout", success=success)).kept.steps[0]
-        assert_close(current, rollout)
-    with pytest.raises(ValueError, match="whole groups"):
-        trainer_of(tmp_path, echo=echo, per_device_train_batch_size=8, gradient_accumulation_steps=2)
 
 
 def test_entropies_of_the_sampler_are_used_without_a_pass(tmp_path: Path) -> None:
@@ -525,27 +439,31 @@ def test_echoed_rows_without_advantage_stay_and_others_are_left_out(tmp_path: Pa
                 seen.append(len(found[0]))
             return found
 
-    trainer = train(trainer_of(tmp_path, kind=Watching))
-    assert seen == [9]  # Eight rows of the two mixed groups and one clip of the group that is all right.
+    trainer = train(trainer_of(tmp_path, kind=without_idle_rows(Watching)))
+    assert seen == [12]  # Eight rows of the two mixed groups and those of the group that is all right.
+    sampled = trainer_of(tmp_path, kind=without_idle_rows(Watching), entropies=lambda row: [0.0] * len(row["env_mask"]))
+    train(sampled)
+    assert seen[1:] == [9]  # Eight rows of the two mixed groups and one clip, known before the update.
     entry = trainer.state.log_history[0]
     assert entry["tokens/sampled"] > entry["tokens/trained"] > 0
     assert entry["echo/groups_with_clip"] == 0.75
 
 
-def test_scope_start_step_and_demonstrations(tmp_path: Path) -> None:
-    only = train(trainer_of(tmp_path / "scope", echo=EchoConfig(weight=0.3, scope="all_success")))
-    assert only.state.log_history[0]["echo/groups_with_clip"] == 0.25
-    late = train(trainer_of(tmp_path / "late", ALL_RIGHT, echo=EchoConfig(weight=0.3, start_step=1), max_steps=2))
-    norms = [entry["grad_norm"] for entry in late.state.log_history if "grad_norm" in entry]
-    assert norms[0] == 0.0 < norms[1]
-    for include, share in ((False, 0.0), (True, 1.0)):
-        trainer = trainer_of(tmp_path / "shown", ALL_RIGHT, echo=EchoConfig(include_demonstrations=include))
-        trainer.train_dataset = trainer.train_dataset.add_column("demonstration", [True] * len(PROMPTS))
-        assert train(trainer).state.log_history[0]["echo/groups_with_clip"] == share
+def test_the_echo_has_a_window(tmp_path: Path) -> None:
+    echo = EchoConfig(weight=0.3, start_step=1, stop_step=2)
+    windowed = train(trainer_of(tmp_path, ALL_RIGHT, echo=echo, max_steps=3))
+    norms = [entry["grad_norm"] for entry in windowed.state.log_history if "grad_norm" in entry]
+    assert norms[0] == norms[2] == 0.0 < norms[1]
+
+
+def test_demonstrations_are_not_echoed(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, ALL_RIGHT)
+    trainer.train_dataset = trainer.train_dataset.add_column("demonstration", [True, False, True, True])
+    assert train(trainer).state.log_history[0]["echo/groups_with_clip"] == 0.25
 
 
 def test_the_echo_does_not_depend_on_the_scale_of_the_rewards(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, ALL_RIGHT, echo=EchoConfig(weight=0.3, success_reward=2.0), reward_weights=[7.0])
+    trainer = trainer_of(tmp_path, ALL_RIGHT, reward_weights=[7.0])
     assert_close(train(trainer).kept.steps[0], gradient_by_hand(ALL_RIGHT), 0.3)
 
 
@@ -555,10 +473,8 @@ def test_a_reward_below_one_does_not_hide_a_success_that_the_rollout_tells(tmp_p
     assert trainer.state.log_history[0]["groups/all_right"] == 1.0
 
 
-@pytest.mark.parametrize("selection", ["highest_entropy", "random", "length_matched_random"])
-def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path, selection: Any) -> None:
-    echo = EchoConfig(weight=0.3, selection=selection)
-    plan = {"echo": echo, "max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path) -> None:
+    plan = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}
     whole = train(trainer_of(tmp_path, **plan)).model.state_dict()
     resumed = trainer_of(tmp_path, **plan)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from methods.grpo import GRPOWithGroupMetrics, group_shares, trained_rows
+from methods.grpo import GRPOWithGroupMetrics, group_shares, has_advantage
 from reproduce.core.config import PolicyConfig, SamplingConfig
 from reproduce.environments.retrieval import RetrievalEnvironment, build_panels
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.rollouts import EpisodeSampler, UniformStreams, rollout_columns
 from reproduce.rollouts.policies import build_model, build_tokenizer
+from reproduce.training.row_dropping import trimmed, without_idle_rows
 from reproduce.training.train import exact_match
 
 TOKENIZER = build_tokenizer(words())
@@ -210,7 +211,7 @@ def first_groups(rows: int) -> list[bool]:
 
 
 def test_leaving_out_rows_without_advantage_changes_no_gradient(tmp_path: Path) -> None:
-    ours = trainer_of(tmp_path / "ours", outcomes=first_groups)
+    ours = trainer_of(tmp_path / "ours", outcomes=first_groups, kind=without_idle_rows(Recording))
     plain = trainer_of(tmp_path / "plain", outcomes=first_groups, kind=trl.GRPOTrainer)
     ours.train()
     plain.train()
@@ -225,13 +226,13 @@ def test_leaving_out_rows_without_advantage_changes_no_gradient(tmp_path: Path) 
 
 @pytest.mark.parametrize("settings", [{"entropy_coef": 0.1}, {"top_entropy_quantile": 0.3}, {"loss_type": "dapo"}])
 def test_terms_that_speak_of_every_row_keep_every_row(tmp_path: Path, settings: dict[str, Any]) -> None:
-    trainer = trainer_of(tmp_path, outcomes=first_groups, **settings)
+    trainer = trainer_of(tmp_path, outcomes=first_groups, kind=without_idle_rows(Recording), **settings)
     trainer.train()
     assert trainer.log_probabilities.shape[0] == 16
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=6), st.integers(0, 2**16))
-def test_trained_rows_keep_every_token_of_the_rows_they_keep(trained_row: list[bool], seed: int) -> None:
+def test_rows_that_are_kept_keep_every_token(trained_row: list[bool], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows = len(trained_row)
     prompt_lengths = torch.randint(1, 6, (rows,), generator=generator)
@@ -248,7 +249,7 @@ def test_trained_rows_keep_every_token_of_the_rows_they_keep(trained_row: list[b
         "num_items_in_batch": torch.tensor(99),
         "names": [str(row) for row in range(rows)],
     }
-    kept = trained_rows(inputs)
+    kept = trimmed(inputs, has_advantage(inputs["advantages"]))
     expected = [row for row, value in enumerate(trained_row) if value] or [0]
     assert kept["names"] == [str(row) for row in expected]
     assert kept["num_items_in_batch"] == 99

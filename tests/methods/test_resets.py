@@ -138,7 +138,7 @@ def trainer_of(
     **config: Any,
 ) -> Any:
     model, words = tiny_model(), tokenizer()
-    rollouts = rollout or ResetRollouts(deterministic_policy, third_step, lambda text: words(text).input_ids, settings)
+    rollouts = rollout or ResetRollouts(third_step, deterministic_policy, lambda text: words(text).input_ids, settings)
     usual = {"per_device_train_batch_size": 16, "loss_type": "grpo", "max_steps": 1, "num_generations": 8}
     chosen = usual | {"learning_rate": 1e-2, "save_strategy": "no"} | config
     arguments = GRPOConfig(
@@ -236,23 +236,16 @@ def test_the_gradient_is_the_one_of_the_equation(tmp_path: Path, mask: bool) -> 
 
 def test_the_prefix_gets_exactly_no_gradient(trained: Any) -> None:
     mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"]).bool()
-    heard = trained.scored["advantages"].ne(0)[:, None]
-    # TRL's loss has seen the rows with an advantage alone; the widths of both are the longest chain.
+    heard = trained.scored["advantages"].ne(0)
     gradient = trained.log_probabilities.grad
-    kept = mask[heard[:, 0]][:, : gradient.shape[1]]
-    assert (gradient[~kept] == 0).all() and (gradient[kept] != 0).all()
-    prefix = (trained.scored["completion_mask"].bool() & ~mask)[heard[:, 0]]
-    assert prefix.any()
+    assert (gradient[~mask] == 0).all() and (gradient[heard][mask[heard]] != 0).all()
+    assert (trained.scored["completion_mask"].bool() & ~mask)[heard].any()
 
 
 def test_per_token_gradient_is_the_advantage_over_the_length(trained: Any) -> None:
-    rows = trained.scored["advantages"].ne(0)
-    mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"])[rows].double()
-    weight = -trained.scored["advantages"][rows].double() / mask.sum(dim=1) / len(rows)
-    expected = mask * weight[:, None]
-    np.testing.assert_allclose(
-        trained.log_probabilities.grad.numpy(), expected[:, : trained.log_probabilities.shape[1]], rtol=1e-4
-    )
+    mask = (trained.scored["completion_mask"] * trained.scored["tool_mask"]).double()
+    weight = -trained.scored["advantages"].double() / mask.sum(dim=1) / len(mask)
+    np.testing.assert_allclose(trained.log_probabilities.grad.numpy(), mask * weight[:, None], rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [4, 8])
@@ -309,10 +302,9 @@ def test_without_the_clip_no_ratio_enters_later_updates(tmp_path: Path) -> None:
         )
         trainer.train()
         advantages, log_probabilities = trainer.scored["advantages"], trainer.log_probabilities
-        rows = advantages.ne(0)
-        mask = (trainer.scored["completion_mask"] * trainer.scored["tool_mask"])[rows]
-        plain = -(mask * (advantages[rows] / mask.sum(dim=1) / len(rows))[:, None])
-        found[clip] = float((log_probabilities.grad - plain[:, : log_probabilities.shape[1]]).abs().max())
+        mask = trainer.scored["completion_mask"] * trainer.scored["tool_mask"]
+        plain = -(mask * (advantages / mask.sum(dim=1) / len(mask))[:, None])
+        found[clip] = float((log_probabilities.grad - plain).abs().max())
     assert found[False] < 1e-7
     assert found[True] > 1e-4
 
@@ -339,7 +331,7 @@ def test_without_resets_and_with_trls_deviation_it_is_grpo(tmp_path: Path) -> No
 
 def test_without_a_rule_every_block_is_one_group_of_fresh_chains(tmp_path: Path) -> None:
     words = tokenizer()
-    control = ResetRollouts(deterministic_policy, None, lambda text: words(text).input_ids)
+    control = ResetRollouts(None, deterministic_policy, lambda text: words(text).input_ids)
     trainer = trained_by(tmp_path, rollout=control)
     entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
     assert entry["resets/share"] == 0.0 and entry["chains/generated"] == 16.0
@@ -350,7 +342,7 @@ def test_without_a_rule_every_block_is_one_group_of_fresh_chains(tmp_path: Path)
 def test_localization_is_logged_against_the_truth(tmp_path: Path, truth: int, exact: float, clean: float) -> None:
     words = tokenizer()
     rollouts = ResetRollouts(
-        deterministic_policy, third_step, lambda text: words(text).input_ids, first_error=lambda seed: truth
+        third_step, deterministic_policy, lambda text: words(text).input_ids, first_error=lambda seed: truth
     )
     trainer = trained_by(tmp_path, rollout=rollouts)
     entry = next(entry for entry in trainer.state.log_history if "reward" in entry)
@@ -383,7 +375,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
     words = tokenizer()
 
     def rollouts() -> ResetRollouts:
-        return ResetRollouts(deterministic_policy, uniform_step, lambda text: words(text).input_ids)
+        return ResetRollouts(uniform_step, deterministic_policy, lambda text: words(text).input_ids)
 
     config = {"max_steps": 3, "save_strategy": "steps", "save_steps": 2}
     whole = trainer_of(tmp_path, rollout=rollouts(), **config)
@@ -436,7 +428,7 @@ def test_a_plain_script_with_generate_and_a_reward_on_text(tmp_path: Path) -> No
             chains.append(Chain(tokens, (2, 4, 6, 8), float(right), right))
         return chains
 
-    rollouts = ResetRollouts(sample, uniform_step, lambda text: words(text).input_ids)
+    rollouts = ResetRollouts(uniform_step, sample, lambda text: words(text).input_ids)
     trainer = trainer_of(tmp_path, rollout=rollouts, reward=share_of_first_word, learning_rate=2e-2, max_steps=12)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()

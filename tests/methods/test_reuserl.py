@@ -26,9 +26,14 @@ import methods.reuserl
 from benchmarks.reuserl import smallest_bits
 from methods.grpo import GRPOWithGroupMetrics
 from methods.reuserl import PENALTIES, PenaltySettings, SkillReuseReward
-from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings, in_random_order, matched_random_dictionary
-from methods.reuserl_metrics import longest_runs, success_metrics
+from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings, longest_runs, success_metrics
 from reproduce.core.config import PolicyConfig
+from reproduce.papers.reuserl.dictionaries import (
+    ControlledLearner,
+    ControlSettings,
+    in_random_order,
+    matched_random_dictionary,
+)
 from reproduce.rollouts.policies import build_model, build_tokenizer
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings, extract_dictionary
@@ -133,23 +138,20 @@ def outcome_only(completions: list[Any], success: list[bool], **columns: Any) ->
 
 @given(
     st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=20),
-    st.sampled_from([(penalty, "success") for penalty in PENALTIES] + [("additive", "all")]),
+    st.sampled_from(PENALTIES),
     st.floats(0, 0.999),
 )
-def test_every_success_lies_above_every_failure(
-    cases: list[tuple[bool, float]], how: tuple[str, str], weight: float
-) -> None:
+def test_every_success_lies_above_every_failure(cases: list[tuple[bool, float]], penalty: str, weight: float) -> None:
     success, costs = np.array([case[0] for case in cases]), np.array([case[1] for case in cases])
-    found = PenaltySettings(weight, penalty=how[0], penalise=how[1]).rewards(success, costs)
-    assert found[success].min(initial=2.0) > found[~success].max(initial=-1.0)
-    if how[1] == "success":
-        assert (found[~success] == 0).all()
+    found = PenaltySettings(weight, penalty=penalty).rewards(success, costs)
+    assert found[success].min(initial=2.0) > 0 and (found[~success] == 0).all()
 
 
 def test_rewards_by_hand() -> None:
     success, costs = [True, True, False], [0.5, 0.25, 0.5]
     assert PenaltySettings(0.4).rewards(success, costs).tolist() == pytest.approx([0.8, 0.9, 0.0])
-    assert PenaltySettings(0.4, penalise="all").rewards(success, costs).tolist() == pytest.approx([0.8, 0.9, -0.2])
+    # The paper's: a success that needs as many phrases as there are rounds is worth a failure.
+    assert PenaltySettings().rewards([True, True, False], [1.0, 0.25, 0.5]).tolist() == [0.0, 0.75, 0.0]
     # gamma^seg with gamma = 0.51^(1/T): half and a quarter of the horizon.
     found = PenaltySettings(0.49, penalty="discount").rewards(success, costs)
     assert found.tolist() == pytest.approx([0.51**0.5, 0.51**0.25, 0.0])
@@ -162,12 +164,12 @@ def test_scaled_is_additive_where_outcomes_are_binary(cases: list[tuple[bool, fl
     assert np.array_equal(PenaltySettings(weight, penalty="scaled").rewards(success, costs), additive)
 
 
-@pytest.mark.parametrize("change", [{"weight": 1.0}, {"weight": -0.1}, {"weight": float("nan")}, {"penalty": "log"}])
+@pytest.mark.parametrize("change", [{"weight": 1.1}, {"weight": -0.1}, {"weight": float("nan")}, {"penalty": "log"}])
 def test_senseless_penalties_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         PenaltySettings(**change)
-    with pytest.raises(ValueError, match="additively"):
-        PenaltySettings(penalty="discount", penalise="all")
+    with pytest.raises(ValueError, match="to nothing"):
+        PenaltySettings(1.0, penalty="discount")
 
 
 class Mode:
@@ -191,15 +193,17 @@ def called(reward: SkillReuseReward, strings: list[bytes], success: list[bool]) 
 
 
 @settings(max_examples=50)
-@given(st.integers(0, 2**20), st.floats(0, 0.99))
-def test_frozen_singletons_are_the_length_penalty_bit_for_bit(seed: int, weight: float) -> None:
+@given(st.integers(0, 2**20), st.floats(0, 1))
+def test_without_phrases_the_cost_is_the_length_penalty_bit_for_bit(seed: int, weight: float) -> None:
     strings = strings_of(24, seed)
     success = (np.random.default_rng(seed).random(24) < 0.5).tolist()
     frozen = reward_of(
-        penalty=PenaltySettings(weight), dictionary=DictionarySettings("frozen_singletons", min_corpus=1)
+        penalty=PenaltySettings(weight),
+        dictionary=ControlSettings(dictionary="frozen_singletons"),
+        learner=ControlledLearner,
     )
     no_merges = reward_of(
-        penalty=PenaltySettings(weight), dictionary=DictionarySettings(extraction=ExtractionSettings(1), min_corpus=1)
+        penalty=PenaltySettings(weight), dictionary=DictionarySettings(extraction=ExtractionSettings(1))
     )
     length = [solved - weight * (len(s) / HORIZON) * solved for s, solved in zip(strings, success, strict=True)]
     for reward in (frozen, no_merges):
@@ -207,50 +211,39 @@ def test_frozen_singletons_are_the_length_penalty_bit_for_bit(seed: int, weight:
         assert not reward.phrases
 
 
-def test_the_cost_is_that_of_the_dictionary_of_the_same_step_or_the_one_before() -> None:
+def test_the_cost_is_that_of_the_dictionary_of_the_same_step() -> None:
     first, second = habits_of(60, 0), habits_of(60, 1)
     solved = [True] * 60
-    current, previous = (
-        reward_of(penalty=PenaltySettings(0.5, score_with=which), dictionary=DictionarySettings(min_corpus=10))
-        for which in ("current", "previous")
-    )
-    of_first = extract_dictionary(first, 6)
-    of_both = extract_dictionary([*first, *second], 6)
+    reward = reward_of(penalty=PenaltySettings(0.5))
+    of_first, of_both = extract_dictionary(first, 6), extract_dictionary([*first, *second], 6)
     assert of_first.phrases and of_first != of_both
-
-    def expected(strings: list[bytes], dictionary: SkillDictionary) -> list[float]:
-        return (1 - 0.5 * (phrase_counts(strings, dictionary) / HORIZON)).tolist()
-
-    assert called(current, first, solved)[0] == expected(first, of_first)
-    assert called(current, second, solved)[0] == expected(second, of_both)
-    assert called(previous, first, solved)[0] == expected(first, SkillDictionary(6, 4))
-    assert called(previous, second, solved)[0] == expected(second, of_first)
+    for strings, dictionary in ((first, of_first), (second, of_both)):
+        expected = (1 - 0.5 * (phrase_counts(strings, dictionary) / HORIZON)).tolist()
+        assert called(reward, strings, solved)[0] == expected
 
 
 def test_repetition_is_cheap_and_alternating_junk_is_not() -> None:
     """The reward hack: a looped symbol whose repetition is a phrase costs a quarter of its length."""
     loops, alternating = bytes([0] * 8), bytes([0, 2] * 4)
     frozen = SkillDictionary(6, 4, ((0, 0, 0, 0), (1, 2)))
-    reward = reward_of(penalty=PenaltySettings(0.5), dictionary=DictionarySettings("frozen", frozen))
+    reward = reward_of(
+        penalty=PenaltySettings(0.5),
+        dictionary=ControlSettings(dictionary="frozen", frozen=frozen),
+        learner=ControlledLearner,
+    )
     found, metrics = called(reward, [loops, alternating], [True, True])
     assert found == [1 - 0.5 * (2 / HORIZON), 1 - 0.5 * (8 / HORIZON)]
     assert metrics["reuse/longest_run"] == (8 + 1) / 2
 
 
-def test_failures_teach_nothing_and_invalid_actions_can_be_dropped() -> None:
+def test_failures_teach_nothing() -> None:
     strings = [bytes([1, 5, 2]), bytes([5, 5, 3])] * 30
-    success = [True, False] * 30
-    kept = reward_of(dictionary=LEARNED)
-    dropped = reward_of(dictionary=LEARNED, penalty=PenaltySettings(invalid_actions="drop"))
-    values, metrics = called(kept, strings, success)
-    assert set(kept.learner.buffer) == {bytes([1, 5, 2])}
-    assert kept.phrases == (("take", "invalid"), ("take", "invalid", "transport"))
+    reward = reward_of(dictionary=LEARNED)
+    values, metrics = called(reward, strings, [True, False] * 30)
+    assert set(reward.learner.buffer) == {bytes([1, 5, 2])}
+    assert reward.phrases == (("take", "invalid"), ("take", "invalid", "transport"))
     assert metrics["reuse/invalid_share"] == 0.5
     assert values[1] == 0.0
-    _, metrics = called(dropped, strings, success)
-    assert set(dropped.learner.buffer) == {bytes([1, 2])}
-    assert dropped.phrases == (("take", "transport"),)
-    assert metrics["reuse/invalid_share"] == 0.5
 
 
 def test_evaluation_scores_and_changes_nothing() -> None:
@@ -261,7 +254,7 @@ def test_evaluation_scores_and_changes_nothing() -> None:
     fresh = strings_of(30, 3)
     found, _ = called(reward, fresh, [True] * 30)
     assert reward.state() == before
-    assert found == (1 - 0.3 * (phrase_counts(fresh, reward.learner.dictionary) / HORIZON)).tolist()
+    assert found == (1 - 1.0 * (phrase_counts(fresh, reward.learner.dictionary) / HORIZON)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -295,10 +288,14 @@ def test_the_buffer_is_first_in_first_out_and_may_be_absent() -> None:
         with_buffer.observe(batch)
         without.observe(batch)
     assert list(with_buffer.buffer) == [batches[1][3], *batches[2]]
-    assert with_buffer.corpus_size == 5 + 4
+    # The latest strings, those of the batch among them (algorithm 1).
+    assert with_buffer.corpus_size == 5
     assert not without.buffer and without.corpus_size == 4
     large = strings_of(80, 9)
-    without.observe(large)
+    for learner in (with_buffer, without):
+        learner.observe(large)
+        assert learner.dictionary == extract_dictionary(large, 5)
+    without.observe([])
     assert without.dictionary == extract_dictionary(large, 5)
 
 
@@ -306,7 +303,7 @@ def test_when_the_dictionary_is_extracted() -> None:
     batches = [habits_of(40, habit) for habit in range(5)]
 
     def sizes(**changes: Any) -> list[tuple[Any, ...]]:
-        learner = DictionaryLearner(5, DictionarySettings(**({"min_corpus": 1, "buffer_size": 0} | changes)))
+        learner = ControlledLearner(5, ControlSettings(**({"buffer_size": 0} | changes)))
         found = []
         for batch in batches:
             learner.observe(batch)
@@ -316,7 +313,6 @@ def test_when_the_dictionary_is_extracted() -> None:
     own = [extract_dictionary(batch, 5).phrases for batch in batches]
     assert len(set(own)) > 2
     assert sizes() == own
-    assert sizes(refresh_every=2) == [own[0], own[0], own[2], own[2], own[4]]
     assert sizes(freeze_after=2) == [own[0], own[1], own[1], own[1], own[1]]
     assert sizes(min_corpus=41) == [()] * 5
     assert sizes(min_corpus=50, buffer_size=100)[0] == () != sizes(min_corpus=50, buffer_size=100)[1]
@@ -334,7 +330,8 @@ def test_random_order_keeps_the_symbols(strings: list[bytes], seed: int) -> None
 def test_shuffled_order_loses_the_structure() -> None:
     strings = strings_of(400, 0)
     learned, shuffled = (
-        DictionaryLearner(5, DictionarySettings(kind, min_corpus=1)) for kind in ("learned", "shuffled_order")
+        ControlledLearner(5, ControlSettings(dictionary=kind, buffer_size=1024))
+        for kind in ("learned", "shuffled_order")
     )
     learned.observe(strings)
     shuffled.observe(strings)
@@ -370,12 +367,12 @@ def test_the_random_dictionary_matches_sizes_and_covers_all_phrases() -> None:
 )
 def test_senseless_dictionaries_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DictionarySettings(**change)
+        ControlSettings(**change)
 
 
 def test_a_frozen_dictionary_needs_the_alphabet_of_the_episodes() -> None:
     with pytest.raises(ValueError, match="has 5 symbols, the alphabet 6"):
-        SkillReuseReward(ALPHABET, HORIZON, dictionary=DictionarySettings("frozen", SkillDictionary(5, 4)))
+        ControlledLearner(6, ControlSettings(dictionary="frozen", frozen=SkillDictionary(5, 4)))
 
 
 def test_the_brute_force_of_the_benchmark_finds_the_optimum_worked_out_by_hand() -> None:
@@ -464,18 +461,13 @@ def test_accumulation_changes_neither_dictionary_nor_update(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "score_with"),
-    [
-        ({}, "current"),
-        ({}, "previous"),
-        ({"freeze_after": 2}, "current"),
-        ({"dictionary": "shuffled_order"}, "current"),
-    ],
+    "changes",
+    [{}, {"freeze_after": 2}, {"dictionary": "shuffled_order"}],
 )
-def test_resume_keeps_buffer_and_dictionary_exactly(tmp_path: Path, changes: dict[str, Any], score_with: str) -> None:
+def test_resume_keeps_buffer_and_dictionary_exactly(tmp_path: Path, changes: dict[str, Any]) -> None:
     def reward() -> SkillReuseReward:
-        made = DictionarySettings(min_corpus=8, buffer_size=20, **changes)
-        return SkillReuseReward(ALPHABET, HORIZON, penalty=PenaltySettings(score_with=score_with), dictionary=made)
+        made = ControlSettings(min_corpus=8, buffer_size=20, **changes)
+        return SkillReuseReward(ALPHABET, HORIZON, dictionary=made, learner=ControlledLearner)
 
     whole, again, first = reward(), reward(), reward()
     straight = trainer_of(tmp_path / "straight", whole, max_steps=4)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from methods.reset_buffer import BufferSettings, Chain, Request
-from methods.segment_values import (
+from methods.rivals.segment_values import (
     GRPOWithSegmentValues,
     SegmentValueRollouts,
     step_advantages,
@@ -53,7 +53,7 @@ class InTraining:
 def rows_of(policy: TwoSteps, prompts: int, continuations: int) -> list[Any]:
     rollouts = SegmentValueRollouts(policy, lambda prompt: [prompt], continuations)
     repeated = [prompt for prompt in range(prompts) for _ in range(GROUP)]
-    blocks = rollouts._training_blocks(repeated, InTraining())
+    blocks = rollouts._blocks(repeated, [[prompt] for prompt in repeated], policy, None, InTraining(), True)
     assert (
         sum(block.generated_chains for block in blocks)
         == len(policy.requests)
@@ -171,5 +171,6 @@ def test_evaluation_is_plain(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="continuations must be at least 1"):
         rollouts(0)
+    made = SegmentValueRollouts(TwoSteps(), lambda prompt: [prompt])
     with pytest.raises(ValueError, match="not whole groups of 4"):
-        SegmentValueRollouts(TwoSteps(), lambda prompt: [prompt])._training_blocks([1, 1, 1, 2], InTraining())
+        made._blocks([1, 1, 1, 2], [[1]] * 4, TwoSteps(), None, InTraining(), True)

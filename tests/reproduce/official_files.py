@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,42 @@ def write_hotpot_shards(folder: Path, train: int = 20, test: int = 16) -> Path:
     rows = [as_columns(hotpot_row("dev", number)) for number in range(test)]
     pq.write_table(pa.Table.from_pylist(rows), folder / "validation-00000-of-00001.parquet")
     return folder
+
+
+def wiki_row(split: str, number: int) -> dict[str, Any]:
+    """A row of 2WikiMultihopQA's JSON, of its four types in turn; every fourth needs four paragraphs."""
+    row = hotpot_row(split, 2 * (number // 2) + (number % 4 in (0, 3)))
+    row |= {
+        "_id": f"{split}{number:04d}",
+        "type": ("comparison", "inference", "compositional", "bridge_comparison")[number % 4],
+    }
+    row["question"] += f" {number}"
+    if number % 4 == 3:
+        row["supporting_facts"] = [[title, 0] for title, _ in row["context"][2:8:2]] + [[row["context"][7][0], 0]]
+    return row | {"evidences": [["a", "b", "c"]]}
+
+
+def musique_row(split: str, number: int, hops: int = 2) -> dict[str, Any]:
+    """A row of MuSiQue: a chain of `hops` paragraphs of one title; the last answer has an alias."""
+    names = [f"{split} {number} {letter}" for letter in "abcde"][: hops + 1]
+    texts = [f"Some words. {first} leads to {second}. More words." for first, second in pairwise(names)]
+    paragraphs = [{"idx": place, "title": "Other", "paragraph_text": f"Nothing {place}."} for place in range(20)]
+    places = [3 * place + 2 for place in range(hops)][::-1]
+    for place, text in zip(places, texts, strict=True):
+        paragraphs[place] |= {"title": "Chain", "paragraph_text": text, "is_supporting": True}
+    steps = [
+        {"id": place, "question": "?", "answer": answer, "paragraph_support_idx": place}
+        for place, answer in zip(places, names[1:], strict=True)
+    ]
+    return {
+        "id": f"{hops}hop__{split}_{number}",
+        "question": f"Where does {names[0]} lead?",
+        "answer": names[-1],
+        "answer_aliases": [f"{names[-1]} too"],
+        "answerable": True,
+        "paragraphs": paragraphs,
+        "question_decomposition": steps,
+    }
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:

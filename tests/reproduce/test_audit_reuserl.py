@@ -6,72 +6,48 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportions_ztest
 
 from reproduce.claims.published import load_published, load_settings
-from reproduce.papers.reuserl.audit.audit import audit
-from reproduce.papers.reuserl.audit.scores import (
-    ARMS,
-    BENCHMARKS,
-    burned,
-    chance_of_whole_scenes,
-    difference_checks,
-    episodes,
-    fits,
-    gain_contrast,
-    instances,
-    needs,
-    rate,
-    rate_tests,
-    round_sizes,
-    value,
-)
-from reproduce.report.audit_tables import DIGEST
+from reproduce.papers.reuserl import audit as reuserl
+from reproduce.papers.reuserl.audit import ARMS, BENCHMARKS, episodes, instances, rate, round_sizes, value
 from theory.inference import holm
 
-
-def by_comparison():
-    return {(item.benchmark, item.arm, item.against): item for item in rate_tests()}
+TESTS, POWER = (
+    analysis().data.set_index(["benchmark", "arm", "against"]) for analysis in (reuserl.success_tests, reuserl.power)
+)
 
 
 def test_nothing_was_read_directly():
     assert not any(item.read_directly for item in (*load_published("reuserl"), *load_settings("reuserl")))
 
 
-def test_differences_follow_from_the_main_table():
-    checks = difference_checks()
-    assert len(checks) == 12
-    for check in checks:
-        assert check.reported == pytest.approx(check.recomputed, abs=1e-9)
-
-
-def test_counts_print_as_the_reported_rates():
-    for fit in fits():
-        assert fit.fits
-        for arm, wins in zip(ARMS, fit.counts, strict=True):
-            assert round(100 * wins / fit.episodes, 2) == rate(arm, fit.benchmark)
+def test_differences_follow_from_the_main_table_and_one_best_value_has_no_row():
+    found = reuserl.differences().data
+    assert len(found) == 12
+    assert list(found.reported) == pytest.approx(list(found.recomputed), abs=1e-9)
+    conflicts = [name for name in BENCHMARKS if value(f"best.{name}") > max(rate(arm, name) for arm in ARMS)]
+    assert conflicts == ["TextWorld-Cooking"]
+    assert "83.5" in reuserl.differences().reading
 
 
 def test_counts_and_sizes():
-    by_benchmark = {fit.benchmark: fit for fit in fits()}
-    assert by_benchmark["ALFWorld-IID"].counts == (118, 135, 136)
-    assert by_benchmark["ALFWorld-OOD"].counts == (107, 123, 125)
-    assert by_benchmark["TextWorld-Cooking"].counts == (2249, 1921, 2452)
-    assert by_benchmark["Countdown"].counts == (2103, 2366, 2469)
-    assert by_benchmark["Countdown"].smallest == 1284
+    found = reuserl.counts()
+    rows = found.data.set_index("benchmark")
+    assert rows.fits.all()
+    for name, row in rows.iterrows():
+        for arm, wins in zip(ARMS, row.successes, strict=True):
+            assert round(100 * wins / row.episodes, 2) == rate(arm, name)
+    assert list(rows.successes) == [(118, 135, 136), (107, 123, 125), (2249, 1921, 2452), (2103, 2366, 2469)]
+    assert rows.smallest["Countdown"] == 1284
     assert [episodes(name) for name in BENCHMARKS] == [140, 134, 3000, 3072]
-    assert [instances()[name] for name in BENCHMARKS] == [140, 134, 1000, 1024]
+    assert [instances(name) for name in BENCHMARKS] == [140, 134, 1000, 1024]
+    assert "all 6 are whole scenes" in found.reading
+    assert "chance 8.5e-06" in found.reading
 
 
 def test_sizes_that_fit_in_round_numbers():
-    assert round_sizes("TextWorld-Cooking", half_way=False, with_best=True) == (3000, 6000, 7000, 9000, 10000)
-    assert set(round_sizes("TextWorld-Cooking", half_way=True, with_best=True)) == {
-        *round_sizes("TextWorld-Cooking", half_way=False, with_best=True),
-        4000,
-        8000,
-    }
+    strict = round_sizes("TextWorld-Cooking", half_way=False, with_best=True)
+    assert strict == (3000, 6000, 7000, 9000, 10000)
+    assert set(round_sizes("TextWorld-Cooking", half_way=True, with_best=True)) == {*strict, 4000, 8000}
     assert round_sizes("Countdown", half_way=True, with_best=False)[0] == 6500
-
-
-def test_chance_of_whole_scenes():
-    assert chance_of_whole_scenes() == pytest.approx(8.5e-6, abs=0.05e-6)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +63,7 @@ def test_chance_of_whole_scenes():
     ],
 )
 def test_fisher_by_episode(benchmark, arm, against, p, tolerance):
-    assert by_comparison()[(benchmark, arm, against)].p_value == pytest.approx(p, abs=tolerance)
+    assert TESTS.p_episodes[benchmark, arm, against] == pytest.approx(p, abs=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -99,29 +75,28 @@ def test_fisher_by_episode(benchmark, arm, against, p, tolerance):
     ],
 )
 def test_fisher_by_instance(benchmark, arm, against, wins, p, tolerance):
-    found = by_comparison()[(benchmark, arm, against)]
-    assert found.clustered_wins == wins
-    assert found.clustered_p == pytest.approx(p, abs=tolerance)
+    found = TESTS.loc[benchmark, arm, against]
+    assert found.of_instances == wins
+    assert found.p_instances == pytest.approx(p, abs=tolerance)
 
 
 def test_fisher_is_near_the_normal_test_and_adjusted_over_all_twelve():
-    found = rate_tests()
-    assert len(found) == 12
-    for item in found:
-        if 1e-4 < item.p_value < 0.1:
-            approximate = proportions_ztest([item.wins, item.wins_against], [item.episodes] * 2)[1]
-            assert np.log(item.p_value / approximate) == pytest.approx(0, abs=0.7)
-    assert [item.adjusted for item in found] == pytest.approx(list(holm([item.p_value for item in found])))
-    assert [item.clustered_adjusted for item in found] == pytest.approx(
-        list(holm([item.clustered_p for item in found]))
-    )
+    assert len(TESTS) == 12
+    for item in TESTS.itertuples():
+        if 1e-4 < item.p_episodes < 0.1:
+            approximate = proportions_ztest(item.of_episodes, [item.episodes] * 2)[1]
+            assert np.log(item.p_episodes / approximate) == pytest.approx(0, abs=0.7)
+    for size in ("episodes", "instances"):
+        assert list(TESTS[f"holm_{size}"]) == pytest.approx(list(holm(TESTS[f"p_{size}"])))
+    reading = reuserl.success_tests().reading
+    assert "on TextWorld-Cooking and Countdown by episode and on TextWorld-Cooking by instance" in reading
 
 
 def test_gain_out_of_distribution():
-    found = gain_contrast()
+    found = reuserl.gain_contrast().data.loc[0]
     assert found.difference == pytest.approx(0.6, abs=0.05)
     assert found.half_width == pytest.approx(10.4, abs=0.05)
-    assert found.p_value == pytest.approx(2 * norm.sf(1.96 * found.difference / found.half_width), abs=1e-3)
+    assert found.p == pytest.approx(2 * norm.sf(1.96 * found.difference / found.half_width), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -137,38 +112,16 @@ def test_gain_out_of_distribution():
     ],
 )
 def test_samples_for_eighty_per_cent_power(benchmark, against, samples, rounding):
-    found = {(item.benchmark, item.arm, item.against): item for item in needs()}
-    assert found[(benchmark, "SegCost-buf", against)].needed == pytest.approx(samples, abs=rounding)
+    assert POWER.needed[benchmark, "SegCost-buf", against] == pytest.approx(samples, abs=rounding)
 
 
 def test_power_is_eighty_per_cent_exactly_where_the_need_is_met():
-    for item in needs():
-        assert (item.power >= 0.8) == (item.needed <= item.episodes)
-        assert item.clustered_power <= item.power + 1e-12
+    assert ((POWER.power >= 0.8) == (POWER.needed <= POWER.episodes)).all()
+    assert (POWER.power_instances <= POWER.power + 1e-12).all()
 
 
 def test_burned_share_of_all_episodes():
-    found = {item.arm: item for item in burned()}
-    assert [round(found[arm].burned, 1) for arm in ARMS] == [5.3, 26.6, 0.6]
-    assert [round(found[arm].other, 1) for arm in ARMS] == [19.7, 9.4, 17.7]
-    for item in found.values():
-        assert item.burned + item.other == pytest.approx(item.failures)
-
-
-def test_the_best_value_that_no_row_has():
-    conflicts = [name for name in BENCHMARKS if value(f"best.{name}") > max(rate(arm, name) for arm in ARMS)]
-    assert conflicts == ["TextWorld-Cooking"]
-    assert value("best.TextWorld-Cooking") == 83.5
-
-
-def test_the_audit_marks_every_row_and_says_what_it_found():
-    found = audit()
-    assert found.paper == "reuserl"
-    assert len({table.identifier for table in found.tables}) == len(found.tables)
-    assert {row.source for table in found.tables for row in table.rows} == {DIGEST}
-    readings = {table.identifier: table.reading for table in found.tables}
-    assert "significant on TextWorld-Cooking and Countdown by episode" in readings["success-tests"]
-    assert "on TextWorld-Cooking by instance" in readings["success-tests"]
-    assert "+0.6 points" in readings["gain-contrast"]
-    assert "83.5" in readings["differences"]
-    assert "all 6 are whole scenes" in readings["counts"]
+    found = reuserl.burned().data
+    assert list(found.burned.round(1)) == [5.3, 26.6, 0.6]
+    assert list(found.other.round(1)) == [19.7, 9.4, 17.7]
+    assert list(found.burned + found.other) == pytest.approx(list(found.failures))

@@ -52,7 +52,7 @@ def test_base_of_another_configuration_is_built_again(tmp_path):
     bases = [run for run in plan(PROFILES["smoke"]) if run.training is None]
     folder = tmp_path / "retrieval/seed-0"
     folder.mkdir(parents=True)
-    (folder / "base.json").write_text(json.dumps(describe_base(bases[0].policy, bases[0].warm_start, 0, {})))
+    (folder / "base.json").write_text(json.dumps(describe_base(bases[0].policy, bases[0].warm_start, 0, {}, folder)))
     assert is_built(bases[0], folder)
     assert not is_built(bases[1], folder)
     changed = [replace(run, warm_start=replace(run.warm_start, steps=5)) for run in bases]

@@ -1,8 +1,10 @@
 """The command line: what it prints, and the one line that bad input gets before any compute is spent."""
 
 import json
+import os
 import shutil
 from collections import namedtuple
+from functools import partial
 
 import pytest
 
@@ -47,7 +49,7 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
         ("run pass_kt --set evaluation.sample=9", ("evaluation.sample", "did you mean 'evaluation.samples'?")),
         ("run pass_kt --set seeds", ("expected field=value",)),
         ("run pass_kt --set seeds=many", ("seeds=many", "seeds must be a whole number")),
-        ("run pass_kt --set seeds=2 evaluation.caps=0,x", ("evaluation.caps must be whole numbers",)),
+        ("run pass_kt --set seeds=2 evaluation.caps=0,x", ("evaluation.caps[1] = 'x' must be a whole number",)),
         ("run pass_kt --set", ("--set: expected field=value",)),
         ("run pass_kt --set --redo", ("--set: expected field=value",)),
         ("run pass_kt --papr x", ("unknown option '--papr'", "--profile")),
@@ -71,7 +73,7 @@ def test_help_shows_fields_with_defaults(reproduce_in_process, tmp_path):
         ("list pass_kt further", ("further",)),
         ("show nowhere", ("nowhere: no such run folder",)),
         ("show . --success --failure", ("exclude each other",)),
-        ("report pass_kt", ("no records in reports/laptop/pass_kt/records", "python -m reproduce run pass_kt")),
+        ("report pass_kt", ("no records in results/laptop/pass_kt/records", "python -m reproduce run pass_kt")),
         ("report pass_kt --records elsewhere", ("no records in elsewhere",)),
     ],
 )
@@ -80,10 +82,43 @@ def test_bad_input_gets_one_line(reproduce_in_process, tmp_path, arguments, part
     assert not list(tmp_path.iterdir()), "nothing may be written before the input is known to be good"
 
 
-def test_unusable_path_is_one_line(reproduce_in_process, tmp_path):
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("file", "choose another"),
+        ("loop", "Too many levels"),
+        ("pipe", "choose another"),
+        ("x" * 5000, "File name too long"),
+        ("a\udcffb", "no character of UTF-8"),
+        ("a\0b", "or a zero"),
+    ],
+)
+def test_unusable_path_is_one_line(reproduce_in_process, tmp_path, folder, words):
     (tmp_path / "file").write_text("")
-    refused = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "smoke", "--runs", "file")
-    assert_one_line(refused, "file", "choose another")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    refused = reproduce_in_process(tmp_path, "run", "pass_kt", "--profile", "smoke", "--runs", folder)
+    assert_one_line(refused, words)
+
+
+def test_what_nobody_foresaw_is_one_line_and_the_trace_is_kept(reproduce_in_process, tmp_path, monkeypatch):
+    def break_down(*arguments):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("reproduce.cli.overview.show_papers", break_down)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    failed = reproduce_in_process(tmp_path, "list")
+    assert failed.code == 1 and failed.err.count("\n") == 1 and "RuntimeError: first line" in failed.err
+    (trace,) = tmp_path.glob("rl-claims-*.log")
+    assert str(trace) in failed.err and "break_down" in trace.read_text()
+    # What libraries raise for a full disk is for the user to put right.
+    for error in (OSError(27, "File too large", "x"), RuntimeError("I/O error: No space left on device (os error 28)")):
+        monkeypatch.setattr("reproduce.cli.overview.show_papers", partial(raise_error, error))
+        assert_one_line(reproduce_in_process(tmp_path, "list"), "no space left")
+
+
+def raise_error(error, *arguments):
+    raise error
 
 
 def test_settings_of_several_options_add_up():
@@ -134,18 +169,33 @@ def test_env_shows_versions_and_hardware(reproduce_in_process, tmp_path):
 
 
 def test_changed_configuration_is_refused_with_both_digests(reproduce_in_process, smoke_copy):
-    config = json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text())
-    from reproduce.core.files import digest
+    from reproduce.core.config import result_digest
 
+    config = json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text())
     before = sorted(path.stat().st_mtime_ns for path in smoke_copy.rglob("*"))
     refused = reproduce_in_process(
         smoke_copy, "run", "pass_kt", "--profile", "smoke", "--set", "training.learning_rate=0.5"
     )
     assert_one_line(refused, "grpo/seed-0", "--redo", "this one has")
     other = reproduce_in_process(smoke_copy, "plan", "pass_kt", "--profile", "smoke", "--set", "sampling.temperature=1")
-    assert_one_line(other, digest(json.loads((smoke_copy / RUNS / "base/seed-0/config.json").read_text()))[:12])
+    assert_one_line(other, result_digest(json.loads((smoke_copy / RUNS / "base/seed-0/config.json").read_text()))[:12])
     assert json.loads((smoke_copy / RUNS / "grpo/seed-1/config.json").read_text()) == config
     assert sorted(path.stat().st_mtime_ns for path in smoke_copy.rglob("*")) == before
+
+
+def test_hardware_and_old_digests_leave_finished_runs_finished(reproduce_in_process, smoke_copy):
+    """Fewer rows at once after running out of memory, in folders of a version whose digest covered hardware too."""
+    from reproduce.core.files import digest
+
+    for manifest in (smoke_copy / RUNS).glob("*/seed-*/manifest.json"):
+        content = json.loads(manifest.read_text())
+        assert content.pop("hardware") == json.loads(manifest.with_name("config.json").read_text())["hardware"]
+        old = digest(json.loads(manifest.with_name("config.json").read_text()))
+        assert old != content["config_digest"]
+        manifest.write_text(json.dumps(content | {"config_digest": old}))
+    settings = ("hardware.rows_at_once=4", "evaluation.questions_at_once=2", "training.save_every=1")
+    done = reproduce_in_process(smoke_copy, "run", "pass_kt", "--profile", "smoke", "--set", *settings)
+    assert done.code == 0 and "4 of 4 runs complete, 0 to do" in done.out, done.err
 
 
 @pytest.mark.parametrize(
@@ -191,10 +241,10 @@ def test_damaged_manifest_is_named(reproduce_in_process, smoke_copy, content):
 
 @pytest.mark.parametrize("name", ["counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"])
 def test_damaged_records_are_named_by_report(reproduce_in_process, smoke_copy, name):
-    file = smoke_copy / "reports/smoke/pass_kt/records" / name
+    file = smoke_copy / "results/smoke/pass_kt/records" / name
     file.write_bytes(file.read_bytes()[:-20])
     refused = reproduce_in_process(smoke_copy, "report", "pass_kt", "--profile", "smoke")
-    assert_one_line(refused, f"reports/smoke/pass_kt/records/{name}", "damaged")
+    assert_one_line(refused, f"results/smoke/pass_kt/records/{name}", "damaged")
 
 
 def test_too_little_disk_is_refused(reproduce_in_process, tmp_path, monkeypatch):
@@ -206,10 +256,10 @@ def test_too_little_disk_is_refused(reproduce_in_process, tmp_path, monkeypatch)
 
 
 def test_complete_plan_writes_records_and_computes_nothing(reproduce_in_process, smoke_copy):
-    records = smoke_copy / "reports/smoke/pass_kt/records"
+    records = smoke_copy / "results/smoke/pass_kt/records"
     before = {path.name: path.read_bytes() for path in records.iterdir()}
     assert set(before) == {"counts.parquet", "training.parquet", "runs.jsonl", "experiment.json"}
-    shutil.rmtree(smoke_copy / "reports")
+    shutil.rmtree(smoke_copy / "results")
     again = reproduce_in_process(smoke_copy, "run", "pass_kt", "--profile", "smoke")
     assert again.code == 0 and "4 of 4 runs complete, 0 to do" in again.out
     assert {path.name: path.read_bytes() for path in records.iterdir()} == before

@@ -1,4 +1,4 @@
-"""The cost of every profile of every paper: the table of the README is what `plan` prints."""
+"""The cost of every profile of every paper: the table of docs/running.md is what `plan` prints."""
 
 import io
 import re
@@ -9,14 +9,14 @@ from rich.console import Console
 from reproduce.cli.cost_table import COLUMNS, ORDER, cost_rows, show_cost
 from reproduce.core.paper import PACKAGED
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "running.md"
 
 
-def test_the_readme_has_the_table_that_plan_prints() -> None:
+def test_the_page_on_running_has_the_table_that_plan_prints() -> None:
     printed = io.StringIO()
     show_cost(Console(file=printed))
     table = "\n".join(line.rstrip() for line in printed.getvalue().splitlines() if line.strip())
-    assert table in README.read_text(encoding="utf-8")
+    assert table in PAGE.read_text(encoding="utf-8")
     rows = cost_rows()
     assert [row[:2] for row in rows] == [(paper, profile) for paper in PACKAGED for profile in ORDER]
     assert all(len(row) == len(COLUMNS) for row in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from reproduce.claims.records import MethodRecords
-from reproduce.claims.verdicts import Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
+from reproduce.claims.verdicts import Verdict, claims_tested, decide, offered_by_plan
 from reproduce.core.files import UserError
 from reproduce.papers.echorl.accuracy import cumulative_cost, equal_cost, omnibus, prefix_form, vs_remedies
-from reproduce.papers.echorl.claims import CLAIMS, family_size
-from reproduce.papers.echorl.controls import DEALS, LEVEL, PLANTED, deal, planted_gains, positive_controls
+from reproduce.papers.echorl.claims import CLAIMS
+from reproduce.papers.echorl.controls import positive_controls
 from reproduce.papers.echorl.experiment import (
     ARMS,
     EVERY_ARM,
@@ -31,7 +28,6 @@ from reproduce.papers.echorl.experiment import (
 from reproduce.papers.echorl.figures import spread
 from reproduce.papers.echorl.frozen import _artefact, unselected_null
 from reproduce.papers.echorl.identities import IDENTITIES
-from reproduce.papers.echorl.measures import over_seeds_evidence
 from reproduce.papers.echorl.plan import plan
 from reproduce.papers.echorl.power import planned_effects
 from tests.reproduce.simulated_echorl import Planted, simulated_records
@@ -77,7 +73,9 @@ REVERSED = Planted(
     deletion={"high_first": 10.0},
     golden=-5.0,
 )
-WITHOUT_TEST = {"restored-gradient", "unselected-null", "overhead", "robustness"}
+TRUE_ANYWAY = {"restored-gradient", "overhead", "entropy-side-effect"}
+"""Claims that hold where nothing is planted: the echo has a gradient and costs nothing."""
+LAPTOP = claims_tested(CLAIMS, offered_by_plan(plan(PROFILES["laptop"]), PROFILES["laptop"]))
 
 
 def verdicts(records: MethodRecords) -> Mapping[str, Verdict]:
@@ -88,7 +86,7 @@ def verdicts(records: MethodRecords) -> Mapping[str, Verdict]:
 def held(tmp_path_factory: pytest.TempPathFactory) -> MethodRecords:
     folder = tmp_path_factory.mktemp("held")
     return simulated_records(
-        folder, np.random.default_rng(1), HELD, "full", tasks=12, samples=32, steps=20, arms=TESTED_ARMS
+        folder, np.random.default_rng(1), HELD, "full", seeds=10, tasks=12, samples=32, steps=20, arms=TESTED_ARMS
     )
 
 
@@ -96,7 +94,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> MethodRecords:
 def reversed_records(tmp_path_factory: pytest.TempPathFactory) -> MethodRecords:
     folder = tmp_path_factory.mktemp("reversed")
     return simulated_records(
-        folder, np.random.default_rng(2), REVERSED, "full", tasks=12, samples=32, steps=20, arms=TESTED_ARMS
+        folder, np.random.default_rng(2), REVERSED, "full", seeds=10, tasks=12, samples=32, steps=20, arms=TESTED_ARMS
     )
 
 
@@ -111,30 +109,21 @@ def test_claims_are_those_of_the_specification() -> None:
     assert [claim.identifier for claim in CLAIMS] == [f"echorl.{name}" for name in SECTION_7]
 
 
-def test_the_laptop_family_leaves_room_for_holm_with_eight_seeds(tmp_path: Path) -> None:
-    records = simulated_records(tmp_path, np.random.default_rng(0), tasks=6, steps=12)
-    found = decide(CLAIMS, records)
-    assert len(found) == len(claims.tested_claims(CLAIMS, "laptop")) < len(CLAIMS)
-    tested = [verdict for verdict in found if verdict.adjusted_p is not None]
-    assert len(tested) == family_size("laptop") and len(tested) / 2 ** PROFILES["laptop"].seeds <= 0.05
-    row = next(row for row in planned_effects(PROFILES["laptop"]) if row[0] == "echorl.final-accuracy")
-    # All eight seeds must have one sign: a chance of 80 % takes stats.norm.ppf(0.8 ** (1 / 8)) = 1.92 deviations.
-    (deviations,) = re.findall(r"([0-9.]+) deviations", row[2])
-    assert float(deviations) == pytest.approx(stats.norm.ppf(0.8 ** (1 / 8)), abs=0.06)
-    assert PROFILES["laptop"].seeds == 8 and PROFILES["full"].seeds >= 10
-
-
 def test_planted_effects_are_found(held: MethodRecords) -> None:
     found = verdicts(held)
     decisions = {name: verdict.decision for name, verdict in found.items()}
+    # No tier of these records has many all-success groups at the start.
+    assert decisions.pop("late-dose") == "not testable" and found["late-dose"].evidence.in_favour
     assert set(decisions.values()) == {"supported"}, decisions
-    assert {name for name, verdict in found.items() if verdict.evidence.p_value is None} == WITHOUT_TEST
+    assert {name for name, verdict in found.items() if verdict.evidence.p_value is None} == {"unselected-null"}
 
 
 def test_the_wrong_sign_refutes(reversed_records: MethodRecords) -> None:
-    decisions = {name: verdict.decision for name, verdict in verdicts(reversed_records).items()}
-    # Robustness asks for one sign everywhere; here the settings at lambda = 0.1 have no effect and two have a loss.
+    found = verdicts(reversed_records)
+    decisions = {name: verdict.decision for name, verdict in found.items()}
+    assert decisions.pop("late-dose") == "not testable" and found["late-dose"].evidence.parts[0].against
     assert decisions.pop("robustness") in ("inconclusive", "refuted")
+    assert decisions.pop("peak-selection") == "no premise"
     assert set(decisions.values()) == {"refuted"}, decisions
 
 
@@ -143,20 +132,17 @@ def false_support(folder: Path, simulations: int) -> int:
     for seed in range(simulations):
         records = simulated_records(folder / str(seed), np.random.default_rng(seed), tasks=6, steps=15)
         found = verdicts(records)
-        # The echo has a gradient and costs nothing in these records: those two claims are true.
-        count += any(
-            verdict.decision == "supported" for name, verdict in found.items() if verdict.evidence.p_value is not None
-        )
+        count += any(verdict.decision == "supported" for name, verdict in found.items() if name not in TRUE_ANYWAY)
     return count
 
 
 def test_a_a_experiments_keep_the_family_wise_error(tmp_path: Path) -> None:
-    assert false_support(tmp_path, 4) <= stats.binom.ppf(0.999, 4, 0.05)
+    assert false_support(tmp_path, 4) == 0
 
 
 @pytest.mark.slow
 def test_a_a_experiments_keep_the_family_wise_error_at_length(tmp_path: Path) -> None:
-    assert false_support(tmp_path, 200) <= stats.binom.ppf(0.999, 200, 0.05)
+    assert false_support(tmp_path, 200) / 200 <= 0.05
 
 
 def test_a_null_at_the_published_weight_alone_does_not_refute(tmp_path: Path) -> None:
@@ -164,34 +150,17 @@ def test_a_null_at_the_published_weight_alone_does_not_refute(tmp_path: Path) ->
     found = verdicts(simulated_records(tmp_path, np.random.default_rng(3), planted, tasks=16, samples=128))
     remedies = vs_remedies(simulated_records(tmp_path, np.random.default_rng(3), planted, tasks=16, samples=128))
     accuracy = found["final-accuracy"]
-    assert accuracy.evidence.high < 5
+    assert accuracy.evidence.deciding.high < 5
     assert accuracy.decision == "inconclusive"
     assert found["peak-selection"].decision == "supported"
-    assert not remedies.in_favour and not remedies.against
-
-
-def test_a_peak_that_brings_less_than_half_of_the_gain_is_refuted(tmp_path: Path) -> None:
-    planted = Planted(success=dict.fromkeys(STRONG, 12.0) | {"echo_strong": 14.0})
-    found = verdicts(simulated_records(tmp_path, np.random.default_rng(4), planted, tasks=16, samples=128))
-    assert found["peak-selection"].decision == "refuted"
-    assert found["peak-selection"].evidence.high < 7
+    assert not remedies.in_favour
+    assert not any(all(remedies.parts[place].against for place in group) for group in remedies.groups)
 
 
 def test_smoke_verdicts_are_withheld(tiny: MethodRecords) -> None:
     found = verdicts(tiny)
     assert len(found) == len(SECTION_7)
     assert {verdict.decision for verdict in found.values()} == {"withheld"}
-
-
-def test_evidence_over_seeds_is_the_exact_sign_flip() -> None:
-    found = over_seeds_evidence(np.arange(1.0, 9.0), lambda low, high: low > 0, lambda low, high: high < 0)
-    assert found.p_value == 2.0**-8 and found.in_favour and not found.against
-    missing = over_seeds_evidence(np.array([1.0, np.nan]), lambda low, high: True, lambda low, high: True)
-    assert not missing.in_favour and not missing.against and missing.p_value is None
-    shifted = over_seeds_evidence(
-        np.full(8, 1.5) + np.linspace(0, 0.1, 8), lambda low, high: low > 1, lambda low, high: False, null=1.0
-    )
-    assert shifted.p_value == 2.0**-8
 
 
 def test_the_omnibus_test_sees_one_arm_that_differs(tmp_path: Path) -> None:
@@ -220,7 +189,7 @@ def test_a_full_rollout_that_is_no_better_than_a_step_keeps_the_prefix_from_supp
     planted = {"echo_strong": 12.0, "full_rollout_strong": 0.0, "isolated_peak_strong": 6.0}
     records = simulated_records(tmp_path / "1", np.random.default_rng(9), Planted(success=planted), samples=64)
     found = prefix_form(records)
-    assert found.low > 0 and not found.in_favour and not found.against
+    assert found.parts[0].in_favour and not found.in_favour and found.groups == ((0,),)
 
 
 def test_an_echo_below_a_thousandth_is_not_large_enough(tmp_path: Path) -> None:
@@ -243,7 +212,7 @@ def test_the_null_needs_opposite_signs_beyond_noise_and_enough_groups(
     ]
     table = pd.DataFrame(rows).assign(standard_error=1.0)
     found = unselected_null(replace(tiny, tables={"projections": table}))
-    assert found.in_favour == in_favour and not found.against
+    assert found.in_favour == in_favour and not found.parts[0].against
 
 
 def test_alike_is_an_interval_inside_the_margin() -> None:
@@ -326,35 +295,11 @@ def test_settings_that_no_claim_could_be_examined_with_are_refused(
 
 def test_the_fewest_arms_that_are_not_refused_give_every_verdict_of_the_laptop(tmp_path: Path) -> None:
     records = simulated_records(tmp_path, np.random.default_rng(0), tasks=4, steps=12, arms=LAPTOP_NEEDS)
-    assert len(verdicts(records)) == len(claims.tested_claims(CLAIMS, "laptop"))
+    assert len(verdicts(records)) == len(LAPTOP)
     assert plan(replace(PROFILES["laptop"], countdown_arms=("",))) == plan(PROFILES["laptop"])
 
 
 # Controls ----------------------------------------------------------------------------------------------------------
-
-
-def test_dealt_halves_are_disjoint_and_alike() -> None:
-    generator = np.random.default_rng(0)
-    n, successes = np.full(20_000, 9), generator.integers(0, 10, 20_000)
-    one, two = deal(n, successes, generator)
-    assert one.min() >= 0 and max(one.max(), two.max()) <= 4
-    # One episode of nine is left out: it succeeds or not.
-    assert set(np.unique(successes - one - two)) == {0, 1}
-    assert abs((one - two).mean()) < 5 * (one - two).std() / len(n) ** 0.5
-    exact = stats.hypergeom(9, 5, 4).pmf(range(5))
-    seen = np.bincount(one[successes == 5], minlength=5) / (successes == 5).sum()
-    np.testing.assert_allclose(seen, exact, atol=0.05)
-
-
-def test_a_planted_gain_is_found_and_nothing_is_found_between_halves(tmp_path: Path) -> None:
-    records = simulated_records(tmp_path, np.random.default_rng(8), arms=LAPTOP_NEEDS)
-    found = planted_gains(records)
-    assert [row.gain for row in found] == pytest.approx(PLANTED)
-    assert all(row.effect == pytest.approx(row.gain, abs=0.5) for row in found)
-    assert found[0].found <= stats.binom.ppf(0.999, DEALS, LEVEL) / DEALS
-    assert found[-1].found == 1.0
-    shares = [row.found for row in found]
-    assert shares == sorted(shares)
 
 
 def test_every_trained_arm_is_a_positive_control(held: MethodRecords) -> None:
@@ -489,8 +434,8 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
     from datasets import Dataset
     from trl import GRPOConfig
 
-    from methods.echorl import EchoConfig
     from reproduce.core.config import PolicyConfig
+    from reproduce.papers.echorl.clips import ClipConfig
     from reproduce.rollouts.policies import build_model, build_tokenizer
 
     tokenizer = build_tokenizer(("<newline>", *"abcdefgh"))
@@ -533,7 +478,7 @@ def _train_echo(folder: Path, kind: Any, success: str, **options: Any) -> tuple[
         train_dataset=Dataset.from_list([{"prompt": "a"}] * 6),
         processing_class=tokenizer,
         rollout_func=rollout,
-        echo=EchoConfig(weight=0.1, newline_token_ids=(5,)),
+        echo=ClipConfig(weight=0.1, newline_token_ids=(5,)),
         **options,
     )
     trainer.train()
@@ -603,13 +548,13 @@ def test_identities_hold() -> None:
 
 
 def test_figures_and_sections_are_drawn_from_records(tiny: MethodRecords, tmp_path: Path) -> None:
-    from reproduce.papers.echorl.paper import draw_figures, further_sections, scope
+    from reproduce.papers.echorl.reporting import REPORTING
 
-    figures = draw_figures(tiny, tmp_path)
+    figures = REPORTING.draw_figures(tiny, tmp_path)
     wanted = {name for claim in CLAIMS for name in claim.figures}
-    wanted |= {name for section in further_sections(tiny) for name in section.figures}
+    wanted |= {name for section in REPORTING.further_sections(tiny) for name in section.figures}
     assert wanted <= set(figures)
     assert all(figure.path.stat().st_size > 5_000 for figure in figures.values())
-    assert "2 seeds" in scope(tiny)
+    assert "2 seeds" in REPORTING.scope(tiny)
     assert any("echo" in label for label, _ in positive_controls(tiny))
-    assert {row[0] for row in planned_effects(PROFILES["full"])} <= {claim.identifier for claim in CLAIMS}
+    assert {row.claim for row in planned_effects(PROFILES["full"])} <= {claim.identifier for claim in CLAIMS}

@@ -14,7 +14,6 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from methods.localizers import Oracle, resample_first_errors
 from methods.reset_buffer import BufferSettings, Chain, Request, Seed, build_blocks, uniform_step
 from methods.resets import GRPOWithResets, ResetRollouts, chain_reward
 from reproduce.core.config import PolicyConfig, SamplingConfig
@@ -31,6 +30,7 @@ from reproduce.environments.reasoning import (
 from reproduce.environments.retrieval import RetrievalEnvironment
 from reproduce.environments.retrieval import build_panels as build_questions
 from reproduce.environments.retrieval.vocabulary import words as words_of_questions
+from reproduce.papers.resets.rules import Oracle, resample_first_errors
 from reproduce.rollouts import EpisodeSampler, Trajectory
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.rollouts.policies import build_model, build_tokenizer
@@ -240,14 +240,12 @@ class Searching(torch.nn.Module):
         return output
 
 
-@pytest.mark.parametrize("allowance", [False, True])
-def test_steps_of_several_actions_end_where_the_policy_speaks_again(allowance: bool) -> None:
+def test_steps_of_several_actions_end_where_the_policy_speaks_again() -> None:
     sampler = EpisodeSampler(Searching(), WORDS, RetrievalEnvironment(), SamplingConfig(longest_action=8))
     chains = EpisodeChains(sampler, QUESTIONS)
     chains.begin("several actions")
     prompts = [tuple(chains.sampler.prompt_ids(task)) for task in QUESTIONS] * 8
-    settings = BufferSettings(longest=4, suffix_allowance=allowance)
-    blocks = build_blocks(prompts, chains, uniform_step, settings, np.random.default_rng(0))
+    blocks = build_blocks(prompts, chains, uniform_step, BufferSettings(longest=4), np.random.default_rng(0))
     turn = WORDS.convert_tokens_to_ids("<turn>")
     reset_after, actions_after = set(), set()
     for block in blocks:
@@ -263,11 +261,11 @@ def test_steps_of_several_actions_end_where_the_policy_speaks_again(allowance: b
                 assert chain.from_policy[: row.prefix_length] == seed.from_policy[: row.prefix_length]
                 before = (0, *seed.step_ends).index(row.prefix_length)
                 reset_after.add(before)
-            actions_after.add(chain.steps if allowance else chain.steps - before)
-            assert chain.steps - (before if allowance else 0) <= 4
+            actions_after.add(chain.steps - before)
+            assert chain.steps <= 4
             assert sum(chain.policy_mask(row.prefix_length)) > 0
     assert reset_after == {0, 1, 2, 3}
-    assert max(actions_after) == (6 if allowance else 4)
+    assert max(actions_after) == 4
 
 
 # ---- training
@@ -297,7 +295,7 @@ def train_one_step(folder: Path, seed: int = 0) -> tuple[Any, Recorder, dict[str
 
     chains.sampler.sample_from = counted
     prompt_ids = {task.identifier: chains.sampler.prompt_ids(task) for task in CHAINS}
-    rollouts = ResetRollouts(chains, uniform_step, prompt_ids.__getitem__, BufferSettings(longest=8), seed)
+    rollouts = ResetRollouts(uniform_step, chains, prompt_ids.__getitem__, BufferSettings(longest=8), seed)
 
     def rollout(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         chains.begin(f"run {seed} step {trainer.state.global_step}")

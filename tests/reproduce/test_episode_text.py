@@ -178,7 +178,17 @@ def test_a_format_that_the_tokenizer_does_not_offer_is_refused() -> None:
 
 
 def test_a_template_that_writes_no_dialogue_is_refused() -> None:
-    for template in ("{{ messages | length }}", "{{ raise_exception('never') }}", "{% if %}"):
+    loop = "{% for a in range(9999) %}"
+    for template in (
+        *("{{ messages | length }}", "{{ raise_exception('never') }}", "{% if %}", "{{ 1 // 0 }}", "x" * 2_000_000),
+        *(
+            "{{ 'a' * 10 ** 11 }}",
+            "{{ 9 ** 9 ** 9 }}",
+            loop * 3 + "{% endfor %}" * 3,
+            "{{ " + "[" * 500 + "]" * 500 + " }}",
+        ),
+        *("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "{{ " + "[" * 500 + "]" * 500 + " }}"),
+    ):
         with pytest.raises(UserError, match="chat template") as refused:
             open_text(general_tokenizer(template))
         assert "\n" not in str(refused.value)

@@ -33,7 +33,7 @@ def test_more_workers_than_gpus_beside_vllm_are_refused(monkeypatch, hardware) -
 @pytest.mark.parametrize("hardware", BESIDE_VLLM)
 def test_a_part_of_a_gpu_beside_vllm_is_refused(hardware) -> None:
     pytest.importorskip("ray")
-    from reproduce.runs.ray_cluster import RayOptions
+    from reproduce.runs.ray_executor import RayOptions
 
     def opened(gpus: float, hardware: HardwareConfig) -> None:
         options = RayOptions(cores_per_run=1, gpus_per_run=gpus)

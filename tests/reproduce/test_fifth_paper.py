@@ -37,7 +37,7 @@ def test_a_paper_from_outside_is_planned_run_judged_and_reported(site: Path, tmp
     assert planned.returncode == 0 and "6 of 6 runs to do" in planned.stdout, planned.stderr
     done = reproduce(site, tmp_path, "run", "fifth", "--profile", "smoke", "--workers", "1", "--report")
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "reports" / "smoke" / "fifth" / "report.md").read_text(encoding="utf-8")
+    text = (tmp_path / "results" / "smoke" / "fifth" / "report.md").read_text(encoding="utf-8")
     for part in (
         "A paper from outside",
         "division-matters",

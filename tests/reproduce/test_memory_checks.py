@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from reproduce.core.config import HardwareConfig, ModelConfig
-from reproduce.cost.cost import Shape, parameters
 from reproduce.cost.memory_checks import gpu_memory, host_bytes, too_little_host_memory
+from reproduce.cost.model import Architecture, parameters
 from reproduce.plan.open import open_experiment
 
-LAYERS = Shape(1, 1024, 16, 16, 64, 4096, 1000, True)
+LAYERS = Architecture(1, 1024, 16, 16, 64, 4096, 1000, True)
 
 
-def model_of(wanted: float) -> Shape:
+def model_of(wanted: float) -> Architecture:
     """As many layers as make about so many weights."""
     each = parameters(replace(LAYERS, layers=2)) - parameters(LAYERS)
     return replace(LAYERS, layers=max(1, round(wanted / each)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from reproduce.core.files import UserError, read_json
 from reproduce.environments.bases import committed_folder
 from reproduce.environments.beds import load_bed
 from reproduce.rollouts import UniformStreams, stream_length
+from reproduce.rollouts.model_files import open_tokenizer
 from reproduce.rollouts.models import (
     REFERENCE,
     describe_model,
@@ -34,6 +37,7 @@ from reproduce.training.bases import obtain_base
 from tests.reproduce.general_models import ARCHITECTURES, QWEN, general_model, general_tokenizer
 
 NAME = "someone/small-model"
+CHECKOUT = Path(__file__).parents[2]
 
 
 def save_model(folder: Path, architecture: str = "qwen3", shards: bool = False, template: str | None = QWEN) -> Path:
@@ -134,12 +138,63 @@ def test_a_description_agrees_with_the_model(tmp_path: Path, architecture: str) 
     assert found.head_size == (16 if architecture == "qwen3" else 8)
 
 
-def test_a_model_that_brings_its_own_code_is_refused(model: Path) -> None:
+def test_no_code_of_a_model_is_run_whatever_standard_input_says(model: Path, tmp_path: Path) -> None:
+    """A known architecture is read with the code of transformers, an unknown one is refused; `yes` is piped in."""
+    marker, folders = tmp_path / "ran", []
+    for model_type, automatic in (("never_heard_of", "AutoConfig"), ("qwen3", "AutoModelForCausalLM")):
+        folders.append(shutil.copytree(model, tmp_path / model_type))
+        (folders[-1] / "own.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+        own = {"auto_map": {automatic: "own.Own", "AutoTokenizer": ["own.Own", None]}}
+        for name, further in (("config.json", {"model_type": model_type}), ("tokenizer_config.json", {})):
+            (folders[-1] / name).write_text(json.dumps(read_json(model / name) | own | further))
+    plans = f"for name in {[*map(str, folders)]}: main(['plan', 'pass_kt', '--profile', 'smoke', '--model', name])"
+    command = f"yes | '{sys.executable}' -c \"from reproduce.cli.command_line import main\n{plans}\""
+    done = subprocess.run(command, shell=True, cwd=CHECKOUT, capture_output=True, text=True, timeout=200)
+    assert not marker.exists() and "[y/N]" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and done.stdout.count("code of its own, which is never run") == 1, done
+
+
+def test_every_call_that_could_run_code_of_a_model_passes_through_one_function() -> None:
+    calls = re.compile(r"(?<!PeftModel)\.from_(pretrained|config)\(|trust_remote_code=(?!False)|\btorch\.load\(")
+    for path in [*CHECKOUT.glob("reproduce/**/*.py"), *CHECKOUT.glob("methods/**/*.py")]:
+        assert not calls.search(path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_type": 3},
+        {"model_type": "never_heard_of"},
+        {"num_hidden_layers": 10**18},
+        {"num_hidden_layers": "twelve"},
+        {"hidden_size": float("nan")},
+        {"hidden_size": 10**18},
+        {"hidden_size": 0},
+        {"num_attention_heads": -4},
+        {"vocab_size": [1, 2]},
+        {"max_position_embeddings": None},
+        {"rope_parameters": {"factor": float("inf")}},
+    ],
+)
+def test_a_configuration_that_no_decoder_has_is_one_line(model: Path, change: dict[str, object]) -> None:
     config = read_json(model / "config.json")
-    for change in ({"model_type": "never_heard_of", "auto_map": {"AutoConfig": "own.Config"}}, {"model_type": 3}):
-        (model / "config.json").write_text(json.dumps(config | change))
-        with pytest.raises(UserError, match=str(model)) as caught:
-            describe_model(model)
+    (model / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UserError, match=str(model)) as caught:
+        describe_model(model)
+    one_line(caught)
+
+
+def test_a_tokenizer_that_explodes_is_one_line(model: Path) -> None:
+    written = read_json(model / "tokenizer.json")
+    doubling = {"type": "Replace", "pattern": {"Regex": "[a-zA-Z]"}, "content": "aaaa"}
+    nested = {"type": "Split", "pattern": {"Regex": "((a+)+)+$"}, "behavior": "Isolated", "invert": False}
+    for change in (
+        {"normalizer": {"type": "Sequence", "normalizers": [doubling] * 20}},
+        {"pre_tokenizer": nested},
+    ):
+        (model / "tokenizer.json").write_text(json.dumps(written | change))
+        with pytest.raises(UserError, match="tokenizer cannot be read") as caught:
+            open_tokenizer(model)
         one_line(caught)
 
 

@@ -36,7 +36,9 @@ from tests.reproduce.official_files import (
     TRAIN,
     as_columns,
     hotpot_row,
+    musique_row,
     sums,
+    wiki_row,
     write_hotpot,
     write_hotpot_shards,
     write_lines,
@@ -208,6 +210,68 @@ def test_questions_without_a_tool_are_graded_as_mathematics(hotpot: Path, tmp_pa
         build_hotpot_panels(folder, 2, 5)
 
 
+# ---- MuSiQue and 2WikiMultihopQA
+
+
+def test_musique_is_read_from_its_authors_files(tmp_path: Path) -> None:
+    for name, split in (("train", "train"), ("dev", "dev")):
+        rows = [musique_row(split, number, 2 + number % 3) for number in range(9)]
+        rows.append(musique_row(split, 9) | {"answerable": False})
+        write_lines(tmp_path / f"musique_ans_v1.0_{name}.jsonl", rows)
+    load_bed("retrieval").check_source(PanelConfig(9, 9, 0, source=str(tmp_path)))
+    panels = build_hotpot_panels(tmp_path, 9, 9)
+    assert {task.hops for task in panels["test"].tasks} == {2, 3, 4}
+    for task in (*panels["train"].tasks, *panels["test"].tasks):
+        assert task.category == "bridge" and len(task.gold) == task.hops == len(task.evidence)
+        assert all(one.endswith(".") and "leads to" in one and "words" not in one for one in task.evidence)
+        assert task.evidence[-1].endswith(f"leads to {task.answer}.")
+        for answer, right in ((task.answer, True), (f"The {task.aliases[0]}!", True), ("nothing", False)):
+            assert ENVIRONMENT.step_closed(task, (), f"<answer>{answer}</answer>").success is right
+        assert len(solve_hotpot(task)) == task.hops + 1
+    with pytest.raises(UserError, match="9 questions of type bridge that can be asked, 10 wanted"):
+        build_hotpot_panels(tmp_path, 10, 9)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"paragraphs": []}, "no paragraphs in the form of MuSiQue"),
+        ({"paragraphs": [{"title": "a"}]}, "a paragraph without title and paragraph_text"),
+        ({"paragraphs": [{"title": "a", "paragraph_text": "b"}] * 51}, "more than 50 paragraphs"),
+        ({"question_decomposition": None}, "no question_decomposition in the form of MuSiQue"),
+        ({"question_decomposition": [{"answer": "a", "paragraph_support_idx": "1"}]}, "a step without"),
+        ({"question_decomposition": [{"answer": "a", "paragraph_support_idx": 20}]}, "whose paragraph is not there"),
+    ],
+)
+def test_a_damaged_row_of_musique_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = write_lines(
+        tmp_path / "musique_ans_v1.0_train.jsonl", [musique_row("train", 0), musique_row("train", 1) | change]
+    )
+    write_lines(tmp_path / "musique_ans_v1.0_dev.jsonl", [musique_row("dev", number) for number in range(2)])
+    with pytest.raises(UserError, match=re.escape(f"{path}: row 2 has ")) as refused:
+        build_hotpot_panels(tmp_path, 2, 2)
+    assert said in one_line(refused)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_2wikimultihopqa_is_read_in_both_its_forms(tmp_path: Path, form: str) -> None:
+    """The authors' JSON, and a copy on the hub that keeps lists as text."""
+    for name, split in (("train", "train"), ("dev", "dev")):
+        rows = [wiki_row(split, number) for number in range(8)]
+        if form == "json":
+            (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+        else:
+            texts = [
+                {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.items()}
+                for row in rows
+            ]
+            pq.write_table(pa.Table.from_pylist(texts), tmp_path / f"{name}.parquet")
+    panels = build_hotpot_panels(tmp_path, 4, 4)
+    assert Counter(task.category for task in panels["test"].tasks) == {"bridge": 4, "comparison": 4}
+    assert {task.hops for task in panels["train"].select("comparison")} == {2, 4}
+    assert {task.hops for task in panels["train"].select("bridge")} == {2}
+
+
 def changed(row: dict, **fields: object) -> dict:
     return {name: value for name, value in (row | fields).items() if value is not None}
 
@@ -267,7 +331,7 @@ def test_what_is_missing_is_said_with_how_to_get_it(tmp_path: Path) -> None:
         assert "hf download" in one_line(refused)
     write_hotpot(tmp_path)
     bed.check_source(sizes)
-    (tmp_path / DEV).rename(tmp_path / "dev.json")
+    (tmp_path / DEV).rename(tmp_path / "old.json")
     with pytest.raises(UserError, match=f"neither {DEV}"):
         bed.check_source(sizes)
     write_hotpot_shards(tmp_path)

@@ -19,8 +19,8 @@ import torch
 from accelerate import Accelerator
 from trl import GRPOTrainer
 
-from methods.echorl import newline_tokens
 from methods.localizers import localization_prompt
+from methods.steps import newline_tokens
 from reproduce.core.config import RunConfig, SamplingConfig
 from reproduce.core.files import UserError, read_parquet
 from reproduce.core.paper import PACKAGED, load_paper

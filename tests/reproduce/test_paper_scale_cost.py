@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reproduce.core.config import COLOCATE, TRANSFORMERS, HardwareConfig
-from reproduce.cost.cost import (
+from reproduce.core.config import COLOCATE, TRANSFORMERS, HardwareConfig, PolicyConfig
+from reproduce.cost.estimate import longest_episode, mean_episode, run_cost, run_memory, total
+from reproduce.cost.machines import GPUS, Machine, machine_of
+from reproduce.cost.model import (
     BANDWIDTH_UTILISATION,
     TRAINING_UTILISATION,
-    Shape,
+    Architecture,
     activation_bytes,
     adapter_parameters,
     cache_bytes,
@@ -20,48 +23,70 @@ from reproduce.cost.cost import (
     largest_batch,
     matrix_parameters,
     parameters,
+    policy_parameters,
     sampling_seconds,
     training_memory,
     training_operations,
 )
-from reproduce.cost.estimate import longest_episode, mean_episode, run_cost, run_memory, total
-from reproduce.cost.machines import GPUS, Machine, machine_of
 from reproduce.cost.paper_scale import load_paper_scale
 from reproduce.cost.time import rollouts
+from reproduce.environments.beds import load_bed
+from reproduce.environments.sequences import MARKERS
 from reproduce.papers.echorl.paper import PAPER as echorl
 from reproduce.papers.pass_kt.paper import PAPER as pass_kt
+from reproduce.rollouts.policies import build_model, build_tokenizer
 
 QWEN = load_paper_scale("pass_kt").policy
-SMALL = Shape(
+SMALL = Architecture(
     layers=3, width=48, heads=4, key_value_heads=2, head_width=16, feed_forward=80, vocabulary=120, tied=False
 )
 A100 = GPUS["A100 40GB"]
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_counts_are_those_of_a_model_that_transformers_builds(tied: bool) -> None:
+def qwen(shape: Architecture, device: str = "meta") -> Any:
+    """The model of this shape as transformers builds it; on the meta device without weights."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    shape = replace(SMALL, tied=tied)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=120,
-            hidden_size=48,
-            intermediate_size=80,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=16,
-            tie_word_embeddings=tied,
+    with torch.device(device):
+        return Qwen3ForCausalLM(
+            Qwen3Config(
+                vocab_size=shape.vocabulary,
+                hidden_size=shape.width,
+                intermediate_size=shape.feed_forward,
+                num_hidden_layers=shape.layers,
+                num_attention_heads=shape.heads,
+                num_key_value_heads=shape.key_value_heads,
+                head_dim=shape.head_width,
+                tie_word_embeddings=shape.tied,
+                attn_implementation="eager",
+            )
         )
-    )
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_counts_are_those_of_a_model_that_transformers_builds(tied: bool) -> None:
+    import torch
+
+    shape = replace(SMALL, tied=tied)
+    model = qwen(shape)
     linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     assert matrix_parameters(shape) == sum(module.weight.numel() for module in linear.values())
     norms = sum(weight.numel() for name, weight in model.named_parameters() if "norm" in name)
     assert parameters(shape) == sum(weight.numel() for weight in model.parameters()) - norms
     adapted = [module for name, module in linear.items() if name != "lm_head"]
     assert adapter_parameters(shape, 4) == sum(4 * (part.in_features + part.out_features) for part in adapted)
+
+
+@pytest.mark.parametrize("environment", ["retrieval", "countdown"])
+def test_the_policies_made_here_have_as_many_parameters_as_are_told(environment: str) -> None:
+    import torch
+
+    words = load_bed(environment).words()
+    policy = PolicyConfig(layers=3, width=48, heads=4, feed_forward=80)
+    with torch.device("meta"):
+        model = build_model(policy, build_tokenizer(words), 0)
+    assert policy_parameters(policy, len(MARKERS) + len(words)) == model.num_parameters()
 
 
 def test_key_value_cache_is_that_of_a_forward_pass() -> None:
@@ -77,16 +102,16 @@ def test_key_value_cache_is_that_of_a_forward_pass() -> None:
     assert 7 * cache_bytes(SMALL) == 2 * numbers
 
 
-def test_forward_operations_by_counting() -> None:
-    """Each weight of a matrix product is one multiplication and one addition; attention has two products more."""
-    operations, context = 0, 10
-    for _ in range(SMALL.layers):
-        for rows, columns in ((48, 64), (48, 32), (48, 32), (64, 48), (48, 80), (48, 80), (80, 48)):
-            operations += 2 * rows * columns
-        for _ in range(SMALL.heads):
-            operations += 2 * 16 * context + 2 * context * 16
-    operations += 2 * 48 * 120
-    assert forward_operations(SMALL, context) == operations
+def test_operations_are_those_that_torch_counts() -> None:
+    """A prompt of n tokens in one pass: attention, without a mask that spares work, is n by n."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    tokens = 10
+    with FlopCounterMode(display=False) as counter:
+        qwen(SMALL, "cpu")(torch.zeros(1, tokens, dtype=torch.long), use_cache=False)
+    # The table of rotations is a product of 8 frequencies with each position.
+    assert counter.get_total_flops() - 2 * 8 * tokens == tokens * forward_operations(SMALL, tokens)
 
 
 @given(st.floats(1, 1e4), st.booleans(), st.booleans(), st.booleans())

@@ -16,7 +16,7 @@ from reproduce.core.files import UserError
 from reproduce.core.paper import PACKAGED
 from reproduce.cost.architecture import architecture_of, known_model, planned_counts, presence
 from reproduce.cost.estimate import run_cost
-from reproduce.cost.machine_for import machine_for
+from reproduce.cost.machines import machine_for
 from reproduce.cost.paper_scale import DataEntry, load_paper_scale
 from reproduce.cost.time import rollouts, stage_seconds
 from reproduce.plan.experiment import Experiment

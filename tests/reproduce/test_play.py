@@ -136,10 +136,10 @@ def test_retrieval_explains_and_solves_every_question() -> None:
     assert 5 <= len(SKILLS) <= 26
 
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", re.findall(r"^\$ python -m reproduce play (.*--expert)$", README, re.MULTILINE))
+@pytest.mark.parametrize("command", re.findall(r"^\$ python -m reproduce play (.*--expert)$", PAGE, re.MULTILINE))
 def test_the_transcripts_of_the_readme_are_what_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, *command.split())
-    assert code == 0 and f"$ python -m reproduce play {command}\n{out.strip()}\n" in README
+    assert code == 0 and f"$ python -m reproduce play {command}\n{out.strip()}\n" in PAGE

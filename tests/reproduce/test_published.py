@@ -2,6 +2,7 @@
 
 import pytest
 
+from reproduce.claims import published
 from reproduce.claims.published import (
     PublishedError,
     load_published,
@@ -9,7 +10,6 @@ from reproduce.claims.published import (
     published_number,
     published_papers,
 )
-from reproduce.claims.verdicts import published
 
 PASS_KT_COUNTS = [
     # category, arm, against: size of `against`, gained, lost, size of `arm`
@@ -104,7 +104,7 @@ def test_unknown_number_names_the_nearest():
     ("change", "message"),
     [
         ({"unit": None}, "broken.toml, number 'n': missing field unit"),
-        ({"uint": "x"}, "unknown field uint; did you mean 'unit'?"),
+        ({"uint": "x"}, "unknown field 'uint'; did you mean 'unit'?"),
         ({"sources": []}, "no source"),
         ({"sources": ["hearsay"]}, "source 'hearsay' is not defined"),
         ({"inferred": ["k"]}, "inferred names k"),
@@ -124,7 +124,7 @@ def test_a_broken_entry_is_one_clear_error(monkeypatch, change, message):
     document = {"sources": {"digest A": "a digest"}, "number": [entry]}
     monkeypatch.setattr(published, "_document", lambda paper: document)
     with pytest.raises(PublishedError) as caught:
-        load_published("broken")
+        load_published.__wrapped__("broken")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -147,7 +147,7 @@ TABLE = {
 def test_a_table_is_one_number_for_each_of_its_cells(monkeypatch):
     document = {"sources": {"paper": "the paper"}, "table": [TABLE]}
     monkeypatch.setattr(published, "_document", lambda paper: document)
-    numbers = load_published("one")
+    numbers = load_published.__wrapped__("one")
     assert [(number.id, number.value) for number in numbers] == [
         ("pass.qwen.GRPO.1", 1.5),
         ("pass.qwen.GRPO.2", 2),
@@ -163,12 +163,12 @@ def test_a_table_is_one_number_for_each_of_its_cells(monkeypatch):
     [
         ({"rows": {"GRPO": [1.5]}}, "broken.toml, table 'pass.qwen', row 'GRPO': 1 values under 2 columns"),
         ({"sources": ["hearsay"]}, "table 'pass.qwen': source 'hearsay' is not defined"),
-        ({"colunm": "x"}, "unknown field colunm; did you mean 'column'?"),
+        ({"colunm": "x"}, "unknown field 'colunm'; did you mean 'column'?"),
     ],
 )
 def test_a_broken_table_is_one_clear_error(monkeypatch, change, message):
     document = {"sources": {"paper": "the paper"}, "table": [TABLE | change]}
     monkeypatch.setattr(published, "_document", lambda paper: document)
     with pytest.raises(PublishedError) as caught:
-        load_published("broken")
+        load_published.__wrapped__("broken")
     assert message in str(caught.value)

@@ -8,7 +8,9 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,6 +47,7 @@ from reproduce.environments.reasoning import (
     words,
 )
 from reproduce.environments.reasoning.dataset import boxed_answer, is_equivalent
+from reproduce.environments.reasoning.grader import Grader, compare
 from reproduce.environments.reasoning.steps import calculate
 from reproduce.environments.reasoning.tasks import make_task
 from reproduce.rollouts.policies import build_tokenizer
@@ -450,6 +453,38 @@ def test_math_sets_are_read_from_jsonl_and_parquet(tmp_path: Path) -> None:
     assert load_dataset_tasks(tmp_path / "other.parquet") == (MathTask("other-00001", "other", "Six sevens?", "42"),)
 
 
+def test_answers_of_minerva_and_olympiadbench_are_found_and_rows_without_one_can_be_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"problem": "Focus?", "solution": "First \\boxed{2}, so it is \\boxed{1.6} cm."},
+        {
+            "question": "Which n?",
+            "final_answer": ["$3$", "$5$"],
+            "solution": ["Both.", "Or"],
+            "is_multiple_answer": True,
+        },
+        {"question": "Prove it.", "final_answer": None, "solution": ["Clear."]},
+        {"question": "Range?", "final_answer": ["$[0, 1)$"], "unit": "m"},
+    ]
+    path = write_jsonl(tmp_path / "olympiad.jsonl", rows)
+    with pytest.raises(UserError, match=r"olympiad.jsonl: row 3 has no answer"):
+        load_dataset_tasks(path)
+    with pytest.warns(UserWarning, match=r"olympiad.jsonl: 1 rows left out: row 3 has no answer"):
+        tasks = load_dataset_tasks(path, skip_broken=True)
+    assert [task.identifier for task in tasks] == ["olympiad-00001", "olympiad-00002", "olympiad-00004"]
+    assert [task.answer for task in tasks] == ["1.6", "3, 5", "[0, 1)"]
+    pq.write_table(pa.Table.from_pylist([rows[1], rows[3]]), tmp_path / "hub.parquet")
+    assert [task.answer for task in load_dataset_tasks(tmp_path / "hub.parquet")] == ["3, 5", "[0, 1)"]
+    for gold, right, wrong in (
+        ("3, 5", "5, 3", "3"),
+        ("[0, 1)", "[0,1)", "(0,1)"),
+        ("1.6", "1.6 \\mathrm{~cm}", "1.7"),
+        ("B", "\\text{(B)}", "C"),
+    ):
+        task = MathTask("x", "x", "?", gold)
+        assert MathEnvironment().step(task, (), f"So \\boxed{{{right}}}").success
+        assert not MathEnvironment().step(task, (), f"So \\boxed{{{wrong}}}").success
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -494,9 +529,23 @@ def test_a_missing_math_set_is_named(tmp_path: Path, name: str) -> None:
         ("1", "\x00\n%s{0}", False),
     ],
 )
-def test_math_answers_are_compared_by_meaning(gold: str, answer: str, same: bool, monkeypatch) -> None:
-    monkeypatch.setattr("reproduce.environments.reasoning.dataset.SECONDS", 1)
+def test_math_answers_are_compared_by_meaning(gold: str, answer: str, same: bool) -> None:
     assert is_equivalent(gold, answer) is same
+
+
+def test_an_expression_that_takes_for_ever_is_wrong_on_any_thread() -> None:
+    """And the answers after it are graded as ever."""
+    answers = ["2003^{2002^{2001}}", "0.5", "3", "2003^{2002^{2001}} + 1"]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda answer: is_equivalent("\\frac{1}{2}", answer), answers))
+    assert found == [False, True, False, False]
+    grade = Grader()
+    assert grade("72", "72.0")
+    begun = time.monotonic()
+    # As a comparison that does not let itself be interrupted.
+    assert not grade("72", "72.0", seconds=0)
+    assert time.monotonic() - begun < 5
+    assert grade("72", "72.0")
 
 
 def test_no_answer_reaches_an_evaluator_of_python(monkeypatch) -> None:
@@ -508,7 +557,7 @@ def test_no_answer_reaches_an_evaluator_of_python(monkeypatch) -> None:
     monkeypatch.setattr(math_verify.parser, "parse_expr", forbidden)
     monkeypatch.setattr(math_verify.parser, "parse_expr_cached", forbidden)
     for answer in ("12345", "3*41", "x**2", "print(1)", "1e5"):
-        is_equivalent("12346", answer)
+        compare("12346", answer)
 
 
 def test_math_episodes_are_graded_on_the_last_box() -> None:

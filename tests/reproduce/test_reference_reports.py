@@ -16,4 +16,5 @@ def test_a_laptop_report_is_rebuilt_byte_for_byte(key: str, tmp_path: Path, monk
     # Figures are drawn, which their captions come from; writing them takes most of the time and changes no text.
     monkeypatch.setattr(Figure, "savefig", lambda *arguments, **options: None)
     written = write_markdown(load_paper(key), REPORTS / key / "records", tmp_path)
-    assert written.read_text(encoding="utf-8") == (REPORTS / key / "report.md").read_text(encoding="utf-8")
+    for name in ("report.md", "verdicts.json"):
+        assert (written.parent / name).read_text(encoding="utf-8") == (REPORTS / key / name).read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -11,15 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reproduce.claims import verdict_file
 from reproduce.claims.grid import load_records
-from reproduce.claims.verdicts import Claim, Evidence, Verdict, decide
+from reproduce.claims.power import Outlook
+from reproduce.claims.tests import all_hold, superiority
+from reproduce.claims.verdicts import Claim, Corrected, Verdict, decide
 from reproduce.core.config import PolicyConfig
 from reproduce.core.files import UserError
 from reproduce.environments.retrieval.vocabulary import words
 from reproduce.papers.pass_kt.paper import PAPER as pass_kt
-from reproduce.papers.pass_kt.tables import further_sections
 from reproduce.report.appendix import parameters
-from reproduce.report.pages import explain, write_report
+from reproduce.report.claim_text import explain
+from reproduce.report.pages import write_report
 from reproduce.report.text import count, effect_text, number, over_seeds, plain, probability, table
 from reproduce.rollouts.policies import build_model, build_tokenizer
 from tests.reproduce.simulated_records import write_simulated_records
@@ -27,21 +29,12 @@ from tests.reproduce.simulated_records import write_simulated_records
 SMOKE = {"seeds": 2, "questions": 4, "samples": 8, "profile": "smoke"}
 
 
-def paper_module():
-    """The paper, with whatever a report needs besides its claims."""
-    paper = ModuleType("paper")
-    defaults = {"SUMMARY": "One | summary.", "DEVIATIONS": ("First.", "Second."), "further_sections": further_sections}
-    vars(paper).update(defaults)
-    vars(paper).update({name: value for name, value in vars(pass_kt).items() if not name.startswith("_")})
-    return paper
-
-
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """Records at smoke sizes, and the folder of their report."""
     folder = tmp_path_factory.mktemp("smoke")
     write_simulated_records(folder / "records", np.random.default_rng(1), **SMOKE)
-    write_report(paper_module(), folder / "records", folder / "report")
+    write_report(pass_kt, folder / "records", folder / "report")
     return folder
 
 
@@ -49,15 +42,18 @@ def smoke(tmp_path_factory):
 def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
     write_simulated_records(folder / "records", np.random.default_rng(2), gain=5.0, questions=12, samples=32)
-    write_report(paper_module(), folder / "records", folder / "report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdict_file, "REPLICATIONS", 10)
+        patch.setattr(verdict_file, "RELABELLINGS", 4)
+        write_report(pass_kt, folder / "records", folder / "report")
     return folder
 
 
 def test_the_same_records_give_the_same_bytes(smoke, tmp_path):
-    pdf = write_report(paper_module(), smoke / "records", tmp_path)
+    pdf = write_report(pass_kt, smoke / "records", tmp_path)
     assert pdf == tmp_path / "report.pdf"
     files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert len(files) == 10
+    assert len(files) == 11
     for file in files:
         assert (tmp_path / file).read_bytes() == (smoke / "report" / file).read_bytes(), file
 
@@ -68,24 +64,28 @@ def verdict_rows(folder):
     return text, [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in body.splitlines()[2:]]
 
 
-def test_the_verdict_table_is_the_evidence(planted):
+def test_the_verdict_table_and_the_file_of_verdicts_are_the_evidence(planted):
     _, rows = verdict_rows(planted)
     verdicts = decide(pass_kt.claims, load_records(planted / "records"))
-    assert len(rows) == len(verdicts) == len(pass_kt.claims)
-    for (claim, effect, p, holm, detectable, decision), verdict in zip(rows, verdicts, strict=True):
-        evidence = verdict.evidence
+    filed = {one["claim"]: one for one in json.loads((planted / "report" / "verdicts.json").read_text())["claims"]}
+    assert len(rows) == len(verdicts) == len(pass_kt.claims) == len(filed)
+    ordered = sorted(verdicts, key=lambda verdict: verdict.claim.family)
+    for (claim, effect, p, corrected, detectable, decision), verdict in zip(rows, ordered, strict=True):
+        part, own = verdict.evidence.deciding, filed[verdict.claim.identifier]
         assert claim.startswith(verdict.claim.identifier.removeprefix("pass_kt."))
         shown = [float(value.replace("−", "-")) for value in re.findall(r"[+−]?\d+\.\d", effect)]
-        wanted = [evidence.effect, evidence.low, evidence.high] if np.isfinite(evidence.effect) else []
+        wanted = [part.effect, *part.interval]
         assert shown == pytest.approx([round(value, 1) for value in wanted])
-        assert ("(90 %)" in effect) == (evidence.confidence == 0.9)
-        cells = ((p, evidence.p_value, 4), (holm, verdict.adjusted_p, 4), (detectable, None, 1))
-        for cell, value, digits in cells[:2]:
-            assert cell in ("–", "< 0.0001") or float(cell) == round(value, digits)
+        deciding = own["parts"][own["deciding"]]
+        assert [deciding[name] for name in ("effect", "low", "high")] == pytest.approx(wanted, rel=1e-4)
+        assert ("(90 %)" in effect) == (part.confidence == 0.9)
+        for cell, value in ((p, verdict.evidence.p_value), (corrected, verdict.adjusted_p)):
+            assert cell in ("–", "< 0.0001") or float(cell) == round(value, 4)
             assert (cell == "–") == (value is None)
-        if evidence.minimum_detectable_effect is not None:
-            assert float(detectable) == pytest.approx(round(evidence.minimum_detectable_effect, 1))
-        assert decision == verdict.decision
+        if own["detectable"]:
+            shown = [float(value.replace("−", "-")) for value in detectable.split(" / ")]
+            assert shown == pytest.approx([own["detectable"][name] for name in ("before", "after")], abs=0.06)
+        assert decision == verdict.decision == own["verdict"]
 
 
 def test_a_planted_gain_passes_the_control_and_every_figure_is_shown_once(planted):
@@ -120,6 +120,7 @@ def test_sections_come_in_order(smoke):
     text, _ = verdict_rows(smoke)
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     assert headings[: len(pass_kt.claims)] == [claim.identifier for claim in pass_kt.claims]
+    assert "Calibration" not in headings
     assert headings[-4:] == ["Manifest", "Cost", "Configuration", "Deviations from the paper"]
     assert "The base and the bed" in headings
     for manifest in load_records(smoke / "records").runs:
@@ -133,7 +134,7 @@ def test_rates_of_zero_and_one_everywhere_still_give_a_report(smoke, tmp_path):
     counts = pd.read_parquet(tmp_path / "counts.parquet")
     counts["successes"] = counts["n"].where(counts["question"].str.endswith("0"), 0).astype("int16")
     pq.write_table(pa.Table.from_pandas(counts, preserve_index=False), tmp_path / "counts.parquet")
-    assert write_report(paper_module(), tmp_path, tmp_path / "report").is_file()
+    assert write_report(pass_kt, tmp_path, tmp_path / "report").is_file()
     assert not re.search(r"\b(nan|inf)\b", (tmp_path / "report" / "report.md").read_text(encoding="utf-8"))
 
 
@@ -195,14 +196,15 @@ def test_bad_records_are_one_line(smoke, tmp_path, damage, message):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     damage(tmp_path)
     with pytest.raises(UserError, match=message) as caught:
-        write_report(paper_module(), tmp_path, tmp_path / "report")
+        write_report(pass_kt, tmp_path, tmp_path / "report")
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert not (tmp_path / "report" / "report.md").exists()
 
 
-EVIDENCE = Evidence(1.0, -0.5, 2.5, 0.95, "crossed t", 0.03, 1.4, False, False, 8, 100, seeds_needed=23)
-CLAIM = Claim("p.c", "It holds.", "1", "digest A", "t", "it is below 0", lambda records: EVIDENCE)
+PART = superiority(np.array([1.0, 3.0, -0.5, 2.0, 1.5, 0.5, -1.0, 1.5]), 1.0)
+CLAIM = Claim("p.c", "It holds.", "1", "digest A", "t", "it is below 0", lambda records: PART)
+OUTLOOK = Outlook(1.4, 1.9, "23 seeds would support it with 80 % power, corrected; here are 8.")
 
 
 @pytest.mark.parametrize(
@@ -213,19 +215,20 @@ CLAIM = Claim("p.c", "It holds.", "1", "digest A", "t", "it is below 0", lambda 
             "supported",
             {"in_favour": True},
             0.01,
-            r"Supported: .*\+1\.0 \[−0\.5, \+2\.5\] points.* p = 0\.0100 after Holm",
+            r"Supported: .*\+1\.0 \[−0\.1, \+2\.1\] points.* p = 0\.0100 after correction \(at 0\.025\)",
         ),
-        ("supported", {"p_value": None}, None, "Supported: .* descriptive"),
-        ("refuted", {"against": True}, 0.9, "Refuted: .* fixed in advance: it is below 0"),
-        ("refuted", {"effect": float("nan"), "against": True}, None, "Refuted: the absence of an effect"),
-        ("inconclusive", {"in_favour": True}, 0.2, r"but p = 0\.2000 after .* above 0\.05.* 23 seeds .* 80 % .* are 8"),
-        ("inconclusive", {"seeds_needed": None}, 0.9, "neither the claim nor its refutation.* would not bring support"),
-        ("inconclusive", {"confidence": 0.9}, 0.9, r"equivalence would be shown for a margin of 1\.4 points"),
-        ("inconclusive", {"p_value": None}, None, "no number of seeds is derived"),
+        ("supported", {"support": None}, None, "Supported: .* descriptive"),
+        ("refuted", {"against": True}, 0.9, r"Refuted: .* p = 0\.0120 .*: it is below 0"),
+        ("not testable", {}, None, "Not testable here: the reason"),
+        ("no premise", {}, 0.5, "No premise: the reason"),
+        ("inconclusive", {"in_favour": True}, 0.2, r"but p = 0\.2000 after .* above 0\.025.* 23 seeds .* here are 8"),
+        ("inconclusive", {"in_favour": False}, 0.9, "neither the claim nor its refutation"),
     ],
 )
 def test_verdicts_are_explained(decision, change, p, said):
-    assert re.match(rf".*{said}", explain(Verdict(CLAIM, replace(EVIDENCE, **change), p, decision)))
+    evidence = all_hold(replace(PART, **change))
+    verdict = Verdict(CLAIM, evidence, Corrected(0.025, p, 0.012), decision, reason="the reason")
+    assert re.match(rf".*{said}", explain(verdict, OUTLOOK))
 
 
 def test_numbers_in_words():
@@ -242,7 +245,7 @@ def test_numbers_in_words():
         "p = 0.5000",
     ]
     assert over_seeds([0.1, 0.3, float("nan")], 1) == "0.2 (0.1–0.3)"
-    assert effect_text(replace(EVIDENCE, effect=float("nan"))) == "none"
+    assert effect_text(PART) == "+1.0 [−0.1, +2.1] points"
     assert plain("+-5 | -1.5 a-b 95 % k = 4").replace("\u00a0", "_") == "±5 \\| −1.5 a-b 95_% k_=_4"
     assert table(("a", "b"), [("x|y", "1")], numbers=(1,)).splitlines() == [
         "| a | b |",

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from reproduce.claims.power import planned_rows
+from reproduce.claims.ratios import ratio_difference, ratio_table, two_panels
 from reproduce.claims.records import MethodRecords
-from reproduce.claims.verdicts import Verdict, decide
-from reproduce.claims.verdicts import verdicts as claims
+from reproduce.claims.verdicts import Verdict, claims_tested, decide, offered_by_plan, offered_by_records
 from reproduce.core.config import RunConfig
 from reproduce.core.files import UserError
 from reproduce.papers.reuserl import bound as reuserl_bound
@@ -26,15 +27,6 @@ from reproduce.papers.reuserl.compressibility import (
     partial_correlation_within,
     partial_rank_correlation,
     run_points,
-)
-from reproduce.papers.reuserl.evidence import (
-    directed,
-    not_inferior,
-    of_seeds,
-    ratio_difference,
-    ratio_table,
-    seed_evidence,
-    two_panels,
 )
 from reproduce.papers.reuserl.experiment import ALL_ARMS, HEADLINE_ARMS, PROFILES, plan, settings_of
 from reproduce.papers.reuserl.figures import operations
@@ -50,11 +42,10 @@ from reproduce.papers.reuserl.measures import (
     write_dictionary,
 )
 from reproduce.papers.reuserl.paper import PAPER as reuserl
-from reproduce.papers.reuserl.planted import does_it_find, halves, planted, share_found
 from reproduce.papers.reuserl.sections import matched_length_arm
+from reproduce.papers.reuserl.statistics import bound_coverage
 from reproduce.report.pages import write_report
 from tests.reproduce.simulated_reuserl import NOTHING, PUBLISHED, REVERSED, World, simulated, write_simulated
-from theory.inference import mean_interval
 
 LAPTOP = PROFILES["laptop"]
 SMALL_FULL = replace(
@@ -105,6 +96,7 @@ def test_claims_are_those_of_the_specification() -> None:
         "reuserl.mean-objective-degenerate",
         "reuserl.lambda-cancels",
         "reuserl.repetition-cheap",
+        "reuserl.bound-coverage",
     ]
     assert [claim.identifier for claim in reuserl.claims] == [
         f"reuserl.{name}"
@@ -119,30 +111,28 @@ def test_claims_are_those_of_the_specification() -> None:
             "segcost-not-shorter",
             "countdown-op-mix",
             "buffer-tradeoff",
-            "bound-coverage",
             "compressibility-predicts",
             "structure-matters",
             "starts-as-length",
         )
     ]
-    # The smallest p of eight seeds, 1/256, has to survive Holm's correction.
-    assert len(claims.tested_claims(reuserl.claims, "laptop")) <= 12
+    tested = claims_tested(reuserl.claims, offered_by_plan(plan(LAPTOP), LAPTOP))
+    assert {claim.identifier.partition(".")[2] for claim in tested} == set(OF_TRAINING)
 
 
 def test_planted_effects_are_found_at_the_laptop_profile(published: MethodRecords) -> None:
     found = verdicts(published)
-    assert {name: verdict.decision for name, verdict in found.items()} == dict.fromkeys(
-        (*OF_TRAINING[:5], "bound-coverage", *OF_TRAINING[5:]), "supported"
-    )
-    harm = found["length-harms-guarded"].evidence
+    assert {name: verdict.decision for name, verdict in found.items()} == dict.fromkeys(OF_TRAINING, "supported")
+    harm = found["length-harms-guarded"].evidence.deciding
     assert harm.low < 11 < harm.high
-    parts = dict(found["penalties-beat-grpo"].evidence.details)
-    assert set(parts) == {"countdown: length − GRPO".replace("−", "-"), "countdown: SegCost - GRPO"}
+    parts = [part.label for part in found["penalties-beat-grpo"].evidence.parts]
+    assert parts == ["countdown: length - GRPO", "countdown: SegCost - GRPO"]
 
 
 def test_the_wrong_sign_is_refuted() -> None:
     records = simulated(np.random.default_rng(2), REVERSED, strings=0)
-    assert decisions(records, OF_TRAINING) == dict.fromkeys(OF_TRAINING, "refuted")
+    wanted = dict.fromkeys(OF_TRAINING, "refuted") | {"segcost-avoids-harm": "no premise"}
+    assert decisions(records, OF_TRAINING) == wanted
 
 
 OF_FULL = ("ood-gain-not-smaller", "easy-env-equivalence", "cleaner-actions", "segcost-not-shorter", "buffer-tradeoff")
@@ -150,17 +140,17 @@ OF_FULL = ("ood-gain-not-smaller", "easy-env-equivalence", "cleaner-actions", "s
 
 def test_planted_effects_are_found_in_the_claims_of_full_only() -> None:
     world = replace(PUBLISHED, ood_follows_structure=0.0, spread=0.5)
-    records = simulated(np.random.default_rng(3), world, SMALL_FULL, samples=64, strings=0)
+    records = simulated(np.random.default_rng(3), world, SMALL_FULL, seeds=10, samples=64, strings=0)
     assert decisions(records, OF_FULL) == dict.fromkeys(OF_FULL, "supported")
 
 
 def test_the_wrong_sign_is_refuted_in_the_claims_of_full_only() -> None:
-    records = simulated(np.random.default_rng(4), REVERSED, SMALL_FULL, strings=0)
+    records = simulated(np.random.default_rng(4), REVERSED, SMALL_FULL, seeds=10, strings=0)
     assert decisions(records, OF_FULL) == dict.fromkeys(OF_FULL, "refuted")
 
 
 def false_support(simulations: int, **sizes: int) -> int:
-    """In how many A/A experiments any claim about training is supported after Holm."""
+    """In how many A/A experiments any claim about training is supported."""
     count = 0
     for seed in range(simulations):
         records = simulated(np.random.default_rng(seed), NOTHING, strings=0, **sizes)
@@ -169,12 +159,12 @@ def false_support(simulations: int, **sizes: int) -> int:
 
 
 def test_a_a_experiments_keep_the_family_wise_error() -> None:
-    assert false_support(4, tasks=12, samples=8) <= stats.binom.ppf(0.999, 4, 0.05)
+    assert false_support(4, tasks=12, samples=8) == 0
 
 
 @pytest.mark.slow
 def test_a_a_experiments_keep_the_family_wise_error_at_length() -> None:
-    assert false_support(150) <= stats.binom.ppf(0.999, 150, 0.05)
+    assert false_support(150) / 150 <= 0.05
 
 
 def test_smoke_verdicts_are_withheld(smoke: MethodRecords) -> None:
@@ -187,13 +177,8 @@ def test_without_failures_the_share_of_failures_is_not_measured(published: Metho
     counts.loc[cooking, "successes"] = counts.loc[cooking, "n"]
     counts.loc[cooking, ["failure: burned", "failure: timeout"]] = 0
     verdict = verdicts(replace(published, counts=counts), ("irreversible-share",))["irreversible-share"]
-    assert verdict.decision == "inconclusive"
-    assert ("not measured", "8 of 8 seeds left out: a share of nothing") in verdict.evidence.details
-
-
-def test_what_never_happens_is_no_evidence() -> None:
-    found = directed(np.zeros((8, 5)))
-    assert not found.in_favour and not found.against
+    assert verdict.decision == "not testable"
+    assert "8 of 8 seeds left out: a share of nothing" in verdict.reason
 
 
 def with_log(records: MethodRecords, environment: str, arms: tuple[str, ...], column: str, value: float):
@@ -207,17 +192,12 @@ def test_an_empty_dictionary_is_a_length_penalty_and_not_judged_as_segcost(publi
     assert not was_empty(published, "countdown") and empty_share(published, "countdown") == pytest.approx(0.1)
     records = with_log(published, "countdown", ("segcost",), "reuse/phrases", 0.0)
     found = verdicts(records, OF_TRAINING)
-    reason = ("not measured", "countdown: SegCost's dictionary was empty (100 % of the steps)")
-    for name in ("penalties-beat-grpo", "countdown-op-mix", "starts-as-length"):
-        assert reason in found[name].evidence.details
     for name in ("penalties-beat-grpo", "countdown-op-mix"):
-        assert found[name].decision == "inconclusive" and np.isnan(found[name].evidence.effect)
-    # The length penalty's part is measured as before; the fall in cooking too.
-    parts = dict(found["penalties-beat-grpo"].evidence.details)
-    assert parts["countdown: length - GRPO"].startswith("+")
-    assert parts["countdown: SegCost - GRPO"].startswith("none")
+        assert found[name].decision == "not testable" and "dictionary was empty: 100 %" in found[name].reason
+    reason = ("not measured", "countdown: SegCost's dictionary was empty (100 % of the steps)")
+    assert reason in found["starts-as-length"].evidence.rows()
     assert found["starts-as-length"].decision == "supported"
-    assert not any("countdown: ρ" in label for label, _ in found["starts-as-length"].evidence.details)
+    assert not any("countdown: ρ" in label for label, _ in found["starts-as-length"].evidence.rows())
     text = " ".join(section.body for section in reuserl.load_reporting().further_sections(records))
     assert "dictionary was empty" in text
 
@@ -228,17 +208,16 @@ def test_no_claim_about_segcost_is_judged_where_every_dictionary_was_empty(publi
         records = with_log(records, environment, ("segcost",), "reuse/phrases", 0.0)
     found = decisions(records, OF_TRAINING)
     # Only GRPO against the length penalty is left to judge.
-    assert found == dict.fromkeys(OF_TRAINING, "inconclusive") | {"length-harms-guarded": "supported"}
-    full = simulated(np.random.default_rng(4), REVERSED, SMALL_FULL, strings=0)
+    assert found == dict.fromkeys(OF_TRAINING, "not testable") | {"length-harms-guarded": "supported"}
+    full = simulated(np.random.default_rng(4), REVERSED, SMALL_FULL, seeds=10, strings=0)
     for environment in ("countdown", "cooking", "household"):
         full = with_log(full, environment, ("segcost",), "reuse/phrases", 0.0)
-    # The length penalty's own invalid and repeated actions are measured, and are more than GRPO's.
-    assert decisions(full, OF_FULL) == dict.fromkeys(OF_FULL, "inconclusive") | {"cleaner-actions": "refuted"}
+    assert decisions(full, OF_FULL) == dict.fromkeys(OF_FULL, "not testable")
 
 
 def test_the_share_of_groups_of_successes_is_beside_the_harm(published: MethodRecords) -> None:
     records = with_log(published, "cooking", ("length",), "groups/all_right", 0.25)
-    details = dict(verdicts(records, ("length-harms-guarded",))["length-harms-guarded"].evidence.details)
+    details = dict(verdicts(records, ("length-harms-guarded",))["length-harms-guarded"].evidence.rows())
     label = "groups of successes only, %, {}: training, its first and last tenth"
     assert details[label.format("length")] == "25.0, 25.0, 25.0" and details[label.format("grpo")].startswith("50.0")
 
@@ -255,36 +234,12 @@ def test_the_share_of_groups_of_successes_is_beside_the_harm(published: MethodRe
 def test_plans_without_an_environment_or_a_control_have_a_report(arms: dict[str, Any], tmp_path: Path) -> None:
     records = simulated(np.random.default_rng(11), NOTHING, replace(LAPTOP, **arms), 2, 3, 2, strings=3)
     found = verdicts(records, OF_TRAINING)
-    assert ("not measured" in dict(found["structure-matters"].evidence.details)) == ("cooking_arms" in arms)
-    assert ("not measured" in dict(found["countdown-op-mix"].evidence.details)) == ("countdown_arms" in arms)
+    assert ("structure-matters" in found) == ("cooking_arms" not in arms)
+    assert ("countdown-op-mix" in found) == ("countdown_arms" not in arms)
     text = " ".join(section.body for section in reuserl.load_reporting().further_sections(records))
     assert not re.search(r"\b(nan|inf|None)\b", text + reuserl.load_reporting().scope(records))
     drawing, _ = operations(records)
     assert len(drawing.axes) == 2
-
-
-# ---- does the analysis find what is there?
-
-
-def test_halves_of_an_arm_do_not_differ_and_planted_gains_are_found(published: MethodRecords) -> None:
-    generator = np.random.default_rng(12)
-    tables = [halves(published, "cooking", generator) for _ in range(100)]
-    assert tables[0].shape == (8, 32) and abs(float(np.mean(tables))) < 0.3
-    assert share_found(tables) <= 100 * stats.binom.ppf(0.999, 100, 0.05) / 100
-    difference = published.success("cooking", "length") - published.success("cooking", "grpo")
-    drawn = [planted(difference, 4.0, generator) for _ in range(200)]
-    assert float(np.mean(drawn)) == pytest.approx(4.0, abs=0.5)
-    wanted = float(difference.mean(axis=1).std(ddof=1))
-    assert np.mean([one.mean(axis=1).var(ddof=0) for one in drawn]) ** 0.5 == pytest.approx(wanted, rel=0.2)
-    assert share_found([planted(difference, 20.0, generator) for _ in range(20)]) == 100
-    assert share_found([planted(difference, -20.0, generator) for _ in range(20)]) == 0
-
-
-def test_the_section_on_planted_effects_holds_its_numbers(published: MethodRecords) -> None:
-    body = does_it_find(published).body
-    cells = [cell.strip() for cell in body.splitlines()[-1].strip("|").split("|")]
-    assert cells[0] == "cooking" and float(cells[1]) <= 10 and cells[3] == "0.0039"
-    assert float(cells[4]) <= 12 and float(cells[6]) >= 55
 
 
 # ---- statistics
@@ -306,8 +261,8 @@ def test_seeds_without_a_denominator_are_left_out() -> None:
     ones = np.ones((3, 4))
     empty = np.array([[1.0] * 4, [0.0] * 4, [1.0] * 4])
     table, note = ratio_difference((ones * empty, empty), (0 * ones, ones))
-    assert table.shape == (2, 4) and note.startswith("1 of 3 seeds")
-    np.testing.assert_allclose(table, 100)
+    assert note.startswith("1 of 3 seeds") and np.isnan(table[1]).all()
+    np.testing.assert_allclose(table[[0, 2]], 100)
 
 
 def test_two_panels_of_different_size_have_the_difference_of_means() -> None:
@@ -317,20 +272,6 @@ def test_two_panels_of_different_size_have_the_difference_of_means() -> None:
     np.testing.assert_allclose(table.mean(axis=1), first.mean(axis=1) - second.mean(axis=1))
     variance = first[0].var(ddof=1) / 10 + second[0].var(ddof=1) / 25
     assert table[0].var(ddof=1) / 35 == pytest.approx(variance, rel=0.1)
-
-
-def test_a_statistic_of_seeds_has_the_t_interval_of_seeds() -> None:
-    values = np.random.default_rng(2).normal(1, 2, 8)
-    found, wanted = seed_evidence(directed(of_seeds(values))), mean_interval(values)
-    assert (found.effect, found.low, found.high) == pytest.approx((wanted.mean, wanted.low, wanted.high))
-
-
-def test_non_inferiority_is_about_the_margin() -> None:
-    table = np.random.default_rng(3).normal(-1, 1, (8, 40))
-    found = not_inferior(table, 5.0)
-    assert found.low > -5 and found.in_favour and not found.against
-    assert found.effect == pytest.approx(table.mean())
-    assert not_inferior(table - 10, 5.0).against
 
 
 def test_partial_rank_correlation_equals_the_formula() -> None:
@@ -366,9 +307,9 @@ def test_compressibility_is_found_where_it_was_planted() -> None:
     records = simulated(np.random.default_rng(10), World(ood_follows_structure=8.0), config, strings=120)
     points = run_points(records, "cooking")
     assert points.cost.shape == (8, len(LAPTOP.cooking_arms) - 1) and np.isfinite(points.cost).all()
-    found = compressibility_evidence(records)
+    (found,) = compressibility_evidence(records).parts
     assert found.in_favour and not found.against and found.p_value is not None and found.p_value < 0.01
-    unrelated = compressibility_evidence(simulated(np.random.default_rng(6), NOTHING, config))
+    (unrelated,) = compressibility_evidence(simulated(np.random.default_rng(6), NOTHING, config)).parts
     assert not unrelated.in_favour and unrelated.p_value is not None and unrelated.p_value > 0.05
 
 
@@ -381,15 +322,15 @@ def test_the_bound_covers_and_would_be_caught_if_it_did_not(
     assert abs(float((draws.true_cost - draws.batch_cost).mean())) < 0.02
     reuserl_bound.bound_draws.cache_clear()
     monkeypatch.setattr(reuserl_bound, "occam_hoeffding_bound", lambda mean, *rest: np.asarray(mean))
-    verdict = verdicts(published, ("bound-coverage",))["bound-coverage"]
+    found = bound_coverage(published)
     reuserl_bound.bound_draws.cache_clear()
-    assert verdict.decision == "refuted" and 0 < verdict.evidence.effect <= 100 * DRAWS
+    assert 0 < found.failures <= found.cases == 2 * DRAWS
 
 
 # ---- exact claims
 
 
-@pytest.mark.parametrize("identity", reuserl.identities, ids=lambda identity: identity.identifier)
+@pytest.mark.parametrize("identity", reuserl.identities[:-1], ids=lambda identity: identity.identifier)
 def test_identities_hold(identity: Any) -> None:
     found = identity.examine()
     assert found.cases > 100 and found.failures == 0
@@ -593,8 +534,14 @@ def test_senseless_settings_are_refused_in_one_line(name: str, value: float) -> 
 
 def test_planned_effects() -> None:
     assert len(reuserl.planned_effects(PROFILES["full"])) == 5
-    ((_, effect, reason),) = reuserl.planned_effects(PROFILES["smoke"])
-    assert effect == "none" and "0.25" in reason
+    tested = claims_tested(reuserl.claims, offered_by_plan(plan(LAPTOP), LAPTOP))
+    rows = planned_rows(reuserl.planned_effects(LAPTOP), tested, LAPTOP.seeds)
+    assert [row[0].partition(".")[2] for row in rows] == [
+        "penalties-beat-grpo",
+        "length-harms-guarded",
+        "segcost-avoids-harm",
+        "structure-matters",
+    ]
 
 
 def test_records_are_read_back_and_others_refused(tmp_path: Path) -> None:
@@ -612,7 +559,7 @@ def test_figures_and_sections_hold_no_missing_number(smoke: MethodRecords, tmp_p
     figures = reuserl.load_reporting().draw_figures(smoke, tmp_path)
     sections = reuserl.load_reporting().further_sections(smoke)
     shown = {name for section in sections for name in section.figures}
-    shown |= {name for claim in reuserl.claims if not claim.full_only for name in claim.figures}
+    shown |= {name for claim in claims_tested(reuserl.claims, offered_by_records(smoke)) for name in claim.figures}
     assert shown == set(figures) and all(figure.path.stat().st_size > 1000 for figure in figures.values())
     text = " ".join([*(section.body for section in sections), *(figure.caption for figure in figures.values())])
     assert not re.search(r"\b(nan|inf|None)\b", text)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from reproduce.cli.show import BEGIN, END, TURN, EpisodeFilter, render_episode, split_transcript
+from reproduce.cli.show import EpisodeFilter, render_episode, split_transcript
 from reproduce.core.files import UserError
 
 RUN = "runs/smoke/pass_kt/retrieval/grpo/seed-0"
@@ -35,12 +35,6 @@ def printed(text) -> str:
     console = Console(file=io.StringIO(), width=200)
     console.print(text, soft_wrap=True)
     return console.file.getvalue()
-
-
-def test_markers_are_those_of_the_policy():
-    from reproduce.rollouts import policies
-
-    assert (BEGIN, TURN, END) == (policies.BEGIN, policies.TURN, policies.END)
 
 
 def test_transcript_is_split_by_writer():

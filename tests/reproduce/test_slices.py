@@ -7,13 +7,14 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from reproduce.core.files import read_json, read_jsonl
+from reproduce.core.files import read_json, read_jsonl, read_parquet
 from reproduce.core.slices import BEGAN, ENDS, SliceOver, parse_duration, slice_of, time_is_up
 from reproduce.plan.open import open_experiment
 from reproduce.runs.schedule import Step, carry_out
@@ -92,6 +93,37 @@ def test_run_that_is_paused_wherever_it_can_be_ends_with_the_same_files(smoke_fo
     assert set(digest_of_files(folder)) == {"checkpoint/model.safetensors", "episodes.parquet", "metrics.jsonl"}
 
 
+def test_run_that_is_paused_continues_with_less_at_once(smoke_folder, tmp_path):
+    """As after running out of memory: fewer rows in a pass, and fewer questions, of which finished parts hold more."""
+    from reproduce.runs.execute import execute
+
+    experiment = open_experiment("pass_kt", "smoke", (), tmp_path / "runs")
+    config = next(config for config in experiment.plan if config.arm == "grpo" and config.seed == 0)
+    whole = smoke_folder / "runs/smoke/pass_kt/retrieval"
+    folder = experiment.folder / config.name
+    shutil.copytree(whole / "base/seed-0/checkpoint", experiment.folder / "retrieval/base/seed-0/checkpoint")
+    less = replace(
+        config,
+        hardware=replace(config.hardware, rows_at_once=8),
+        evaluation=replace(config.evaluation, questions_at_once=3),
+    )
+    calls = (
+        [config] * 2 + [less] * 2 + [config] * 2 + [less] * 40
+    )  # Two steps of training, two parts of the evaluation.
+    for call in calls:
+        try:
+            with slice_of(1e-6):
+                execute(call, experiment.folder)
+            break
+        except SliceOver:
+            continue
+    assert read_json(folder / "manifest.json")["hardware"]["rows_at_once"] == 8
+    once, again = (read_parquet(path / "episodes.parquet") for path in (whole / "grpo/seed-0", folder))
+    assert once.to_pylist() == again.to_pylist()
+    steps = [[row["step"] for row in read_jsonl(path / "metrics.jsonl")] for path in (whole / "grpo/seed-0", folder)]
+    assert steps[0] == steps[1]
+
+
 def leave_note(folder: Path, name: str, error: Exception | None, report) -> None:
     (folder / name).write_text("")
     if error:
@@ -128,15 +160,15 @@ def test_slice_that_is_over_starts_nothing_and_says_what_is_left(reproduce_in_pr
 
 
 def test_report_follows_a_complete_plan(reproduce_in_process, smoke_copy):
-    shutil.rmtree(smoke_copy / "reports")
+    shutil.rmtree(smoke_copy / "results")
     done = reproduce_in_process(smoke_copy, *RUN, "--report", "--slice", "10min")
     assert done.code == 0 and "4 of 4 runs complete, 0 to do" in done.out
-    assert (smoke_copy / "reports/smoke/pass_kt/report.md").is_file()
+    assert (smoke_copy / "results/smoke/pass_kt/report.md").is_file()
     # Paused and left: the report of what was there before must not be taken for that of the plan.
-    shutil.rmtree(smoke_copy / "reports")
+    shutil.rmtree(smoke_copy / "results")
     shutil.rmtree(smoke_copy / "runs/smoke/pass_kt/retrieval/grpo/seed-1")
     left = reproduce_in_process(smoke_copy, *RUN, "--report", "--seeds-only", "0")
-    assert left.code == 0 and not (smoke_copy / "reports").exists()
+    assert left.code == 0 and not (smoke_copy / "results").exists()
 
 
 @pytest.mark.parametrize(

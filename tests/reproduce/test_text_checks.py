@@ -27,9 +27,9 @@ def run_of(environment: str, folder: Path, **changes: object) -> RunConfig:
     return replace(run, model=ModelConfig(name=str(folder)), sampling=SamplingConfig(longest_action=64), **changes)
 
 
-def refusal(run: RunConfig, folder: Path, vocabulary: int, positions: int) -> str:
+def refusal(run: RunConfig, folder: Path, vocabulary: int, context: int) -> str:
     with pytest.raises(UserError) as caught:
-        check_texts(run, folder, vocabulary, positions)
+        check_texts(run, folder, vocabulary, context)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -38,14 +38,16 @@ def refusal(run: RunConfig, folder: Path, vocabulary: int, positions: int) -> st
 def test_every_environment_can_be_shown(folder: Path, environment: str) -> None:
     run, vocabulary = run_of(environment, folder), len(general_tokenizer())
     check_texts(run, folder, vocabulary, 1 << 15)
-    assert environment in (said := refusal(run, folder, vocabulary, 128)) and "more than its 128 positions" in said
+    assert (
+        environment in (said := refusal(run, folder, vocabulary, 128)) and "more than its context length of 128" in said
+    )
 
 
 def test_an_action_needs_room_too(folder: Path) -> None:
     run, vocabulary = run_of("reasoning", folder), len(general_tokenizer())
     tokens = int(refusal(run, folder, vocabulary, 1).split(" has ")[1].split()[0])
     check_texts(run, folder, vocabulary, tokens + 64)
-    assert f"more than its {tokens + 63} positions" in refusal(run, folder, vocabulary, tokens + 63)
+    assert f"more than its context length of {tokens + 63}" in refusal(run, folder, vocabulary, tokens + 63)
 
 
 def test_a_broken_template_and_anothers_tokenizer(folder: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 from reproduce.core.slices import ENDS, SliceOver
 from reproduce.papers.pass_kt.experiment import PROFILES, plan
 from reproduce.rollouts.policies import load_policy
+from reproduce.training import warm_start as module
 from reproduce.training.bases import obtain_base
-from reproduce.training.train import warm_start as module
 
 RUN = plan(PROFILES["smoke"])[0]
 STEPS = 12

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-from scipy.stats import trim_mean
 
-from theory.inference import crossed_t_interval, hierarchical_bootstrap, interquartile_mean, stratified_bootstrap
+from theory.inference import crossed_t_interval, hierarchical_bootstrap
 from theory.resampling import all_bits, block_sizes, multinomial_counts, random_bits
 
 
@@ -129,36 +128,6 @@ def test_coverage_of_the_crossed_t_interval(seeds):
     v = crossed(np.random.default_rng(6), seeds, 100, (2500,), seed_sd=1.0, question_sd=4.0, noise_sd=5.0)
     result = crossed_t_interval(v)
     assert 0.93 <= np.mean((result.low <= 0) & (result.high >= 0)) <= 0.97
-
-
-def test_interquartile_mean():
-    scores = np.random.default_rng(0).normal(size=(7, 5))
-    assert interquartile_mean(scores) == pytest.approx(np.sort(scores.ravel())[8:27].mean())
-    assert interquartile_mean([1, 2, 3, 1000]) == 2.5
-    for bad in ([], [float("nan")]):
-        with pytest.raises(ValueError, match="scores"):
-            interquartile_mean(bad)
-
-
-def test_stratified_bootstrap_resamples_runs_within_tasks():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=(6, 4)) + np.array([0, 1, 2, 3])
-    result = stratified_bootstrap(scores, np.random.default_rng(1), resamples=4000, keep_draws=True)
-    assert result.draws.shape == (4000,)
-    assert result.low < result.estimate < result.high
-    reference = np.random.default_rng(2)
-    by_hand = [
-        trim_mean(np.stack([reference.choice(column, 6) for column in scores.T], axis=1).ravel(), 0.25)
-        for _ in range(4000)
-    ]
-    assert result.standard_error == pytest.approx(np.std(by_hand), rel=0.06)
-    factor = 2.5705818 / 1.9599640 * np.sqrt(6 / 5)
-    expected = result.estimate + factor * (np.quantile(by_hand, [0.025, 0.975]) - result.estimate)
-    assert (result.low, result.high) == pytest.approx(tuple(expected), abs=0.08)
-    constant = stratified_bootstrap(np.tile([0.0, 5.0], (6, 1)), np.random.default_rng(0), resamples=50)
-    assert constant.standard_error == 0
-    with pytest.raises(ValueError, match="shape"):
-        stratified_bootstrap([1.0, 2.0], np.random.default_rng(0))
 
 
 def test_multinomial_counts_have_the_law_of_drawing_with_replacement():

@@ -25,7 +25,6 @@ from theory.mdl import (
     dictionary_nats,
     kraft_sum,
     phrase_bits,
-    uniform_dictionary_nats,
 )
 from theory.segmentation import phrase_counts, segment
 from theory.skill_extraction import ExtractionSettings, extract_dictionary
@@ -93,12 +92,6 @@ def test_choosing_the_cap_costs_little():
     """ln of the sum over caps up to 4 lies half a nat above the one nat of a fixed cap, and below 1 + ln 4."""
     assert 1.4 < math.log(chosen_cap_kraft_sum(5, 4)) < 1.55
     assert math.log(chosen_cap_kraft_sum(5, 4)) < 1 + math.log(4)
-
-
-def test_uniform_prior_covers_every_dictionary():
-    for alphabet, cap, most in ((2, 2, 2), (2, 3, 2), (3, 2, 3)):
-        small = sum(len(d.phrases) <= most for d in all_dictionaries(alphabet, cap))
-        assert math.log(small) <= uniform_dictionary_nats(alphabet, cap, most)
 
 
 def test_description_length_is_its_two_parts():
@@ -182,7 +175,7 @@ def test_prefix_code_is_as_short_as_the_corrected_default():
 
 
 def literal_objective(strings, dictionary, options):
-    seg = sum(len(segment(s, dictionary, options.segmenter)) for s in strings)
+    seg = sum(len(segment(s, dictionary)) for s in strings)
     if options.code.startswith("units"):
         storage, data = sum(map(len, dictionary.phrases)), Fraction(seg)
     else:
@@ -198,13 +191,13 @@ def literal_extraction(strings, alphabet, options):
     while True:
         counts = Counter()
         for s in strings:
-            counts.update(itertools.pairwise(segment(s, dictionary, options.segmenter)))
+            counts.update(itertools.pairwise(segment(s, dictionary)))
         pairs = [
             (a, b) for a, b in counts if len(a + b) <= options.max_phrase_length and a + b not in dictionary.phrases
         ]
         pairs.sort(key=lambda ab: (-counts[ab], ab))
         now = literal_objective(strings, dictionary, options)
-        for a, b in pairs[:1] if options.merge_search == "top_only" else pairs:
+        for a, b in pairs:
             larger = dictionary.with_phrase(a + b)
             if literal_objective(strings, larger, options) < now:
                 dictionary = larger
@@ -222,8 +215,6 @@ def test_extraction_equals_the_literal_procedure(code, data):
         code=code,
         # Powers of two keep the literal sums free of rounding.
         storage_weight=data.draw(st.sampled_from((0.0, 0.0625, 0.25, 1.0))),
-        merge_search=data.draw(st.sampled_from(("first_accept", "top_only"))),
-        segmenter=data.draw(st.sampled_from(("dp", "greedy"))),
     )
     alphabet = data.draw(st.integers(2, 4))
     chunk = data.draw(st.lists(st.lists(st.integers(0, alphabet - 1), min_size=1, max_size=4), min_size=1, max_size=3))
@@ -236,11 +227,10 @@ def test_extraction_equals_the_literal_procedure(code, data):
     assert extract_dictionary(strings, alphabet, options) == literal_extraction(strings, alphabet, options)
 
 
-@pytest.mark.parametrize("segmenter", ["dp", "greedy"])
-def test_extraction_equals_the_literal_procedure_on_a_batch(segmenter):
+def test_extraction_equals_the_literal_procedure_on_a_batch():
     for seed, m in enumerate((16, 64, 128)):
         strings = TOY.draw(m, np.random.default_rng(seed))
-        options = ExtractionSettings(segmenter=segmenter)
+        options = ExtractionSettings()
         found = extract_dictionary(strings, 5, options)
         assert found == literal_extraction([tuple(s) for s in strings], 5, options)
         assert found.phrases
@@ -334,7 +324,7 @@ def test_order_and_hash_seed_do_not_matter():
 
 
 def test_unknown_switches():
-    for bad in ({"code": "nats"}, {"merge_search": "all"}, {"segmenter": "beam"}, {"storage_weight": -1.0}):
+    for bad in ({"code": "nats"}, {"storage_weight": -1.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             ExtractionSettings(**bad)
     with pytest.raises(ValueError, match="max_phrase_length"):

@@ -2,18 +2,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_1samp, ttest_ind
+from scipy.stats import binomtest, ttest_1samp
 from statsmodels.stats.contingency_tables import mcnemar
 
 from theory.inference import (
     holm,
-    interaction_contrast,
     mcnemar_exact,
     mcnemar_mid_p,
     mean_interval,
     paired_tost,
-    slope_contrast,
-    welch_interval,
     wilson_interval,
 )
 
@@ -33,7 +30,7 @@ def test_tost_is_two_t_tests_and_its_interval_decides():
 
 
 def test_tost_with_an_asymmetric_margin_and_without_spread():
-    assert paired_tost([0.2] * 5, 0.3).p_value == 0
+    assert paired_tost([0.2] * 5, 0.3).p_value == 0.5**5 and not paired_tost([0.2] * 4, 0.3).equivalent
     assert paired_tost([0.4] * 5, 0.3).p_value == 1
     assert paired_tost([0.4] * 5, (-0.1, 0.5)).equivalent
     assert paired_tost([0.0] * 5, 0.1).equivalent
@@ -52,17 +49,14 @@ def test_size_of_tost_at_the_edge_of_the_margin():
     assert 0.035 <= np.mean(passed) <= 0.065
 
 
-def test_mean_and_welch_intervals_equal_scipy():
+def test_the_mean_interval_equals_scipy():
     rng = np.random.default_rng(2)
-    a, b = rng.normal(0.5, 1, 30), rng.normal(0, 3, 12)
+    a = rng.normal(0.5, 1, 30)
     one, scipy_one = mean_interval(a, 0.9), ttest_1samp(a, 0)
     assert one.p_value == pytest.approx(scipy_one.pvalue)
     assert (one.low, one.high) == pytest.approx(tuple(scipy_one.confidence_interval(0.9)))
-    two, scipy_two = welch_interval(a, b), ttest_ind(a, b, equal_var=False)
-    assert two.p_value == pytest.approx(scipy_two.pvalue)
-    assert (two.low, two.high) == pytest.approx(tuple(scipy_two.confidence_interval(0.95)))
     assert mean_interval([1.0, 1.0]).p_value == 0
-    assert welch_interval([0.0, 0.0], [0.0, 0.0]).p_value == 1
+    assert mean_interval([0.0, 0.0]).p_value == 1
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
@@ -121,22 +115,3 @@ def test_holm_by_its_definition(p):
 def test_holm_refuses_what_is_no_p_value(bad):
     with pytest.raises(ValueError, match=r"p-values|p_values"):
         holm(bad)
-
-
-def test_interaction_is_the_difference_of_differences():
-    w = interaction_contrast([0.9, 0.8], [0.5, 0.5], [0.3, 0.2], [0.35, 0.3])
-    np.testing.assert_allclose(w, [0.45, 0.4])
-    with pytest.raises(ValueError, match="one shape"):
-        interaction_contrast([1.0], [1.0, 2.0], [1.0], [1.0])
-    with pytest.raises(ValueError, match="NaN"):
-        interaction_contrast([float("nan")], [1.0], [1.0], [1.0])
-
-
-def test_slope_is_least_squares_on_doublings():
-    ks = [1, 2, 4, 16]
-    d = np.random.default_rng(0).normal(size=(5, 4))
-    expected = [np.polyfit(np.log2(ks), row, 1)[0] for row in d]
-    np.testing.assert_allclose(slope_contrast(d, ks), expected)
-    for bad_ks in ([1, 2], [1, 1, 2, 4], [0, 1, 2, 4]):
-        with pytest.raises(ValueError, match=r"ks|differences"):
-            slope_contrast(d, bad_ks)

@@ -1,10 +1,11 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from theory.inference import mean_interval
-from theory.pass_kt import PassSurface, pass_at_k, pass_at_k_variance, question_bands
+from theory.pass_kt import PassSurface, crossing_k, pass_at_k, pass_at_k_variance, question_bands, saturation_depth
 
 
 @pytest.fixture
@@ -19,41 +20,10 @@ def test_values_and_means(surface):
     assert surface.ks == (1, 2, 4, 8, 16, 32)
     assert surface.values.shape == (2, 60, 3, 6)
     assert surface.mean[1, 2, 3] == pytest.approx(np.mean(pass_at_k(32, surface.c[1, :, 2], 8)))
-    np.testing.assert_allclose(surface.marginal_gain_k()[0, 1], np.diff(surface.mean[0, 1]))
-    np.testing.assert_allclose(surface.marginal_gain_depth()[:, 0], surface.mean[:, 1] - surface.mean[:, 0])
     assert np.all(surface.available == 60)
-
-
-def test_standard_errors(surface):
-    fixed, population = surface.standard_error_fixed, surface.standard_error_population
-    assert np.isnan(fixed[..., -1]).all()
-    assert np.all(fixed[..., :3] < population[..., :3])
+    assert np.isnan(surface.standard_error_fixed[..., -1]).all()
     by_hand = np.sqrt(pass_at_k_variance(32, surface.c[1, :, 2], 4).sum()) / 60
-    assert fixed[1, 2, 2] == pytest.approx(by_hand)
-    expected = mean_interval(surface.values[0, :, 1, 2]).standard_error
-    assert population[0, 1, 2] == pytest.approx(expected)
-
-
-def test_episodes_and_counts_give_the_same_surface():
-    rng = np.random.default_rng(2)
-    policy = rng.choice(["b", "a"], 3000)
-    question = rng.integers(0, 12, 3000)
-    depth = rng.choice([5, 0, 2], 3000)
-    success = rng.random(3000) < 0.3
-    surface = PassSurface.from_episodes(policy, question, depth, success)
-    assert surface.policies == tuple(dict.fromkeys(policy.tolist()))
-    assert surface.depths == (0.0, 2.0, 5.0)
-    at = (surface.policies.index("a"), surface.questions.index(7), 2)
-    rows = (policy == "a") & (question == 7) & (depth == 5)
-    assert surface.n[at] == rows.sum()
-    assert surface.c[at] == success[rows].sum()
-    assert surface.ks[-1] <= surface.n.min() < 2 * surface.ks[-1]
-
-
-def test_depth_may_be_left_out():
-    surface = PassSurface.from_episodes(["a"] * 4, ["q", "q", "r", "r"], None, [1, 0, 0, 0])
-    assert surface.depths == (0.0,)
-    assert surface.mean[0, 0].tolist() == [0.25, 0.5]
+    assert surface.standard_error_fixed[1, 2, 2] == pytest.approx(by_hand)
 
 
 def test_a_short_question_makes_the_cell_unknown_until_it_is_dropped():
@@ -74,8 +44,6 @@ def test_boundary_of_unequal_n_is_refused_with_a_remedy():
     surface = PassSurface.from_counts(n, np.array([[[0], [2]], [[1], [1]]]), policies=["base", "rl"])
     with pytest.raises(ValueError, match="expected_boundary_difference"):
         surface.boundary_difference("rl", "base", 0)
-    with pytest.raises(ValueError, match="unequal"):
-        surface.support_change("rl", "base", 0)
     gained, lost = surface.expected_boundary_difference("rl", "base", 0, 4)
     solved_base, solved_new = pass_at_k(8, [0, 2], 4), pass_at_k([8, 4], [1, 1], 4)
     assert gained == pytest.approx((solved_new * (1 - solved_base)).sum())
@@ -89,7 +57,6 @@ def test_boundary_sets(surface):
     assert lost == (old & ~new).sum()
     expected = surface.expected_boundary_difference("rl", "base", 5, 32)
     assert expected == (gained, lost)
-    assert surface.support_change("rl", "base", 5).retention == pytest.approx((new & old).sum() / old.sum())
 
 
 def test_crossing_with_interval(surface):
@@ -129,19 +96,16 @@ def test_certificate_needs_the_simultaneous_bound():
 
 
 def test_bands_contain_the_estimate_and_simultaneous_ones_are_wider(surface):
-    pointwise = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=2000)
-    together = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=2000, simultaneous=True)
-    np.testing.assert_allclose(pointwise.estimate, surface.difference("rl", "base").mean(axis=0))
+    d = surface.difference("rl", "base")
+    pointwise = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=8000)
+    together = surface.difference_bands("rl", "base", np.random.default_rng(0), resamples=8000, simultaneous=True)
+    np.testing.assert_allclose(pointwise.estimate, d.mean(axis=0))
+    # The error of a mean over questions like these, by normal theory.
+    np.testing.assert_allclose(pointwise.standard_error, d.std(axis=0) / np.sqrt(60), rtol=0.05)
     assert np.all((pointwise.low <= pointwise.estimate) & (pointwise.estimate <= pointwise.high))
     assert together.critical > 2
     assert np.all(together.high - together.low > pointwise.high - pointwise.low)
     assert surface.bands(np.random.default_rng(0), resamples=200).estimate.shape == (2, 3, 6)
-
-
-def test_bands_match_the_normal_theory_error(surface):
-    bands = surface.bands(np.random.default_rng(0), resamples=8000)
-    normal = surface.standard_error_population * np.sqrt(59 / 60)
-    np.testing.assert_allclose(bands.standard_error, normal, rtol=0.05)
 
 
 def test_unknown_and_constant_cells_stay_out_of_the_simultaneous_band():
@@ -177,6 +141,35 @@ def test_bad_counts_give_one_line(arguments, message):
     assert "\n" not in str(caught.value)
 
 
+def test_unknown_names_list_what_there_is(surface):
+    with pytest.raises(ValueError, match="'base', 'rl'"):
+        surface.difference("sft", "base")
+    with pytest.raises(ValueError, match="unknown depth 3"):
+        surface.boundary("rl", 3)
+
+
+def test_episodes_and_counts_give_the_same_surface():
+    rng = np.random.default_rng(2)
+    policy = rng.choice(["b", "a"], 3000)
+    question = rng.integers(0, 12, 3000)
+    depth = rng.choice([5, 0, 2], 3000)
+    success = rng.random(3000) < 0.3
+    surface = PassSurface.from_episodes(policy, question, depth, success)
+    assert surface.policies == tuple(dict.fromkeys(policy.tolist()))
+    assert surface.depths == (0.0, 2.0, 5.0)
+    at = (surface.policies.index("a"), surface.questions.index(7), 2)
+    rows = (policy == "a") & (question == 7) & (depth == 5)
+    assert surface.n[at] == rows.sum()
+    assert surface.c[at] == success[rows].sum()
+    assert surface.ks[-1] <= surface.n.min() < 2 * surface.ks[-1]
+
+
+def test_depth_may_be_left_out():
+    surface = PassSurface.from_episodes(["a"] * 4, ["q", "q", "r", "r"], None, [1, 0, 0, 0])
+    assert surface.depths == (0.0,)
+    assert surface.mean[0, 0].tolist() == [0.25, 0.5]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -194,13 +187,6 @@ def test_bad_counts_give_one_line(arguments, message):
 def test_bad_episodes_give_one_line(rows, message):
     with pytest.raises(ValueError, match=message):
         PassSurface.from_episodes(*rows)
-
-
-def test_unknown_names_list_what_there_is(surface):
-    with pytest.raises(ValueError, match="'base', 'rl'"):
-        surface.difference("sft", "base")
-    with pytest.raises(ValueError, match="unknown depth 3"):
-        surface.boundary("rl", 3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -223,3 +209,63 @@ def test_any_log_gives_a_surface_that_conserves_its_episodes(rows):
     known = surface.values[~np.isnan(surface.values)]
     assert np.all((known >= 0) & (known <= 1))
     assert np.isnan(surface.mean).any() == bool((surface.available < len(surface.questions)).any())
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("delta", "expected"),
+    [
+        ([-1, 1, 1, 1], 2**0.5),
+        ([-3, -1, 1, 3], 2**1.5),
+        ([-1, -1, 0, 1], 4),
+        ([-1, 0, 0, 1], 2),
+        ([-1, 0, -1, 1], 2**2.5),
+        ([-1, 0, 0, 0], NAN),
+        ([1, 1, -1, -1], NAN),
+        ([1, -1, -1, 1], 2**2.5),
+        ([0, 1, 1, 1], NAN),
+        ([-1, -1, -1, -1], NAN),
+        ([-1, NAN, 1, 1], NAN),
+        ([-1, 1, NAN, NAN], 2**0.5),
+        ([-1, 1, -1, 1], 2**0.5),
+    ],
+)
+def test_crossing_on_hand_made_curves(delta, expected):
+    np.testing.assert_allclose(crossing_k([1, 2, 4, 8], delta), expected)
+
+
+def test_crossing_keeps_leading_axes():
+    delta = np.array([[[-1.0, 1.0], [1.0, 2.0]], [[-1.0, 3.0], [-1.0, -2.0]]])
+    found = crossing_k([1, 16], delta)
+    np.testing.assert_allclose(found, [[4, NAN], [2, NAN]])
+
+
+@given(st.lists(st.floats(-1, 1, width=16), min_size=2, max_size=8))
+def test_crossing_lies_where_the_sign_turns(delta):
+    ks = 2 ** np.arange(len(delta))
+    found = float(crossing_k(ks, delta))
+    signs = [np.sign(x) for x in delta if x != 0]
+    turns = any(a < 0 < b for a, b in pairwise(signs))
+    assert np.isnan(found) != turns
+    if turns:
+        assert np.interp(np.log2(found), np.log2(ks), delta) == pytest.approx(0, abs=1e-9)
+        assert min(delta[: int(np.floor(np.log2(found) - 1e-9)) + 1]) < 0
+
+
+@pytest.mark.parametrize(("ks", "delta"), [([1], [0]), ([2, 1], [0, 1]), ([1, 2], [0, 1, 2]), ([0, 2], [0, 1])])
+def test_crossing_refuses_bad_grids(ks, delta):
+    with pytest.raises(ValueError, match=r"ks|delta"):
+        crossing_k(ks, delta)
+
+
+def test_saturation():
+    depths = [0, 1, 2, 3, 5]
+    curves = [[0.1, 0.4, 0.80, 0.81, 0.805], [0.1, 0.4, 0.7, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5, 0.5], [0.5, NAN, 1, 1, 1]]
+    np.testing.assert_array_equal(saturation_depth(depths, curves, 0.01), [2, 5, 0, NAN])
+    assert saturation_depth(depths, curves[0], 0.0) == 3
+    with pytest.raises(ValueError, match="tolerance"):
+        saturation_depth(depths, curves[0], -0.1)
+    with pytest.raises(ValueError, match="depths"):
+        saturation_depth([0, 0], [1, 2])

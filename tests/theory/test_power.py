@@ -9,11 +9,13 @@ from theory.inference import (
     mcnemar_mid_p,
     mcnemar_questions,
     minimum_detectable_effect,
+    paired_tost,
     power_mcnemar,
     power_paired_t,
     sign_flip_minimum_detectable_effect,
     westfall_young_maxt,
 )
+from theory.power import units_for_effect, units_for_equivalence
 
 STATSMODELS = {"two-sided": "two-sided", "greater": "larger", "less": "smaller"}
 
@@ -121,3 +123,25 @@ def test_mcnemar_extremes():
 def test_bad_designs_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("deviation", "effect", "alpha"), [(1.0, 0.5, 0.05), (0.4, -0.03, 0.01), (1.0, 10.0, 0.05)])
+def test_units_for_effect_equals_statsmodels_rounded_up(deviation, effect, alpha):
+    found = units_for_effect(deviation, effect, alpha)
+    assert power_paired_t(effect, deviation, found, alpha) >= 0.8
+    if found > 3:
+        exact = TTestPower().solve_power(abs(effect) / deviation, alpha=alpha, power=0.8)
+        assert found == np.ceil(exact)
+    assert units_for_effect(1.0, 1e-9) == float("inf")
+    with pytest.raises(ValueError, match="effect of 0"):
+        units_for_effect(1.0, 0.0)
+
+
+def test_units_for_equivalence_reach_their_power():
+    rng = np.random.default_rng(0)
+    units = int(units_for_equivalence(1.0, 0.3))
+    passed = [paired_tost(d, 0.3).equivalent for d in rng.standard_normal((2000, units))]
+    # Three standard errors, .027, and what the normal approximation leaves out.
+    assert 0.76 <= np.mean(passed) <= 0.84
+    with pytest.raises(ValueError, match="positive"):
+        units_for_equivalence(0.0, 0.1)

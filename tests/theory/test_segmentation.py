@@ -44,25 +44,9 @@ def test_dynamic_programme_equals_enumeration(data):
         assert count == len(best)
 
 
-@settings(max_examples=80, deadline=None)
-@given(st.data())
-def test_greedy_takes_the_longest_match(data):
-    dictionary = data.draw(dictionaries())
-    string = data.draw(strings_over(dictionary.alphabet_size, 20))
-    expected, rest = [], string
-    while rest:
-        phrase = max((p for p in dictionary.phrases if rest[: len(p)] == p), key=len, default=rest[:1])
-        expected.append(phrase)
-        rest = rest[len(phrase) :]
-    assert segment(string, dictionary, "greedy") == tuple(expected)
-    assert phrase_counts([string], dictionary, "greedy")[0] == len(expected)
-    assert phrase_counts([string], dictionary)[0] <= len(expected)
-
-
-def test_greedy_is_not_the_minimum():
+def test_the_longest_match_is_not_the_minimum():
     dictionary = SkillDictionary(4, 4, ((0, 1), (1, 2, 3)))
     assert segment((0, 1, 2, 3), dictionary) == ((0,), (1, 2, 3))
-    assert segment((0, 1, 2, 3), dictionary, "greedy") == ((0, 1), (2,), (3,))
 
 
 def test_ties_take_the_longest_phrase_first():
@@ -96,16 +80,15 @@ def test_pair_counts_equal_a_count_over_segmentations(data):
     dictionary = data.draw(dictionaries())
     cap = dictionary.max_phrase_length
     strings = data.draw(st.lists(strings_over(dictionary.alphabet_size), max_size=6))
-    segmenter = data.draw(st.sampled_from(("dp", "greedy")))
     expected = {}
     for string in strings:
-        for first, second in itertools.pairwise(segment(string, dictionary, segmenter)):
+        for first, second in itertools.pairwise(segment(string, dictionary)):
             if len(first + second) <= cap:
                 expected[first, second] = expected.get((first, second), 0) + 1
     table = SegmentationTable(SkillStrings.pack(strings, dictionary.alphabet_size), cap)
     for phrase in dictionary.phrases:
         table.add(table.code(phrase), len(phrase))
-    pairs = adjacent_pairs(table, segmenter)
+    pairs = adjacent_pairs(table)
     columns = zip(pairs.first.tolist(), pairs.both.tolist(), pairs.code.tolist(), pairs.count.tolist(), strict=True)
     found = {(first, both, code): count for first, both, code, count in columns}
     assert found == {(len(a), len(a + b), table.code(a + b)): count for (a, b), count in expected.items()}
@@ -137,8 +120,6 @@ def test_bad_input():
     for bad in ((0, -1), (0, 300), (0.5,)):
         with pytest.raises(ValueError, match="skill string"):
             phrase_counts([bad], SkillDictionary(5, 4))
-    with pytest.raises(ValueError, match="segmenter"):
-        segment((0,), SkillDictionary(2, 2), "beam")
     for phrases, message in (((0,),), "must have"), (((0, 7),), "outside"), (((0, 1), (0, 1)), "twice"):
         with pytest.raises(ValueError, match=message):
             SkillDictionary(5, 4, phrases)

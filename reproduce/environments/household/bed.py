@@ -23,7 +23,6 @@ from reproduce.environments.household import (
     SKILLS,
     Demonstrator,
     HouseholdEnvironment,
-    HouseholdTask,
     SceneSize,
     build_panels,
     demonstrate,
@@ -101,7 +100,7 @@ def check_source(sizes: PanelSizes) -> None:
         find_folders(Path(sizes.source).expanduser(), wanted)
 
 
-def panels(sizes: PanelSizes) -> dict[str, Panel[HouseholdTask]]:
+def panels(sizes: PanelSizes) -> dict[str, Panel[Any]]:
     """The panels train, test and ood: of the source, if there is one. Raises UserError for one that cannot be used."""
     if sizes.source:
         return build_official_panels(Path(sizes.source).expanduser(), sizes.train, sizes.test, sizes.ood)

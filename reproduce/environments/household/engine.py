@@ -23,7 +23,7 @@ from textworld.logic import Placeholder, Proposition, Type, TypeHierarchy, Varia
 from reproduce.environments.household import tables
 from reproduce.environments.household.facts import Facts
 from reproduce.environments.household.grammar import FastGrammar
-from reproduce.environments.household.translation import translate
+from reproduce.environments.household.translation import planner_task, translate
 
 Applied = tuple[int, int]
 """Number of an operator and of its effects."""
@@ -66,18 +66,20 @@ class Operator:
 class Game:
     """One problem, ready to be played."""
 
-    def __init__(self, problem: str, instruction: str) -> None:
-        """problem: PDDL, in the package's domain. instruction: shown in the prompt.
+    def __init__(self, problem: str, instruction: str, domain: str = "", grammar: str = "") -> None:
+        """problem: PDDL. instruction: shown in the prompt. domain, grammar: those of the package where empty; others
+        must be known to be harmless, since TextWorld's parser reads them.
 
         Raises ValueError for a problem that the engine cannot translate, and for one that cannot be played: without
         its one agent in one place, with a goal that is true already or out of reach, or with names that are not shown
         as a word and a number.
         """
-        translation = translate(problem)
-        self.sas, self.plan_sas = translation["sas"].encode(), translation["plan_sas"].encode()
+        domain, grammar = domain or tables.domain(), grammar or tables.grammar()
+        translation = translate(problem, domain)
+        self.problem, self.domain, self.sas = problem, domain, translation["sas"].encode()
         self.type_of: dict[str, str] = translation["type_of"]
         self.parameters: dict[str, list[list[str]]] = translation["parameters"]
-        self.actions, self.grammar = _logic()
+        self.actions, self.grammar = _logic(domain, grammar)
         self.instruction = instruction
         self.types = TypeHierarchy()
         for name, supertypes in translation["types"]:
@@ -123,10 +125,13 @@ class Game:
         return self._position((*position.path, operator.applied), facts, text)
 
     def plan(self, position: Position) -> tuple[str, ...]:
-        """The engine's plan from a position to the goal: commands; empty where it finds none."""
+        """The engine's plan from a position to the goal: commands; empty where it finds none.
+
+        Meant for scenes of a dozen receptacles; in those of ALFWorld's own games it can take minutes, or for ever.
+        """
         engine = _library()
         engine.take_to(self, position.path)
-        engine.library.load_sas_replan(self.plan_sas)
+        engine.library.load_sas_replan(planner_task(self.problem, self.domain).encode())
         if not engine.library.replan(False):
             return ()
         operators = (fast_downward.Operator * engine.library.get_last_plan_length())()
@@ -226,10 +231,10 @@ def _library() -> _Library:
     return _Library()
 
 
-@lru_cache(maxsize=1)
-def _logic() -> tuple[Mapping[str, Any], FastGrammar]:
-    """Actions and grammar of the package; a game's own are never used."""
-    logic = pddl_logic.GameLogic(domain=tables.domain(), grammar=tables.grammar())
+@lru_cache(maxsize=4)
+def _logic(domain: str, grammar: str) -> tuple[Mapping[str, Any], FastGrammar]:
+    """Actions and texts of a release."""
+    logic = pddl_logic.GameLogic(domain=domain, grammar=grammar)
     return logic.actions, FastGrammar.of(logic.grammar)
 
 

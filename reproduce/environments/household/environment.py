@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reproduce.core.files import UserError
 from reproduce.environments.household.tables import package_folder
-from reproduce.environments.household.tasks import HouseholdTask
+from reproduce.environments.household.tasks import HouseholdTask, OfficialTask
 from reproduce.environments.household.terse import terse
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 
@@ -35,6 +35,7 @@ POSITIONS = 20_000
 _SKILL_OF_VERB = {
     "take": "take",
     "move": "deliver",
+    "put": "deliver",
     **dict.fromkeys(("heat", "cool", "clean", "use", "slice"), "process"),
     **dict.fromkeys(("look", "inventory", "examine", "help"), "inform"),
 }
@@ -59,7 +60,8 @@ def loaded_game(task: HouseholdTask) -> Game:
     except ImportError:
         raise UserError("household needs textworld; install rl-claims[household]") from None
     try:
-        return Game(task.problem, task.instruction)
+        own = (task.domain, task.grammar) if isinstance(task, OfficialTask) else ()
+        return Game(task.problem, task.instruction, *own)
     except ValueError as error:
         raise UserError(f"{task.identifier}: {error}") from None
     except (LookupError, AttributeError, TypeError, StopIteration) as error:

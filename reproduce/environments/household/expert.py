@@ -15,11 +15,9 @@ from typing import Literal, NoReturn
 
 from reproduce.environments.household.environment import HouseholdEnvironment, loaded_game
 from reproduce.environments.household.tables import tables
-from reproduce.environments.household.tasks import LAMP, PROCESSES, TWO, HouseholdTask
+from reproduce.environments.household.tasks import LAMP, PROCESSES, TWO, VERBS, HouseholdTask, OfficialTask
 from reproduce.environments.household.terse import terse
 from reproduce.environments.protocol import Turn
-
-_VERBS = {"Cleanable": "clean", "Heatable": "heat", "Coolable": "cool"}
 
 
 @dataclass(frozen=True)
@@ -164,8 +162,13 @@ class _Episode:
 
 
 def solve(task: HouseholdTask) -> tuple[str, ...]:
-    """The commands of the engine's plan from the start. Empty where it finds none."""
+    """The commands of the engine's plan from the start; of a walkthrough in ALFWorld's own games. Empty where none is
+    found."""
     game = loaded_game(task)
+    if isinstance(task, OfficialTask):
+        from reproduce.environments.household.walkthrough import walkthrough
+
+        return walkthrough(game, task)
     return game.plan(game.start())
 
 
@@ -209,7 +212,7 @@ def _solve(episode: _Episode) -> None:
         if episode.at != place:
             episode.act(f"go to {place}")
             episode.at = place
-        episode.act(f"{_VERBS[needed]} {thing} with {place}")
+        episode.act(f"{VERBS[needed]} {thing} with {place}")
     first, *others = episode.of_type(target)
     episode.put(thing, first)
     if task.category == TWO:

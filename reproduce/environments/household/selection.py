@@ -9,7 +9,7 @@ from pathlib import Path
 from reproduce.core.files import UserError
 from reproduce.environments.household import tables
 from reproduce.environments.household.official import FOLDERS, find_games, read_game
-from reproduce.environments.household.tasks import HouseholdTask
+from reproduce.environments.household.tasks import OfficialTask
 from reproduce.environments.protocol import Panel
 from reproduce.environments.rows import State, states_of
 from reproduce.environments.selection import check_apart, order_of
@@ -34,7 +34,7 @@ def find_folders(directory: Path, sizes: Mapping[str, int]) -> dict[str, list[Pa
 
 def build_official_panels(
     directory: Path, train_per_category: int, test_per_category: int, ood_per_category: int
-) -> dict[str, Panel[HouseholdTask]]:
+) -> dict[str, Panel[OfficialTask]]:
     """The games of train, valid_seen (test) and valid_unseen (ood).
 
     The sizes are the most games of each task type: all where there are fewer, else those whose names have the first
@@ -49,9 +49,7 @@ def build_official_panels(
 
 
 @lru_cache(maxsize=4)
-def _panels(
-    directory: Path, sizes: tuple[int, int, int], states: tuple[State, ...]
-) -> tuple[Panel[HouseholdTask], ...]:
+def _panels(directory: Path, sizes: tuple[int, int, int], states: tuple[State, ...]) -> tuple[Panel[OfficialTask], ...]:
     """states: of the files, so that what was kept is not used once they have changed."""
     most = dict(zip(FOLDERS.values(), sizes, strict=True))
     trained: dict[str, str] = {}
@@ -69,7 +67,7 @@ def _panels(
     return tuple(panels)
 
 
-def _chosen(directory: Path, files: list[Path], most: int) -> Iterator[tuple[HouseholdTask, Path]]:
+def _chosen(directory: Path, files: list[Path], most: int) -> Iterator[tuple[OfficialTask, Path]]:
     """Games in the order of their names' digests, until every task type has enough."""
     left = dict.fromkeys(tables.CATEGORIES, most)
     for file in sorted(files, key=lambda file: order_of(str(file.parent.relative_to(directory)))):

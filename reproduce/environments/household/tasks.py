@@ -35,6 +35,8 @@ PROCESSES = {
     "pick_cool_then_place_in_recep": ("Coolable", "Fridge"),
 }
 """What an object must be, and where it is processed."""
+VERBS = {"Cleanable": "clean", "Heatable": "heat", "Coolable": "cool"}
+"""What is done to an object that must become so."""
 LAMP, TWO = "look_at_obj_in_light", "pick_two_obj_and_place"
 
 
@@ -65,6 +67,21 @@ class HouseholdTask:
     """Name of the scene layout, such as `kitchen 7`."""
     problem: str
     """PDDL problem in ALFWorld's domain."""
+
+
+@dataclass(frozen=True)
+class OfficialTask(HouseholdTask):
+    """One of ALFWorld's own games, with the rules of the release that it came with."""
+
+    domain: str
+    """PDDL of the actions."""
+    grammar: str
+    """All texts, with `UNKNOWN GOAL` for the instruction."""
+
+    @property
+    def horizon(self) -> int:
+        """Rounds of an episode, as in ALFWorld's own evaluation (`max_nb_steps_per_episode`)."""
+        return 50
 
 
 def is_held_out(item: str, target: str) -> bool:

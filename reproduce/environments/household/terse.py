@@ -6,7 +6,7 @@ The rule, sentence by sentence (A is an object, R a receptacle, both with their 
     You arrive at R. / You open the R. / (examine R)  In it / On it, you see LIST.   R : LIST
     The R is closed. / You close the R.               R closed
     You pick up the A from the R.                     holding A
-    You move the A to the R.                          A in R
+    You move the A to the R. / put the A in/on the R. A in R
     You heat / cool / clean the A using the R.        hot A / cool A / clean A
     You turn on / off the A.                          A on / A off
     You sliced the A with the B.                      sliced A
@@ -83,7 +83,7 @@ _RULES = [
         ),
         (rf"You close the {_NAME}\.", lambda found: f"{found[1]} closed"),
         (rf"You pick up the {_NAME} from the {_NAME}\.", lambda found: f"holding {found[1]}"),
-        (rf"You move the {_NAME} to the {_NAME}\.", lambda found: f"{found[1]} in {found[2]}"),
+        (rf"You (?:move|put) the {_NAME} (?:to|in/on) the {_NAME}\.", lambda found: f"{found[1]} in {found[2]}"),
         (rf"You (heat|cool|clean) the {_NAME} using the .*\.", lambda found: f"{_STATES[found[1]]} {found[2]}"),
         (rf"You turn (on|off) the {_NAME}\.", lambda found: f"{found[2]} {found[1]}"),
         (rf"You sliced the {_NAME} with the .*\.", lambda found: f"sliced {found[1]}"),

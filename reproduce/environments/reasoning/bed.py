@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta as beta_distribution
+import scipy
 
 from reproduce.core.config import (
     BedConfig,
@@ -195,7 +195,7 @@ def batches(config: DemonstrationConfig, seed: int) -> Iterator[list[Batch]]:
 def draw_demonstrator(generator: random.Random) -> Demonstrator:
     """A seed's demonstrator: the quantiles of the Beta, dealt to the operations at random."""
     quantiles = (np.arange(len(OPERATIONS)) + 0.5) / len(OPERATIONS)
-    dealt = [float(level) for level in beta_distribution.ppf(quantiles, *RELIABILITY)]
+    dealt = [float(level) for level in scipy.stats.beta.ppf(quantiles, *RELIABILITY)]
     generator.shuffle(dealt)
     return replace(DEMONSTRATOR, reliability=dict(zip(OPERATIONS, dealt, strict=True)))
 

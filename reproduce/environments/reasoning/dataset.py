@@ -1,14 +1,12 @@
 """Math sets of the user's own: questions with answers that math-verify compares. They bring no oracle for the steps.
 
-The policy's answer is what stands in its last `\\boxed{...}`. It is read as LaTeX only: math-verify's other readers
-hand plain expressions to an evaluator of Python, and text of a policy must never get there.
+The policy's answer is what stands in its last `\\boxed{...}`.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import logging
-import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +16,7 @@ from typing import Any
 from reproduce.core.files import UserError
 from reproduce.environments.protocol import NoForcedAnswer, Observation
 from reproduce.environments.reasoning.environment import NO_ANSWER, WRONG_ANSWER
+from reproduce.environments.reasoning.grader import Grader
 from reproduce.environments.reasoning.steps import ANSWER
 from reproduce.environments.rows import Row, is_unicode, read_rows, text_of
 
@@ -25,14 +24,14 @@ LONGEST_SOLUTION = 100_000
 """Characters of a solution that are read; a longer one has no answer."""
 LONGEST_QUESTION = 20_000
 """Characters of a question; a longer one is refused."""
-LONGEST_ANSWER = 200
+LONGEST_ANSWER = 500
 """Characters of an answer that are read; a longer one is wrong."""
-SECONDS = 2
-"""After which a comparison is given up and counts as wrong: some expressions would take for ever."""
 MISSING = "reasoning with a data set needs math-verify; install rl-claims[reasoning]"
-COLUMNS = ("question", "problem", "answer", "solution", "prompt", "reward_model", "target")
+COLUMNS = ("question", "problem", "answer", "final_answer", "solution", "prompt", "reward_model", "target")
 _BOXED = "\\boxed{"
 _PROMPT = "{question}\nReason step by step, one step a line, and put the final answer within \\boxed{{}}."
+
+_grade = Grader()
 
 
 @dataclass(frozen=True)
@@ -86,48 +85,48 @@ def check_grader() -> None:
 
 @lru_cache(maxsize=1 << 14)
 def is_equivalent(gold: str, answer: str) -> bool:
-    """Whether two answers are the same mathematically. False where one cannot be read or compared in time.
-
-    The time limit needs the main thread; on any other thread there is none.
-    """
-    try:
-        from math_verify import LatexExtractionConfig, parse, verify
-    except ImportError:
-        raise UserError(MISSING) from None
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    """Whether two answers are the same mathematically. False where one cannot be read or compared in time."""
+    check_grader()
     if not answer or len(answer) > LONGEST_ANSWER:
         return False
-    seconds = SECONDS if threading.current_thread() is threading.main_thread() else None
-    readers = [LatexExtractionConfig()]
-    found = [
-        parse(f"${text}$", extraction_config=readers, parsing_timeout=seconds)  # type: ignore[arg-type]
-        for text in (gold, answer)
-    ]
-    return all(found) and bool(verify(*found, timeout_seconds=seconds))
+    return answer == gold or _grade(gold, answer)
 
 
-def load_dataset_tasks(path: Path, category: str = "") -> tuple[MathTask, ...]:
+def load_dataset_tasks(path: Path, category: str = "", skip_broken: bool = False) -> tuple[MathTask, ...]:
     """The tasks of a math set, in its order: JSONL or Parquet with the columns `question` (or `problem`) and `answer`,
     and `solution` if there is one; or those of verl: `prompt`, `reward_model` and `target`, of which the last message
     of the user, the ground truth and the first message are taken (OpenR1-Math-46k-8192 has them).
 
     category: the file's name without its ending where empty. Of an answer with a solution before it, as in GSM8K, what
-    follows the last `####` counts; of one with a box, what stands in the box. Raises UserError that names the file and
-    the row for whatever cannot be used.
+    follows the last `####` counts; of one with a box, what stands in the box. Where there is no `answer`, the list
+    `final_answer` (OlympiadBench) or the last box of the solution (Minerva) holds it.
+
+    skip_broken: leave out rows without a question or an answer, with a warning that counts and names them, instead of
+    raising. Raises UserError that names the file and the row for whatever cannot be used.
     """
-    tasks = tuple(_tasks(path, category or path.stem))
+    broken: list[str] = []
+    tasks = tuple(_tasks(path, category or path.stem, broken if skip_broken else None))
+    if broken:
+        warnings.warn(f"{path}: {len(broken)} rows left out: {'; '.join(broken)}", stacklevel=2)
     if not tasks:
         raise UserError(f"{path}: no questions in it")
     return tasks
 
 
-def _tasks(path: Path, category: str) -> Iterator[MathTask]:
+def _tasks(path: Path, category: str, broken: list[str] | None) -> Iterator[MathTask]:
+    """broken: takes what is wrong with rows that cannot be used; None where they are to be raised."""
     if path.suffix not in (".jsonl", ".parquet"):
         raise UserError(f"{path}: not a .jsonl or .parquet file")
     for number, found in read_rows(path, COLUMNS):
         row = {**_of_verl(found), **{name: value for name, value in found.items() if value is not None}}
-        question = text_of(path, number, row, ("question", "problem"), LONGEST_QUESTION)
-        answer = _answer(path, number, row)
+        try:
+            question = text_of(path, number, row, ("question", "problem"), LONGEST_QUESTION)
+            answer = _answer(path, number, row)
+        except UserError as error:
+            if broken is None:
+                raise
+            broken.append(str(error).removeprefix(f"{path}: "))
+            continue
         yield MathTask(f"{path.stem}-{number:05d}", category, question, answer, _solution(row))
 
 
@@ -149,6 +148,8 @@ def _messages(value: Any, role: str) -> list[Any]:
 
 
 def _answer(path: Path, number: int, row: Row) -> str:
+    if row.get("answer") is None:
+        row = {**row, "answer": _final_answers(row.get("final_answer")) or boxed_answer(_solution(row))}
     answer = text_of(path, number, row, ("answer",), LONGEST_SOLUTION)
     if _BOXED in answer:
         answer = boxed_answer(answer) or ""
@@ -158,9 +159,17 @@ def _answer(path: Path, number: int, row: Row) -> str:
     return answer
 
 
+def _final_answers(value: Any) -> str | None:
+    """The answers of a list, without their dollar signs, as math-verify reads a set of them; None without any."""
+    answers = [one.strip().strip("$").strip() for one in value if isinstance(one, str)] if type(value) is list else []
+    return ", ".join(answer for answer in answers if answer) or None
+
+
 def _solution(row: Row) -> str:
-    """The solution, or what GSM8K has in its place: an answer with the reasoning before it."""
+    """The solution, the first of several, or what GSM8K has in its place: an answer with the reasoning before it."""
     given, answer = row.get("solution"), row.get("answer")
+    if isinstance(given, list) and given:
+        given = given[0]
     if not isinstance(given, str) and isinstance(answer, str) and ("####" in answer or _BOXED in answer):
         given = answer
     return given.strip() if isinstance(given, str) and len(given) <= LONGEST_SOLUTION and is_unicode(given) else ""

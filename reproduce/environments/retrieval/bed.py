@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import beta as beta_distribution
+import scipy
 
 from reproduce.core.config import PanelConfig, WarmStartConfig
 from reproduce.environments.protocol import Panel
@@ -111,7 +111,7 @@ def draw_demonstrator(config: WarmStartConfig, seed: int) -> Demonstrator:
         [f"{operation} {digit}" for operation in OPERATIONS for digit in DIGITS],
     )
     for names in kinds:
-        levels = beta_distribution.ppf(
+        levels = scipy.stats.beta.ppf(
             (np.arange(len(names)) + 0.5) / len(names), config.reliability_alpha, config.reliability_beta
         )
         dealt = [float(level) for level in levels]

@@ -1,4 +1,5 @@
-"""HotpotQA's questions (distractor setting) as tasks, from the files that its authors or Hugging Face offer.
+"""Questions of HotpotQA (distractor setting) and 2WikiMultihopQA as tasks, from the files that their authors or
+Hugging Face offer. MuSiQue's rows, which are recognised by their `paragraphs`, are read in `musique`.
 
 A row has `_id` (or `id`), `question`, `answer`, `type`, `context` and `supporting_facts`. The last two are lists of
 pairs in the authors' JSON, [[title, sentences], ...] and [[title, place], ...], and objects of columns in the Parquet
@@ -7,6 +8,7 @@ files. A question's corpus is its own paragraphs, ten as a rule.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +19,25 @@ from reproduce.environments.retrieval.environment import normalise_answer
 from reproduce.environments.rows import Row, is_unicode, read_rows, text_of
 
 TYPES = ("comparison", "bridge")
-"""The two types of question, which are categories."""
-HOPS = 2
-"""Every question needs two paragraphs."""
+"""The two categories of question."""
+CATEGORY_OF_TYPE = {
+    "comparison": "comparison",
+    "bridge": "bridge",
+    # 2WikiMultihopQA's further types.
+    "compositional": "bridge",
+    "inference": "bridge",
+    "bridge_comparison": "comparison",
+}
+FEWEST_HOPS, MOST_HOPS = 2, 4
+"""Paragraphs that a question needs: two in HotpotQA, two or four in 2WikiMultihopQA, two to four in MuSiQue."""
 LONGEST_QUESTION, LONGEST_ANSWER = 5_000, 1_000
 """Characters; a longer one is refused."""
 LONGEST_TITLE, LONGEST_PARAGRAPH = 1_000, 50_000
 MOST_PARAGRAPHS = 50
-COLUMNS = ("id", "_id", "question", "answer", "type", "context", "supporting_facts")
+COLUMNS = (
+    *("id", "_id", "question", "answer", "type", "context", "supporting_facts"),
+    *("paragraphs", "question_decomposition", "answer_aliases", "answerable"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class HotpotTask:
     question: str
     answer: str
     hops: int
-    """Searches that the shortest solution needs: two, or none for static."""
+    """Searches that the shortest solution needs: two to four, or none for static."""
     titles: tuple[str, ...]
     """Of the paragraphs."""
     paragraphs: tuple[str, ...]
@@ -45,6 +58,8 @@ class HotpotTask:
     """Places of the paragraphs that the answer needs, in the order in which they lead to it."""
     evidence: tuple[str, ...]
     """The supporting sentences of each of these paragraphs."""
+    aliases: tuple[str, ...] = ()
+    """Answers that count as well; MuSiQue has them."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +83,11 @@ class Candidate:
 def read_candidates(path: Path) -> Iterator[Candidate]:
     """The rows of one file, in its order, each with its short fields checked. Raises UserError naming file and row."""
     for number, row in read_rows(path, COLUMNS):
-        category = text_of(path, number, row, ("type",), LONGEST_TITLE)
-        if category not in TYPES:
-            raise UserError(f"{path}: row {number} has the type {category[:40]!r}, which is none of {', '.join(TYPES)}")
+        kind = "bridge" if is_musique(row) else text_of(path, number, row, ("type",), LONGEST_TITLE)
+        if kind not in CATEGORY_OF_TYPE:
+            known = ", ".join(CATEGORY_OF_TYPE)
+            raise UserError(f"{path}: row {number} has the type {kind[:40]!r}, which is none of {known}")
+        category = CATEGORY_OF_TYPE[kind]
         yield Candidate(
             text_of(path, number, row, ("_id", "id"), LONGEST_TITLE),
             category,
@@ -82,9 +99,15 @@ def read_candidates(path: Path) -> Iterator[Candidate]:
         )
 
 
+def is_musique(row: Row) -> bool:
+    """Whether a row is in the form of MuSiQue."""
+    return row.get("paragraphs") is not None
+
+
 def task_of(candidate: Candidate) -> HotpotTask | None:
-    """The task; None for a question that cannot be asked: without its two needed paragraphs among those that can be
-    found, or with an answer of which exact match leaves nothing, so that any empty answer would be right.
+    """The task; None for a question that cannot be asked: without its needed paragraphs (`FEWEST_HOPS` to `MOST_HOPS`)
+    among those that can be found, or with an answer of which exact match leaves nothing, so that any empty answer would
+    be right.
 
     Raises UserError, naming file and row, for paragraphs or supporting facts of another form.
     """
@@ -92,7 +115,7 @@ def task_of(candidate: Candidate) -> HotpotTask | None:
     supporting = _supporting(candidate)
     titles = tuple(title for title, _ in paragraphs)
     needed = [titles.index(title) for title in dict.fromkeys(title for title, _ in supporting) if title in titles]
-    if len(needed) != HOPS or not normalise_answer(candidate.answer):
+    if not FEWEST_HOPS <= len(needed) <= MOST_HOPS or not normalise_answer(candidate.answer):
         return None
     texts = tuple(" ".join(" ".join(sentences).split()) for _, sentences in paragraphs)
     gold = _in_order(candidate, needed, titles, texts)
@@ -102,7 +125,7 @@ def task_of(candidate: Candidate) -> HotpotTask | None:
         candidate.category,
         candidate.question,
         candidate.answer,
-        HOPS,
+        len(gold),
         titles,
         texts,
         gold,
@@ -116,11 +139,12 @@ def _in_order(
     """The needed paragraphs in the order of the hops, which the data set does not say.
 
     Of a bridge question the first paragraph is the one that names the other's title; where both do, or neither, the
-    one that the question names; and then the one that does not hold the answer. As given where nothing tells.
+    one that the question names; and then the one that does not hold the answer. As given where nothing tells, and
+    where there are more than two.
     """
+    if candidate.category != "bridge" or len(needed) > 2:
+        return tuple(needed)
     first, second = needed
-    if candidate.category != "bridge":
-        return first, second
     signs = (
         (titles[second] in texts[first], titles[first] in texts[second]),
         (titles[first] in candidate.question, titles[second] in candidate.question),
@@ -161,6 +185,9 @@ def _supporting(candidate: Candidate) -> list[tuple[str, int]]:
 def _pairs(candidate: Candidate, name: str, column: str) -> list[tuple[str, Any]]:
     """Titles, each with what stands beside it, from either form. Raises UserError for any other form."""
     value = candidate.row.get(name)
+    if isinstance(value, str):
+        # Some copies of 2WikiMultihopQA keep the lists as JSON.
+        value = _decoded(value)
     if isinstance(value, Mapping):
         titles, others = value.get("title"), value.get(column)
         fits = isinstance(titles, list) and isinstance(others, list) and len(titles) == len(others)
@@ -173,3 +200,10 @@ def _pairs(candidate: Candidate, name: str, column: str) -> list[tuple[str, Any]
         if not pair[0].strip() or len(pair[0]) > LONGEST_TITLE:
             raise UserError(f"{candidate.place} has {name} with a title that is empty or too long")
     return [(pair[0], pair[1]) for pair in value]
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,28 +1,35 @@
-"""Panels of HotpotQA from a folder, and the questions without a tool beside them."""
+"""Panels of HotpotQA, 2WikiMultihopQA or MuSiQue from a folder, and the questions without a tool beside them."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from reproduce.core.files import UserError
 from reproduce.environments.protocol import Panel
 from reproduce.environments.reasoning.dataset import check_grader, load_dataset_tasks
-from reproduce.environments.retrieval.hotpot import TYPES, Candidate, HotpotTask, read_candidates, task_of
+from reproduce.environments.retrieval.hotpot import TYPES, Candidate, HotpotTask, is_musique, read_candidates, task_of
+from reproduce.environments.retrieval.musique import musique_task
 from reproduce.environments.rows import State, files_of, states_of
 from reproduce.environments.selection import check_apart, order_of, plain_question
 
-JSON_FILES = {"train": "hotpot_train_v1.1", "test": "hotpot_dev_distractor_v1"}
-"""The authors' files."""
+NAMED = (
+    {"train": "hotpot_train_v1.1", "test": "hotpot_dev_distractor_v1"},
+    {"train": "train", "test": "dev"},
+    {"train": "musique_ans_v1.0_train", "test": "musique_ans_v1.0_dev"},
+)
+"""The authors' files of HotpotQA (.json), 2WikiMultihopQA (.json, or .parquet in copies) and MuSiQue (.jsonl)."""
 SHARDS = {"train": "train", "test": "validation"}
 """Hugging Face's files, NAME-00000-of-00002.parquet, in the folder itself or in `distractor`."""
+ENDINGS = (".json", ".jsonl", ".parquet")
 STATIC = "static"
 """Name of the file with questions without a tool (category A: MATH-500), .jsonl or .parquet."""
 HOW_TO_GET = (
     "hotpot_train_v1.1.json and hotpot_dev_distractor_v1.json are at hotpotqa.github.io; or hf download "
-    "hotpotqa/hotpot_qa --repo-type dataset --include 'distractor/*'"
+    "hotpotqa/hotpot_qa --repo-type dataset --include 'distractor/*'; train.json and dev.json of 2WikiMultihopQA and "
+    "musique_ans_v1.0_{train,dev}.jsonl of MuSiQue do as well"
 )
 
 
@@ -31,15 +38,22 @@ def find_files(folder: Path) -> dict[str, list[Path]]:
     folder or a file that is not there, and where answers without a tool could not be graded."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; it should hold HotpotQA: {HOW_TO_GET}")
-    found = {}
-    for panel, name in JSON_FILES.items():
-        shards = (files_of(place, SHARDS[panel], (".parquet",)) for place in (folder, folder / "distractor"))
-        versions = [files for files in (files_of(folder, name, (".json",)), *shards) if files]
+    found: dict[str, list[Path]] = {}
+    sets: Sequence[Mapping[str, str]] = NAMED
+    for panel, shards in SHARDS.items():
+        versions = [(names, files) for names in sets if (files := files_of(folder, names[panel], ENDINGS))]
+        # Shards called as a file of the sets were found with it.
+        own = [] if shards in [names[panel] for names in sets] else [folder]
+        places = [*own, folder / "distractor"] if NAMED[0] in sets else []
+        versions += [(NAMED[0], files) for place in places if (files := files_of(place, shards, (".parquet",)))]
         if not versions:
-            raise UserError(f"{folder}: neither {name}.json nor {SHARDS[panel]}-*.parquet; {HOW_TO_GET}")
+            raise UserError(f"{folder}: neither {sets[0][panel]}.json nor {shards}-*.parquet; {HOW_TO_GET}")
         if len(versions) > 1:
-            raise UserError(f"{folder}: both {versions[0][0].name} and {versions[1][0].name}; leave one of them there")
-        found[panel] = versions[0]
+            both = [files[0].name for _, files in versions]
+            raise UserError(f"{folder}: both {both[0]} and {both[1]}; leave one of them there")
+        names, found[panel] = versions[0]
+        # Shards called `train` may be of either of the first two sets, which are read alike.
+        sets = NAMED[:2] if names["train"] == shards else (names,)
     found[STATIC] = files_of(folder, STATIC, (".jsonl", ".parquet"))
     if found[STATIC]:
         check_grader()
@@ -47,9 +61,10 @@ def find_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def build_hotpot_panels(folder: Path, train_per_category: int, test_per_category: int) -> dict[str, Panel[HotpotTask]]:
-    """The panels of HotpotQA: train from its training file, test from its validation file; ood is empty.
+    """The panels of a set: train from its training file, test from its development file; ood is empty.
 
-    train: comparison and bridge; test: static where the folder has such a file, comparison, bridge. Each category has
+    train: comparison and bridge; test: static where the folder has such a file, comparison, bridge. MuSiQue has bridge
+    questions only; 2WikiMultihopQA's compositional and inference questions count as bridge. Each category has
     exactly as many questions as the size says, those whose identifiers have the first sha256; no seed plays a part.
     Left out are questions that cannot be asked (`hotpot.task_of`). Files of half a gigabyte are read in some ten
     seconds, once in a process, a row at a time.
@@ -87,10 +102,10 @@ def _chosen(files: Sequence[Path], count: int) -> list[tuple[Candidate, HotpotTa
     for file in files:
         for candidate in read_candidates(file):
             chosen.consider(candidate)
-    for category in TYPES:
+    for category in chosen.categories:
         if (found := len(chosen.kept[category])) < count:
             raise UserError(f"{files[0]}: {found} questions of type {category} that can be asked, {count} wanted")
-    return [one for category in TYPES for one in chosen.of(category)]
+    return [one for category in chosen.categories for one in chosen.of(category)]
 
 
 class _Chosen:
@@ -99,6 +114,7 @@ class _Chosen:
     def __init__(self, count: int) -> None:
         self.count = count
         self.seen: dict[str, str] = {}
+        self.categories: tuple[str, ...] = TYPES
         # Heaps with the last digest on top, as the integer that it is with its sign turned.
         self.kept: dict[str, list[tuple[int, Candidate, HotpotTask]]] = {category: [] for category in TYPES}
 
@@ -113,7 +129,10 @@ class _Chosen:
         heap, rank = self.kept[candidate.category], -int.from_bytes(order_of(candidate.identifier), "big")
         if len(heap) == self.count and rank <= heap[0][0]:
             return
-        task = task_of(candidate)
+        if is_musique(candidate.row):
+            self.categories, task = ("bridge",), musique_task(candidate)
+        else:
+            task = task_of(candidate)
         if task is None:
             return
         if len(heap) < self.count:

@@ -127,7 +127,8 @@ class GeneratedCorpus:
 
 
 class HotpotCorpus:
-    """HotpotQA's questions, each with its own paragraphs; questions without a tool have none."""
+    """Questions of HotpotQA, 2WikiMultihopQA and MuSiQue, each with its own paragraphs; those without a tool have
+    none."""
 
     def __init__(self, passages: int = 1) -> None:
         """passages: paragraphs that a search shows, 1 to 3; with more than one both needed ones may come at once."""
@@ -149,7 +150,7 @@ class HotpotCorpus:
         """HotpotQA's exact match; of a question without a tool the same letters, or the same mathematically."""
         if task.category == "static":
             return answer == task.answer or is_equivalent(task.answer, boxed_answer(answer) or answer)
-        return normalise_answer(answer) == normalise_answer(task.answer)
+        return normalise_answer(answer) in map(normalise_answer, (task.answer, *task.aliases))
 
 
 @lru_cache(maxsize=1024)

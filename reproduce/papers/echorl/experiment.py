@@ -12,8 +12,7 @@ from typing import Literal
 
 from reproduce.core.config import BedConfig, HardwareConfig, ModelConfig
 from reproduce.core.paper import Arm
-from reproduce.cost.gpu_profile import ONE_GPU, on_one_gpu
-from reproduce.cost.profile import paper_profile
+from reproduce.cost.profile import ONE_GPU, on_one_gpu, paper_profile
 from reproduce.environments.countdown import bed as countdown
 from reproduce.environments.reasoning import bed as reasoning
 from reproduce.report.colours import BASE, OTHER, PURPLE, QUIET, SKY, TRAINED, YELLOW
@@ -26,7 +25,7 @@ PUBLISHED_WEIGHT, MODERATE_WEIGHT, STRONG_WEIGHT = 1e-3, 1e-2, 1e-1
 
 @dataclass(frozen=True)
 class ArmSettings:
-    """What an arm does that GRPO does not. Names and meanings are those of `methods.echorl.EchoConfig`."""
+    """What an arm does that GRPO does not. Names and meanings are those of `clips.ClipConfig`."""
 
     trainer: Trainer = "grpo"
     """The trainer; `echo` and `dapo_echo` read the fields below."""

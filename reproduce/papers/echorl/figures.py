@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from scipy import stats
 
 from reproduce.claims.records import MethodRecords
 from reproduce.papers.echorl.accuracy import cumulative_cost, robustness_settings
@@ -57,7 +57,7 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     size = np.where(enough, count, 2)
     mean = np.where(known, values, 0).sum(axis=0) / size
     deviation = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / (size - 1))
-    reach = stats.t.ppf(0.975, size - 1) * deviation / np.sqrt(size)
+    reach = scipy.stats.t.ppf(0.975, size - 1) * deviation / np.sqrt(size)
     mean, reach = np.where(enough, mean, np.nan), np.where(enough, reach, np.nan)
     return mean, mean - reach, mean + reach
 

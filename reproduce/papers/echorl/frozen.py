@@ -6,13 +6,18 @@ solutions, success), `golden` (prompts, golden, own, other: mean token entropies
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from reproduce.claims.evidence import Evidence, Part, Rule, Sample, not_measured
 from reproduce.claims.records import MethodRecords
-from reproduce.claims.verdicts import Evidence
-from reproduce.papers.echorl.measures import REASONING, logged, over_seeds_evidence, shown
+from reproduce.claims.tests import all_hold, shown, superiority
+from reproduce.papers.echorl.measures import REASONING, logged
 from theory.inference import mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ERRORS = 4.0
 """Standard errors from 0 at which a mean gradient is not 0."""
@@ -58,21 +63,21 @@ def unselected_null(records: MethodRecords) -> Evidence:
     details = tuple(
         (f"{name.replace('_', ' ')}, standard errors from 0", f"{value:+.1f}") for name, value in errors.items()
     )
-    return Evidence(
-        effect=float(z),
+    part = Part(
+        label=f"random prefix of fixed length, {groups} groups",
+        rule=Rule("other", unit="standard errors"),
+        # One statistic of all groups together.
+        sample=Sample(np.full(int(rows["seed"].nunique()), float(z))),
         low=float(z - 1.96),
         high=float(z + 1.96),
         confidence=0.95,
-        interval_method="normal over groups, unit: group",
-        p_value=None,
-        minimum_detectable_effect=None,
+        method="normal over groups",
+        support=None,
+        refutation=None,
         in_favour=bool(enough and abs(z) < ERRORS and opposite),
         against=bool(enough and abs(z) >= ERRORS),
-        seeds=int(rows["seed"].nunique()),
-        questions=groups,
-        unit_of_effect="standard errors",
-        details=details,
     )
+    return all_hold(part, details=details)
 
 
 def step_deletion(records: MethodRecords) -> Evidence:
@@ -80,19 +85,17 @@ def step_deletion(records: MethodRecords) -> Evidence:
     areas = deletion_areas(records)
     raw = areas["low_first"] - areas["high_first"]
     matched = areas["matched"] - areas["high_first"]
-    bound = MATCHED_SHARE * float(raw.mean())
     details = (
         ("low first minus high first (raw gap)", shown(raw)),
         ("random minus high first", shown(areas["random"] - areas["high_first"])),
-        ("a quarter of the raw gap", f"{bound:+.1f}"),
     )
-    return over_seeds_evidence(
-        matched,
-        lambda low, high: low > 0,
-        lambda low, high: high < bound,
-        unit_of_effect="points of mean success",
+    unit = "points of mean success"
+    return all_hold(
+        superiority(matched, 0.0, "matched minus high first", unit),
+        superiority(matched - MATCHED_SHARE * raw, 0.0, "the same minus a quarter of the raw gap", unit),
         details=details,
-        tasks=int(_table(records, "deletion")["solutions"].min()),
+        refuting=((1,),),
+        required=1,
     )
 
 
@@ -136,14 +139,8 @@ def golden_entropy(records: MethodRecords) -> Evidence:
             _artefact(golden - other),
         ),
     )
-    return over_seeds_evidence(
-        golden - own,
-        lambda low, high: low > 0,
-        lambda low, high: high <= 0,
-        unit_of_effect="hundredths of a nat",
-        details=details,
-        tasks=int(rows["prompts"].min()),
-    )
+    unit = "hundredths of a nat"
+    return all_hold(superiority(golden - own, SAME, "reference minus own successes", unit), details=details)
 
 
 def picks(records: MethodRecords, arm: str = "frozen") -> dict[str, np.ndarray]:
@@ -176,11 +173,7 @@ def short_step_bias(records: MethodRecords) -> Evidence:
         ("clips that are the first step, percent", shown(100 * found["first_steps"], signed=False)),
         ("clips in all", f"{found['clips'].sum():.0f}"),
     )
-    return over_seeds_evidence(
-        ratios,
-        lambda low, high: low > 1,
-        lambda low, high: high <= TRIVIAL_RATIO,
-        unit_of_effect="times the base rate",
-        null=1.0,
-        details=details,
-    )
+    if np.isfinite(ratios).sum() < 2:
+        return not_measured("the pool has no short step")
+    unit = "times the base rate"
+    return all_hold(superiority(ratios, TRIVIAL_RATIO, "ratio", unit, null=1.0), details=details)

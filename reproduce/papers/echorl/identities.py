@@ -104,6 +104,9 @@ def _train(kind: str, success: tuple[str, ...], weight: float = 0.0, bonus: floa
             dataloader_pin_memory=False,
             **({"entropy_coef": bonus} if bonus else {}),
         )
+        method: dict[str, Any] = {}
+        if kind == "echo":
+            method["echo"] = EchoConfig(weight=weight, newline_token_ids=(newline,))
         trainer = (GRPOWithGroupMetrics if kind == "grpo" else EchoTrainer)(
             model=model,
             reward_funcs=outcome,
@@ -112,7 +115,7 @@ def _train(kind: str, success: tuple[str, ...], weight: float = 0.0, bonus: floa
             processing_class=tokenizer,
             rollout_func=rollout,
             callbacks=[Keep()],
-            **({"echo": EchoConfig(weight=weight, newline_token_ids=(newline,))} if kind == "echo" else {}),
+            **method,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -237,7 +240,8 @@ def _direction(branches: np.ndarray, selection: Any, extent: Any) -> float:
     logit."""
     import torch
 
-    from methods.echo_clips import EchoConfig, best_steps, choose_clips, find_steps, token_weights
+    from methods.echo_clips import best_steps, find_steps, token_weights
+    from reproduce.papers.echorl.clips import ClipConfig, clips_of
 
     picks = 2 * ROLLOUTS if selection == "random" else 1
     groups = len(branches) * picks
@@ -245,15 +249,16 @@ def _direction(branches: np.ndarray, selection: Any, extent: Any) -> float:
     second = torch.where(branch, math.log(8), 0.1).double()
     entropies = torch.stack([torch.full_like(second, math.log(2)), torch.zeros_like(second), second], dim=1)
     policy = torch.tensor([[True, False, True]]).expand(len(second), 3)
-    steps = find_steps(torch.zeros_like(policy), policy, entropies)
+    steps = find_steps(torch.zeros_like(policy), policy, torch.zeros_like(policy), entropies)
     # A random choice takes the highest key: each of the pool's steps has it in one of the copies of a group.
     keys = torch.zeros(len(branches), picks, ROLLOUTS, 3, dtype=torch.float64)
     for pick in range(picks):
         keys[:, pick, pick // 2, pick % 2] = 0.5
     rows = torch.arange(len(second))
-    config = EchoConfig(selection=selection, extent=extent)
-    candidates = best_steps(steps, keys.reshape(len(second), 3), config)
-    clips = choose_clips(candidates, torch.ones(len(rows)).bool(), rows, rows // ROLLOUTS, config, groups)
+    scores = {"highest_entropy": steps.mean_entropy, "lowest_entropy": -steps.mean_entropy}
+    candidates = best_steps(steps, scores.get(selection, keys.reshape(len(second), 3)))
+    config = ClipConfig(selection=selection, extent=extent)
+    clips = clips_of(candidates, torch.ones(len(rows)).bool(), rows // ROLLOUTS, groups, config, (0,))
     score = torch.where(branch, 0.5, -0.5).double()
     return float((token_weights(clips, policy)[:, 0] * score).sum())
 

@@ -7,8 +7,7 @@ could explain a gain, and with the other remedies for groups whose rewards are a
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from reproduce.claims.record_checks import read_method_records
 from reproduce.claims.records import MethodRecords, collect_method_runs
@@ -20,6 +19,9 @@ from reproduce.papers.echorl.experiment import ARMS, KEY, PROFILES, ArmSettings
 from reproduce.papers.echorl.identities import IDENTITIES
 from reproduce.papers.echorl.plan import plan
 from reproduce.papers.echorl.power import planned_effects
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRAINING_COLUMNS = (
     "reward",
@@ -65,6 +67,13 @@ def read_records(folder: Path) -> MethodRecords:
     return read_method_records(folder, KEY)
 
 
+def load_audit() -> Any:
+    """The `PaperAudit` of the published numbers."""
+    from reproduce.papers.echorl.audit import audit
+
+    return audit()
+
+
 def load_reporting() -> Reporting:
     """Loads matplotlib."""
     from reproduce.papers.echorl.reporting import REPORTING
@@ -98,6 +107,7 @@ PAPER = Paper(
     read_records=read_records,
     collect=collect_method_runs,
     load_reporting=load_reporting,
+    load_audit=load_audit,
     identities=IDENTITIES,
     settings=ArmSettings,
     load_training=load_training,

@@ -18,11 +18,12 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
-from methods.echo_clips import EchoConfig, best_steps, choose_clips, find_steps, token_weights, uniform_keys
+from methods.echo_clips import find_steps, token_weights
 from reproduce.core.files import write_parquet
 from reproduce.environments.reasoning import NEWLINE, Demonstrator, ReasoningEnvironment, demonstrate, solve
 from reproduce.environments.reasoning.bed import draw_demonstrator
 from reproduce.environments.reasoning.steps import ANSWER
+from reproduce.papers.echorl.clips import ClipConfig, candidates_of, clips_of
 from reproduce.papers.echorl.experiment import ArmSettings
 from reproduce.rollouts import Trajectory, UniformStreams, stream_length
 from reproduce.training.train import Setting
@@ -40,10 +41,10 @@ FEWEST_LINES = 3
 TRIES = 20
 """Demonstrations drawn until one of them is right."""
 CHOICES = {
-    "highest_entropy": EchoConfig(),
-    "lowest_entropy": EchoConfig(selection="lowest_entropy"),
-    "random": EchoConfig(selection="random"),
-    "random_rollout": EchoConfig(selection="random", extent="rollout"),
+    "highest_entropy": ClipConfig(),
+    "lowest_entropy": ClipConfig(selection="lowest_entropy"),
+    "random": ClipConfig(selection="random"),
+    "random_rollout": ClipConfig(selection="random", extent="rollout"),
 }
 
 
@@ -110,12 +111,14 @@ def _weights(setting: Setting, batch: _Batch, chunk: int) -> dict[str, torch.Ten
     rows = torch.arange(len(batch.ids))
     groups, size = rows // setting.training.group_size, setting.training.group_size
     newline = int(setting.tokenizer.convert_tokens_to_ids(NEWLINE))
-    steps = find_steps(batch.ids == newline, batch.policy, batch.entropies)
+    end = batch.ids == int(setting.tokenizer.eos_token_id)
+    steps = find_steps(batch.ids == newline, batch.policy, end, batch.entropies)
     everybody, count = torch.ones(len(rows), dtype=torch.bool), len(rows) // size
     found = {}
     for place, (name, config) in enumerate(CHOICES.items()):
-        keys = uniform_keys((setting.config.seed, chunk, place), rows, batch.ids.shape[1])
-        clips = choose_clips(best_steps(steps, keys, config), everybody, rows, groups, config, count)
+        words = (setting.config.seed, chunk, place)
+        candidates = candidates_of(steps, rows, config, words)
+        clips = clips_of(candidates, everybody, groups, count, config, words)
         found[name] = count * token_weights(clips, batch.policy)
     lengths = torch.from_numpy(
         np.random.default_rng([setting.config.seed, chunk]).integers(1, LONGEST_PREFIX + 1, len(rows))

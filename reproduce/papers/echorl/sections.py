@@ -6,9 +6,8 @@ import numpy as np
 
 from reproduce.claims.published import load_published
 from reproduce.claims.records import MethodRecords
-from reproduce.claims.tests import interval_text
+from reproduce.claims.tests import edge_means, edge_of, interval_text
 from reproduce.papers.echorl.accuracy import cumulative_cost, final_entropy
-from reproduce.papers.echorl.controls import planted_section
 from reproduce.papers.echorl.experiment import ARMS, KEY, RIVALS
 from reproduce.papers.echorl.frozen import picks
 from reproduce.papers.echorl.measures import (
@@ -16,8 +15,6 @@ from reproduce.papers.echorl.measures import (
     REASONING,
     all_success_share,
     control,
-    edge,
-    ends,
     gain,
     has_log,
     largest_k,
@@ -32,12 +29,15 @@ from theory.inference import crossed_t_interval
 
 def further_sections(records: MethodRecords) -> tuple[Section, ...]:
     """The sections after the claims, in order."""
-    found = [bed(records), arms(records)]
-    # Episodes are dealt into two halves, for which each task needs two.
-    if records.table(REASONING, "grpo", "n").min() >= 2:
-        found.append(planted_section(records))
-    found += [group_shares(records), gradients(records)]
-    return (*found, clips(records), rivals(records), beside_the_paper())
+    return (
+        bed(records),
+        arms(records),
+        group_shares(records),
+        gradients(records),
+        clips(records),
+        rivals(records),
+        beside_the_paper(),
+    )
 
 
 def _crossed(values: np.ndarray) -> str:
@@ -123,7 +123,7 @@ def group_shares(records: MethodRecords) -> Section:
     for environment in ENVIRONMENTS:
         for arm in trained_arms(records, environment):
             whole, mixed = (
-                ends(logged(records, environment, arm, f"groups/{name}")) for name in ("all_right", "mixed")
+                edge_means(logged(records, environment, arm, f"groups/{name}")) for name in ("all_right", "mixed")
             )
             rows.append(
                 (
@@ -136,9 +136,9 @@ def group_shares(records: MethodRecords) -> Section:
     steps = logged(records, REASONING, "grpo", "reward").shape[1]
     body = [
         plain(
-            f"Shares of groups in the first and in the last {edge(steps)} of {steps} steps, and the entropy of sampled "
-            "tokens at the end in nats; mean over seeds (least to most). Only mixed groups have a policy gradient. "
-            "Under dynamic sampling the shares are those of all batches drawn."
+            f"Shares of groups in the first and in the last {edge_of(steps)} of {steps} steps, and the entropy of "
+            "sampled tokens at the end in nats; mean over seeds (least to most). Only mixed groups have a policy "
+            "gradient. Under dynamic sampling the shares are those of all batches drawn."
         ),
         table(("Arm", "All right, start", "End", "Mixed, start", "End", "Entropy"), rows),
     ]
@@ -154,7 +154,7 @@ def gradients(records: MethodRecords) -> Section:
                 continue
             ratios = 1000 * gradient_ratios(records, environment, arm)
             known = np.isfinite(ratios).any(axis=1)
-            start, end = ends(ratios[:, np.isfinite(ratios).any(axis=0)]) if known.any() else (ratios[:, 0],) * 2
+            start, end = edge_means(ratios[:, np.isfinite(ratios).any(axis=0)]) if known.any() else (ratios[:, 0],) * 2
             echo, alone = (logged(records, environment, arm, f"gradient/{name}") for name in ("echo", "echo_all_right"))
             measured = np.isfinite(alone)
             rows.append(

@@ -11,19 +11,13 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType, reduce
 from trl import GRPOTrainer
 
-from methods.degenerate_groups import (
-    DynamicSamplingTrainer,
-    SignAdvantageTrainer,
-    ZeroVarianceTrainer,
-    dapo_settings,
-    dr_grpo_settings,
-)
-from methods.echo_dynamic_sampling import EchoWithDynamicSampling
-from methods.echorl import EchoConfig, EchoTrainer
 from methods.grpo import GRPOWithGroupMetrics
+from methods.rivals.degenerate_groups import SignAdvantageTrainer, ZeroVarianceTrainer, dr_grpo_settings
+from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, dapo_settings
 from reproduce.core.files import UserError
 from reproduce.core.paper import Training
 from reproduce.environments.reasoning import NEWLINE, MathTask, ReasoningTask, solve, split_steps
+from reproduce.papers.echorl.clips import ClipConfig, ClipTrainer, ClipTrainerOnDapo
 from reproduce.papers.echorl.experiment import ArmSettings
 from reproduce.papers.echorl.probes import write_tables
 from reproduce.rollouts import EpisodeText
@@ -34,8 +28,8 @@ REPLICATED = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 """Several processes, each of which holds all weights."""
 
 
-class MeasuredEcho(EchoTrainer):
-    """`EchoTrainer` that also logs, every so many steps, the norms `gradient/policy` (without the echo),
+class MeasuredEcho(ClipTrainer):
+    """`ClipTrainer` that also logs, every so many steps, the norms `gradient/policy` (without the echo),
     `gradient/echo` (lambda times the echo's) and `gradient/echo_all_right` (of that, what clips of all-success groups
     give). The measurement changes nothing: it leaves no gradient behind. It is left out where the batch takes several
     forward passes, which each see a part of the gradient, and where weights are sharded."""
@@ -43,6 +37,7 @@ class MeasuredEcho(EchoTrainer):
     def __init__(self, *args: Any, measure_every: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.measure_every = measure_every
+        self._mines_at_update = False  # What is measured is known before the update.
         self._terms: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -189,9 +184,9 @@ def newline_token_ids(settings: ArmSettings, setting: Setting) -> tuple[int, ...
     return settings.newline_token_ids or None
 
 
-def echo_config(settings: ArmSettings, setting: Setting) -> EchoConfig:
-    """The settings as `methods` reads them."""
-    return EchoConfig(
+def echo_config(settings: ArmSettings, setting: Setting) -> ClipConfig:
+    """The settings as the trainers read them."""
+    return ClipConfig(
         weight=settings.weight,
         selection=settings.selection,  # type: ignore[arg-type]
         extent=settings.extent,  # type: ignore[arg-type]
@@ -245,7 +240,7 @@ def build(setting: Setting) -> Recipe:
             trainer = DynamicSamplingTrainer
             options = {"largest_rounds": settings.largest_rounds, "resampling_seed": setting.config.seed}
         case "dapo_echo":
-            trainer = EchoWithDynamicSampling
+            trainer = ClipTrainerOnDapo
             options = {"largest_rounds": settings.largest_rounds, "resampling_seed": setting.config.seed}
             options["echo"] = echo_config(settings, setting)
         case "rl_zvp":

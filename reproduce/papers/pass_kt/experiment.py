@@ -14,8 +14,7 @@ from reproduce.core.config import (
 )
 from reproduce.core.paper import Arm
 from reproduce.core.settings import ExperimentConfig
-from reproduce.cost.gpu_profile import ONE_GPU, larger_policy, slower_training, slower_warm_start
-from reproduce.cost.profile import paper_profile
+from reproduce.cost.profile import ONE_GPU, larger_policy, paper_profile, slower
 from reproduce.report.colours import BASE, TRAINED
 
 KEY = "pass_kt"
@@ -50,8 +49,8 @@ PROFILES: dict[str, ExperimentConfig] = {
     "gpu": ExperimentConfig(
         profile="gpu",
         policy=larger_policy(PolicyConfig()),
-        warm_start=slower_warm_start(WarmStartConfig()),
-        training=slower_training(TrainingConfig()),
+        warm_start=slower(WarmStartConfig()),
+        training=slower(TrainingConfig()),
         evaluation=EvaluationConfig(questions_at_once=32),
         hardware=ONE_GPU,
     ),

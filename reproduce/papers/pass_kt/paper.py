@@ -10,6 +10,7 @@ found.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from reproduce.claims.grid import Records, collect_grid
 from reproduce.claims.record_checks import read_grid_records
@@ -22,6 +23,13 @@ from reproduce.papers.pass_kt.power import planned_effects
 def read_records(folder: Path) -> Records:
     """The records in a folder, checked. Raises UserError naming file and lack."""
     return read_grid_records(folder, KEY, ARMS)
+
+
+def load_audit() -> Any:
+    """The `PaperAudit` of the published numbers."""
+    from reproduce.papers.pass_kt.audit import audit
+
+    return audit()
 
 
 def load_reporting() -> Reporting:
@@ -48,5 +56,6 @@ PAPER = Paper(
     read_records=read_records,
     collect=collect_grid,
     load_reporting=load_reporting,
+    load_audit=load_audit,
     planned_effects=planned_effects,
 )

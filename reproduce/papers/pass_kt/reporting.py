@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from reproduce.claims.grid import Records
-from reproduce.claims.tests import superiority
-from reproduce.claims.verdicts import Evidence
 from reproduce.core.paper import Reporting
-from reproduce.papers.pass_kt.claims import _deepest, _gain
+from reproduce.papers.pass_kt.claims import positive_controls
 from reproduce.papers.pass_kt.figures import draw
 from reproduce.papers.pass_kt.tables import further_sections
 from reproduce.report.appendix import policy_text, seeds_text, tasks_text
-
-
-def positive_controls(records: Records) -> tuple[tuple[str, Evidence], ...]:
-    """Training works at all: success at k = 1 on the trained categories rises over the base."""
-    cap = _deepest(records)
-    gains = [_gain(records, category, cap, (1,))[..., 0] for category in ("comparison", "bridge")]
-    control = superiority(np.concatenate(gains, axis=1), smallest_effect=0.0)
-    return (("success at k = 1 on the trained categories, trained minus base", control),)
 
 
 def scope(records: Records) -> str:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from reproduce.core.files import read_parquet, write_parquet
 from reproduce.environments.reasoning import NEWLINE
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from reproduce.rollouts import EpisodeText
 
 STEPS, RESETS = "steps", "resets"
@@ -63,6 +63,8 @@ class ChainLog:
 
     def finish(self) -> None:
         """Write the two tables and remove the rows they are made of."""
+        import pandas as pd
+
         rows = {}
         for line in self.path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
@@ -160,4 +162,6 @@ def group_signal(columns: Mapping[str, Any], rows: np.ndarray) -> dict[str, floa
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
+    import pyarrow as pa
+
     write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path)

@@ -20,8 +20,7 @@ from reproduce.core.config import (
 )
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
-from reproduce.cost.gpu_profile import ONE_GPU, on_one_gpu
-from reproduce.cost.profile import paper_profile
+from reproduce.cost.profile import ONE_GPU, on_one_gpu, paper_profile
 from reproduce.environments.beds import task_counts
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.environments.reasoning.bed import BED, OOD_TIERS, TIERS

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter
 
 from reproduce.claims.records import MethodRecords
+from reproduce.claims.tests import smoothed
 from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.coverage import COVERAGE, GAIN, coverage_laws
 from reproduce.papers.resets.measures import (
@@ -28,7 +29,6 @@ from reproduce.papers.resets.measures import (
     resets,
     seed_scores,
     signal_ratios,
-    smoothed,
     trained_arms,
 )
 from reproduce.papers.resets.tests import dose_levels, miss_offset

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from reproduce.claims.published import setting_values
 from reproduce.claims.verdicts import Check, Identity
-from reproduce.papers.resets.audit.scores import settings
 from reproduce.papers.resets.coverage import STUDIES, coverage_laws
 from theory.advantage_estimate_law import failure_probability, samples_for_failure, simulate_estimates
 from theory.base_group import base_group_law, independent_group_mixed
@@ -69,7 +69,7 @@ def proposition_ten() -> Check:
 
 
 def _stated_failure() -> float:
-    value = settings()["proposition-10.failure"]
+    value = setting_values("resets")["proposition-10.failure"]
     assert isinstance(value, float)
     return value
 

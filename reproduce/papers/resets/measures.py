@@ -7,15 +7,18 @@ chains. `resets`: one row for each reset, with the step chosen and the true firs
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from reproduce.claims.records import FAILURE, MethodRecords
+from reproduce.claims.tests import smoothed
 from reproduce.environments.reasoning import DECISIVE
 from reproduce.papers.resets.arms import ARMS
 from reproduce.papers.resets.chains import UNKNOWN
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ENVIRONMENT = "reasoning"
 CATEGORIES = ("medium", "hard")
@@ -106,15 +109,6 @@ def curves(records: MethodRecords, arm: str) -> Curves:
     return Curves(success, np.broadcast_to(steps, success.shape), cost["chains"], cost["tokens"])
 
 
-def smoothed(values: np.ndarray, share: float = 0.1) -> np.ndarray:
-    """Mean over the last `share` of the steps up to each step, at least three of them; shape as given, (..., steps)."""
-    width = min(values.shape[-1], max(3, round(share * values.shape[-1])))
-    total = np.cumsum(np.concatenate([np.zeros((*values.shape[:-1], 1)), values], axis=-1), axis=-1)
-    places = np.arange(1, values.shape[-1] + 1)
-    starts = np.maximum(places - width, 0)
-    return (total[..., places] - total[..., starts]) / (places - starts)
-
-
 @dataclass(frozen=True)
 class Reached:
     """When each seed of an arm reached a level."""
@@ -162,6 +156,8 @@ def seconds_of_training(records: MethodRecords, arm: str) -> np.ndarray:
 def resets(records: MethodRecords, *arms: str) -> pd.DataFrame:
     """The resets of these arms, with `deviation` (chosen minus true step), `clean` (no error before the reset),
     `exact`, `position` (h*/H) and `solved` (at least one suffix right)."""
+    import pandas as pd
+
     found = pd.concat([_of_arm(records, "resets", arm) for arm in arms], ignore_index=True)
     deviation = found["chosen"].astype(int) - found["truth"].astype(int)
     return found.assign(

@@ -9,8 +9,7 @@ quality is set by design.
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from reproduce.claims.record_checks import read_method_records
 from reproduce.claims.records import MethodRecords, collect_method_runs
@@ -24,6 +23,9 @@ from reproduce.papers.resets.claims import CLAIMS
 from reproduce.papers.resets.experiment import KEY, PROFILES, plan
 from reproduce.papers.resets.identities import IDENTITIES
 from reproduce.papers.resets.power import planned_effects
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRAINING_COLUMNS = (
     "reward",
@@ -59,6 +61,13 @@ def read_records(folder: Path) -> MethodRecords:
     return read_method_records(folder, KEY)
 
 
+def load_audit() -> Any:
+    """The `PaperAudit` of the published numbers."""
+    from reproduce.papers.resets.audit import audit
+
+    return audit()
+
+
 def load_reporting() -> Reporting:
     """Loads matplotlib."""
     from reproduce.papers.resets.reporting import REPORTING
@@ -91,6 +100,7 @@ PAPER = Paper(
     read_records=read_records,
     collect=collect_method_runs,
     load_reporting=load_reporting,
+    load_audit=load_audit,
     identities=IDENTITIES,
     settings=ResetSettings,
     load_training=load_training,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from reproduce.claims.evidence import Part
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import superiority
-from reproduce.claims.verdicts import Evidence
 from reproduce.core.paper import Reporting
 from reproduce.papers.resets.figures import draw
 from reproduce.papers.resets.measures import CATEGORIES, ENVIRONMENT, gain, trained_arms
@@ -12,12 +12,9 @@ from reproduce.papers.resets.sections import further_sections
 from reproduce.report.appendix import policy_text, seeds_text, tasks_text
 
 
-def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...]:
+def positive_controls(records: MethodRecords) -> tuple[tuple[str, Part], ...]:
     """Each arm learns: its success on the test tiers rises over its base's."""
-    return tuple(
-        (f"{arm} minus base", superiority(gain(records, arm, "base"), smallest_effect=0.0))
-        for arm in trained_arms(records)
-    )
+    return tuple((f"{arm} minus base", superiority(gain(records, arm, "base"), 0.0)) for arm in trained_arms(records))
 
 
 def scope(records: MethodRecords) -> str:

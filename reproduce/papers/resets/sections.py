@@ -8,7 +8,6 @@ import numpy as np
 
 from reproduce.claims.records import MethodRecords
 from reproduce.papers.resets.arms import ARMS
-from reproduce.papers.resets.audit.scores import published
 from reproduce.papers.resets.figures import MOST_DEVIATION, deviation_counts
 from reproduce.papers.resets.measures import (
     CHAINS,
@@ -29,6 +28,7 @@ from reproduce.papers.resets.measures import (
     trained_arms,
     trained_chains,
 )
+from reproduce.papers.resets.published import value
 from reproduce.report.text import NOTHING, Section, count, interval, number, over_seeds, plain, table
 from theory.base_group import base_group_law
 from theory.decisive_chain import coverage_exponent
@@ -117,8 +117,8 @@ def reset_positions(records: MethodRecords) -> Section:
             )
         )
     for arm in ("SRPO", "RRPO"):
-        values = [published()[f"position-summary.{arm}.{name}"] for name in ("mean", "first-half", "last-quarter")]
-        rows.append((f"paper, {arm}", *(f"{value:g}" for value in values), NOTHING, NOTHING))
+        values = [value(f"position-summary.{arm}.{name}") for name in ("mean", "first-half", "last-quarter")]
+        rows.append((f"paper, {arm}", *(f"{stated:g}" for stated in values), NOTHING, NOTHING))
     body = [
         plain(
             "Position h*/H of the step that is sampled anew. Mean over seeds (least to most); prompts without a failed "
@@ -145,8 +145,8 @@ def localization(records: MethodRecords) -> Section:
                 number(float(found["deviation"].mean()), 2, signed=True),
             )
         )
-    exact, graded = published()["deviation.raw.localizations.0"], published()["localizations.graded"]
-    clean = published()["prefix.raw.clean.groups"]
+    exact, graded = value("deviation.raw.localizations.0"), value("localizations.graded")
+    clean = value("prefix.raw.clean.groups")
     rows.append(
         (
             "paper, SRPO",
@@ -168,7 +168,7 @@ def localization(records: MethodRecords) -> Section:
         if attempts:
             low, high = wilson_interval(corrected, attempts)
             rate = f"{number(100 * corrected / attempts)} {interval(100 * float(low), 100 * float(high))}"
-        theirs = published()[f"deviation.raw.corrected.{place}"] / published()[f"deviation.raw.attempts.{place}"]
+        theirs = value(f"deviation.raw.corrected.{place}") / value(f"deviation.raw.attempts.{place}")
         end = " and beyond" if abs(place) == MOST_DEVIATION else ""
         by_deviation.append(
             (

@@ -12,16 +12,7 @@ from typing import Any, cast
 import numpy as np
 from accelerate.utils import gather_object
 
-from methods.localizers import (
-    AskedPolicy,
-    LearnedFromResampling,
-    Oracle,
-    fit_to_resampling,
-    highest_entropy_step,
-    positions_by_length,
-    resample_first_errors,
-    step_features,
-)
+from methods.localizers import AskedPolicy, LeastConfidentStep
 from methods.resets import (
     ONE_BY_EIGHT,
     ONE_BY_FOUR,
@@ -40,13 +31,21 @@ from methods.resets import (
     chain_reward,
     uniform_step,
 )
-from methods.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
+from methods.rivals.segment_values import GRPOWithSegmentValues, SegmentValueRollouts
 from reproduce.core.paper import Training
 from reproduce.environments.reasoning import ReasoningTask, first_wrong_step
 from reproduce.papers.resets.arms import ResetSettings
 from reproduce.papers.resets.chains import RESETS, UNKNOWN, ChainLog, Located, line_break_of, read_tables, step_row
 from reproduce.papers.resets.coverage_probe import write_probe
 from reproduce.papers.resets.localizer import PolicyReplies, asking_sampler
+from reproduce.papers.resets.rules import (
+    LearnedFromResampling,
+    Oracle,
+    fit_to_resampling,
+    positions_by_length,
+    resample_first_errors,
+    step_features,
+)
 from reproduce.rollouts.continuation import EpisodeChains
 from reproduce.rollouts.divided_chains import DividedChains
 from reproduce.training.arguments import named_arguments
@@ -119,7 +118,7 @@ class RecordedRollouts:
             rule, seed = self._rule(), setting.config.seed
             recorded = self._recorded(rule) if rule else None
             truth = self.oracle.truth if self.has_oracle else None
-            self.rollouts = ResetRollouts(self._sample, recorded, encode, buffer, seed, truth, whole_batch=True)
+            self.rollouts = ResetRollouts(recorded, self._sample, encode, buffer, seed, truth, whole_batch=True)
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         self.step = int(trainer.state.global_step) + 1
@@ -161,7 +160,7 @@ class RecordedRollouts:
             "first": lambda: first_step,
             "oracle": lambda: self.oracle,
             "asked": self._asked,
-            "entropy": lambda: highest_entropy_step,
+            "entropy": LeastConfidentStep,
             "learned": self._learning,
             "histogram": self._positions,
         }

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import binom
-from statsmodels.stats.proportion import proportion_confint
+import scipy
 
 from reproduce.claims.records import MethodRecords
 from reproduce.papers.reuserl.measures import ALPHABETS, drawn_law, encoded, strings_of
@@ -49,13 +48,15 @@ class BoundDraws:
     @property
     def limits(self) -> tuple[float, float]:
         """Exact 95 % limits of the share of violating draws (Clopper and Pearson)."""
+        from statsmodels.stats.proportion import proportion_confint
+
         low, high = proportion_confint(self.violations, len(self.bound), alpha=0.05, method="beta")
         return float(low), float(high)
 
     @property
     def p_value(self) -> float:
         """Exact binomial p of so few violations if their share were delta."""
-        return float(binom.cdf(self.violations, len(self.bound), DELTA))
+        return float(scipy.stats.binom.cdf(self.violations, len(self.bound), DELTA))
 
 
 def base_draws(records: MethodRecords, environment: str) -> BoundDraws | None:

@@ -1,26 +1,39 @@
 """The claims of ReuseRL that need an experiment: section 7 of its specification, fixed before any run.
 
-Each claim's effect has the sign in which the claim is true when it is positive (`reuserl_statistics`).
+Each claim's effect has the sign in which the claim is true when it is positive (`statistics`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from reproduce.claims.evidence import Evidence
 from reproduce.claims.records import MethodRecords
 from reproduce.claims.tests import quote
-from reproduce.claims.verdicts import Claim, Evidence
-from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES
-from reproduce.papers.reuserl.compressibility import compressibility_evidence
-from reproduce.papers.reuserl.experiment import KEY
+from reproduce.claims.verdicts import Claim, Family, Gate, Needs
+from reproduce.papers.reuserl.compressibility import NEGLIGIBLE, compressibility_evidence
+from reproduce.papers.reuserl.experiment import (
+    EASY_ENVIRONMENT,
+    ENVIRONMENTS,
+    IRREVERSIBLE_ENVIRONMENT,
+    KEY,
+    TIMEOUT_ENVIRONMENTS,
+)
 from reproduce.papers.reuserl.statistics import (
+    ACTIONS_EFFECT,
+    BURNED_EFFECT,
     EASY_MARGIN,
+    HARM_EFFECT,
+    LENGTH_EFFECT,
     OOD_MARGIN,
-    STRUCTURE_MARGIN,
-    bound_coverage,
+    OPERATIONS_EFFECT,
+    RANK_EFFECT,
+    STRUCTURE_EFFECT,
+    TIMEOUT_EFFECT,
     buffer_tradeoff,
     cleaner_actions,
     countdown_op_mix,
+    dictionary_in_use,
     easy_env_equivalence,
     irreversible_share,
     length_harms_guarded,
@@ -32,7 +45,34 @@ from reproduce.papers.reuserl.statistics import (
     structure_matters,
 )
 
-ONE_SIDED_LIMIT = "the upper one-sided 95 % limit is at or below 0"
+PENALTIES = ("grpo", "length", "segcost")
+COOKING, HOUSEHOLD, COUNTDOWN = (IRREVERSIBLE_ENVIRONMENT,), (EASY_ENVIRONMENT,), ("countdown",)
+
+
+def below(effect: float, unit: str = "points", what: str = "") -> str:
+    """The rule of refutation of a superiority."""
+    return f"{what}surely below {effect:g} {unit} and not surely positive"
+
+
+MEANINGS = {
+    "penalties-beat-grpo": (
+        "where episodes time out, charge for length or for segments: both beat the outcome alone",
+        "a charge for length or segments does not help where episodes time out",
+    ),
+    "length-harms-guarded": (
+        "do not charge for length where a careful step guards an irreversible one",
+        "a charge for length need not cost success where a careful step guards an irreversible one",
+    ),
+    "segcost-avoids-harm": (
+        "charge for segments instead of length where care is needed",
+        "segments are no safer a charge than length",
+    ),
+    "structure-matters": (
+        "the learned phrases matter, not just a cheaper length",
+        "a random or shuffled dictionary does as well as the learned phrases",
+    ),
+}
+"""For somebody who trains agents: of a headline claim that is supported, and of one that is refuted."""
 
 
 def _claim(
@@ -43,10 +83,31 @@ def _claim(
     refuted_if: str,
     examine: Callable[[MethodRecords], Evidence],
     figures: tuple[str, ...],
-    full_only: str = "",
+    needs: Needs,
+    family: Family = "headline",
+    effect: float | None = None,
+    gates: tuple[Gate, ...] = (),
+    premise: str = "",
+    by_labels: bool = False,
 ) -> Claim:
     text, provenance = (published, "this project") if published == "none" else quote(KEY, published)
-    return Claim(f"{KEY}.{name}", statement, text, provenance, test, refuted_if, examine, figures, full_only)
+    return Claim(
+        f"{KEY}.{name}",
+        statement,
+        text,
+        provenance,
+        test,
+        refuted_if,
+        examine,
+        figures,
+        needs,
+        family,
+        effect,
+        gates,
+        premise and f"{KEY}.{premise}",
+        meaning=MEANINGS.get(name, ("", "")),
+        by_labels=by_labels,
+    )
 
 
 CLAIMS = (
@@ -56,28 +117,40 @@ CLAIMS = (
         "length {difference.length.GRPO.ALFWorld-IID} and SegCost {difference.GRPO.ALFWorld-IID} points on ALFWorld, "
         "{difference.length.GRPO.Countdown} and {difference.GRPO.Countdown} on Countdown",
         "success of each penalty minus GRPO in countdown (in `full` also the household), one-sided exact sign-flip "
-        "over seeds; all must hold, the largest p; SegCost is not judged where its dictionary was empty in most steps",
-        f"{ONE_SIDED_LIMIT} for either penalty in an environment",
+        "over seeds; all must hold",
+        below(TIMEOUT_EFFECT, what="either penalty in an environment "),
         penalties_beat_grpo,
         ("success", "learning"),
+        Needs(PENALTIES, TIMEOUT_ENVIRONMENTS),
+        effect=TIMEOUT_EFFECT,
+        gates=(dictionary_in_use(*TIMEOUT_ENVIRONMENTS),),
+        by_labels=True,
     ),
     _claim(
         "length-harms-guarded",
         "Where an information step guards an irreversible action, the length penalty costs success.",
         "{difference.length.GRPO.TextWorld-Cooking} points against GRPO on TextWorld-Cooking",
         "success of GRPO minus the length penalty in cooking, one-sided exact sign-flip over seeds",
-        ONE_SIDED_LIMIT,
+        below(HARM_EFFECT),
         length_harms_guarded,
         ("success",),
+        Needs(("grpo", "length"), COOKING),
+        effect=HARM_EFFECT,
+        by_labels=True,
     ),
     _claim(
         "segcost-avoids-harm",
         "SegCost does not suffer that harm.",
         "{difference.length.TextWorld-Cooking} points above the length penalty on TextWorld-Cooking",
         "success of SegCost minus the length penalty in cooking, one-sided exact sign-flip over seeds",
-        f"{ONE_SIDED_LIMIT} (this would falsify the paper's thesis)",
+        below(HARM_EFFECT),
         segcost_avoids_harm,
         ("success",),
+        Needs(("segcost", "length"), COOKING),
+        effect=HARM_EFFECT,
+        gates=(dictionary_in_use(*COOKING),),
+        premise="length-harms-guarded",
+        by_labels=True,
     ),
     _claim(
         "irreversible-share",
@@ -85,10 +158,14 @@ CLAIMS = (
         "{failures.TextWorld-Cooking.burned.length}, {failures.TextWorld-Cooking.burned.GRPO} and "
         "{failures.TextWorld-Cooking.burned.SegCost-buf} % of failures burned",
         "burned episodes, length - GRPO and GRPO - SegCost, as share of failures and of all episodes of cooking; "
-        "one-sided exact sign-flips over seeds; all four must hold, the largest p",
-        "a contrast has the opposite sign and its 95 % interval excludes 0",
+        "one-sided exact sign-flips over seeds; all four must hold",
+        below(BURNED_EFFECT, what="a contrast "),
         irreversible_share,
         ("failures",),
+        Needs(PENALTIES, COOKING),
+        "secondary",
+        BURNED_EFFECT,
+        (dictionary_in_use(*COOKING),),
     ),
     _claim(
         "ood-gain-not-smaller",
@@ -96,20 +173,25 @@ CLAIMS = (
         "{difference.GRPO.ALFWorld-OOD} against {difference.GRPO.ALFWorld-IID} points on ALFWorld",
         f"OOD gain minus IID gain in each environment, non-inferiority with a margin of {OOD_MARGIN:g} points, "
         "one-sided exact sign-flip over seeds; all must hold",
-        f"the upper one-sided 95 % limit lies below -{OOD_MARGIN:g} points in an environment",
+        f"surely below -{OOD_MARGIN:g} points in an environment",
         ood_gain_not_smaller,
         ("success",),
-        "needs 10 seeds; the panels of `full` too have fewer than the 1,000 tasks that the specification asks for",
+        Needs(("grpo", "segcost"), seeds=10),
+        "secondary",
+        -OOD_MARGIN,
+        (dictionary_in_use(*ENVIRONMENTS),),
     ),
     _claim(
         "easy-env-equivalence",
         "On an easy environment SegCost and the length penalty do not differ.",
         "{difference.length.ALFWorld-IID} and {difference.length.ALFWorld-OOD} points on ALFWorld, one and two games",
         f"success of SegCost minus the length penalty in the household; TOST with a margin of {EASY_MARGIN:g} points",
-        f"the 90 % interval lies wholly outside +-{EASY_MARGIN:g} points",
+        f"surely outside +-{EASY_MARGIN:g} points",
         easy_env_equivalence,
         ("success",),
-        "needs the household, which does not fit the laptop's minutes",
+        Needs(("segcost", "length"), HOUSEHOLD),
+        "secondary",
+        gates=(dictionary_in_use(*HOUSEHOLD),),
     ),
     _claim(
         "cleaner-actions",
@@ -117,11 +199,14 @@ CLAIMS = (
         "invalid {actions.ALFWorld-IID.invalid.GRPO} to {actions.ALFWorld-IID.invalid.SegCost-buf} % and repeated "
         "{actions.ALFWorld-IID.repeated.GRPO} to {actions.ALFWorld-IID.repeated.SegCost-buf} % of actions (SegCost)",
         "GRPO minus each penalty, invalid and repeated actions as share of actions in the household; one-sided exact "
-        "sign-flips over seeds; all four must hold, the largest p",
-        f"{ONE_SIDED_LIMIT} for any of the four",
+        "sign-flips over seeds; all four must hold",
+        below(ACTIONS_EFFECT, what="any of the four "),
         cleaner_actions,
         ("actions",),
-        "needs the household, which does not fit the laptop's minutes",
+        Needs(PENALTIES, HOUSEHOLD),
+        "secondary",
+        ACTIONS_EFFECT,
+        (dictionary_in_use(*HOUSEHOLD),),
     ),
     _claim(
         "segcost-not-shorter",
@@ -129,10 +214,13 @@ CLAIMS = (
         "{steps.ALFWorld-IID.mean.SegCost-buf} against {steps.ALFWorld-IID.mean.length} steps on ALFWorld",
         "mean length of successes, SegCost minus length penalty, on tasks that both arms solve, in each environment; "
         "one-sided exact sign-flip over seeds; all must hold",
-        f"{ONE_SIDED_LIMIT} in an environment",
+        below(LENGTH_EFFECT, "rounds", "in an environment "),
         segcost_not_shorter,
         ("actions",),
-        "needs 10 seeds",
+        Needs(("segcost", "length"), seeds=10),
+        "secondary",
+        LENGTH_EFFECT,
+        (dictionary_in_use(*ENVIRONMENTS),),
     ),
     _claim(
         "countdown-op-mix",
@@ -141,11 +229,14 @@ CLAIMS = (
         "reset, {operations.Countdown.multiply-divide.GRPO} to {operations.Countdown.multiply-divide.SegCost-buf} % "
         "MUL/DIV",
         "SegCost minus GRPO: share of successes without a reset, share of operations that multiply or divide; "
-        "one-sided exact sign-flips over seeds; both must hold, the larger p; not judged where SegCost's dictionary "
-        "was empty in most steps",
-        f"{ONE_SIDED_LIMIT} for either",
+        "one-sided exact sign-flips over seeds; both must hold",
+        below(OPERATIONS_EFFECT, what="either "),
         countdown_op_mix,
         ("operations",),
+        Needs(("segcost", "grpo"), COUNTDOWN),
+        "secondary",
+        OPERATIONS_EFFECT,
+        (dictionary_in_use(*COUNTDOWN),),
     ),
     _claim(
         "buffer-tradeoff",
@@ -154,21 +245,14 @@ CLAIMS = (
         "{successes.Countdown.no-reset.SegCost-buf} %, MUL/DIV {operations.Countdown.multiply-divide.SegCost-no-buf} "
         "against {operations.Countdown.multiply-divide.SegCost-buf} %",
         "without buffer minus with: share of successes without a reset (more), share of operations that multiply or "
-        "divide (less); one-sided exact sign-flips over seeds; both must hold, the larger p",
-        "a sign is reversed and its 95 % interval excludes 0",
+        "divide (less); one-sided exact sign-flips over seeds; both must hold",
+        below(OPERATIONS_EFFECT, what="either "),
         buffer_tradeoff,
         ("operations",),
-        "needs the arm without buffer",
-    ),
-    _claim(
-        "bound-coverage",
-        "For a frozen policy the mean cost of future successes lies below the bound in at least 95 % of batches.",
-        "stated in words only (Theorem 3); no number",
-        f"{DRAWS} batches of m = {SUCCESSES} from the base's successes in each environment; expected cost under their "
-        "law above bound (A) with the nat for Kraft; exact binomial, the environment with most violations",
-        "the exact 95 % lower limit of the share of violations lies above 5 %",
-        bound_coverage,
-        ("bound",),
+        Needs(("segcost_no_buffer", "segcost"), COUNTDOWN),
+        "secondary",
+        OPERATIONS_EFFECT,
+        (dictionary_in_use(*COUNTDOWN, arms=("segcost_no_buffer", "segcost")),),
     ),
     _claim(
         "compressibility-predicts",
@@ -176,20 +260,26 @@ CLAIMS = (
         "none",
         "partial Spearman correlation of compressibility with OOD success given mean length, ranks taken among the "
         "seeds of each trained arm, mean over environments; outcomes permuted within each arm",
-        "the 95 % interval, seeds resampled whole, lies inside +-20 hundredths (this would falsify the thesis)",
+        f"surely inside +-{NEGLIGIBLE:g} hundredths, seeds resampled whole (this would falsify the thesis)",
         compressibility_evidence,
         ("compressibility",),
-        "needs about 50 runs of an environment",
+        Needs(("segcost",), seeds=10),
+        "secondary",
+        NEGLIGIBLE,
     ),
     _claim(
         "structure-matters",
         "The learned dictionary beats a matched random one and one learned from shuffled strings.",
         "none",
         "success of SegCost minus each control (8a, 8f) in cooking; one-sided exact sign-flips over seeds; both must "
-        "hold, the larger p",
-        f"both 95 % intervals end below {STRUCTURE_MARGIN:g} points (this would falsify the thesis)",
+        "hold",
+        below(STRUCTURE_EFFECT, what="both "),
         structure_matters,
         ("controls",),
+        Needs(("segcost", "random_dictionary", "shuffled_order"), COOKING),
+        effect=STRUCTURE_EFFECT,
+        gates=(dictionary_in_use(*COOKING),),
+        by_labels=True,
     ),
     _claim(
         "starts-as-length",
@@ -199,8 +289,11 @@ CLAIMS = (
         "(3 at least) minus that of the last, mean over the environments in which the dictionary was not empty in most "
         "steps; one-sided exact sign-flip over seeds. The buffer grows meanwhile, and before it holds `min_corpus` "
         "successes the correlation is 1 by construction, so that a fall need not come from behaviour",
-        f"{ONE_SIDED_LIMIT}: it does not fall",
+        below(RANK_EFFECT, "hundredths"),
         starts_as_length,
         ("dictionary",),
+        Needs(("segcost",)),
+        "secondary",
+        RANK_EFFECT,
     ),
 )

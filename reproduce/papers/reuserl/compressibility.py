@@ -12,17 +12,18 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
+from reproduce.claims.evidence import Evidence, Part, Rule, Sample, not_measured
 from reproduce.claims.records import MethodRecords
-from reproduce.claims.verdicts import Evidence
-from reproduce.papers.reuserl.evidence import nothing_measured
+from reproduce.claims.tests import all_hold
 from reproduce.papers.reuserl.experiment import ALL_ARMS, ENVIRONMENTS
 from reproduce.papers.reuserl.measures import ALPHABETS, drawn_law, encoded, strings_of
 from reproduce.report.text import number
 from theory.resampling import FloatArray, small_sample_factor
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import extract_dictionary
+from theory.step_down import Component
 
 FEWEST_SUCCESSES = 16
 """Runs with fewer successes on the test panel have no point."""
@@ -73,7 +74,7 @@ def partial_rank_correlation(x: FloatArray, y: FloatArray, given: FloatArray) ->
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
     if known.sum() < 4:
         return float("nan")
-    ranks = [rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
+    ranks = [scipy.stats.rankdata(values[known]) - (known.sum() + 1) / 2 for values in (x, y, given)]
     return _partial_correlation(*ranks)
 
 
@@ -86,7 +87,7 @@ def partial_correlation_within(x: FloatArray, y: FloatArray, given: FloatArray) 
     ranks = []
     for values in (x, y, given):
         # What is not known ranks last, where it leaves the ranks of the others as they are.
-        rank = np.where(known, rankdata(np.where(known, values, np.inf), axis=0), 0.0)
+        rank = np.where(known, scipy.stats.rankdata(np.where(known, values, np.inf), axis=0), 0.0)
         ranks.append((rank - rank.sum(axis=0) / np.maximum(known.sum(axis=0), 1))[known])
     return _partial_correlation(*ranks)
 
@@ -123,12 +124,12 @@ def compressibility_evidence(records: MethodRecords) -> Evidence:
     named = {name: run_points(records, name) for name in ENVIRONMENTS if records.has(name, "segcost")}
     points = list(named.values())
     if not points:
-        return nothing_measured(records.seeds, 0, "no environment with SegCost", UNIT)
+        return not_measured("no environment with SegCost")
     seeds = min(len(one.cost) for one in points)
     runs = sum(int(np.isfinite(one.cost).sum()) for one in points)
     found = _mean_correlation(points)
     if not np.isfinite(found):
-        return nothing_measured(seeds, runs, "too few runs with successes, or none that differ", UNIT)
+        return not_measured("too few runs with successes, or none that differ")
     generator = np.random.default_rng(0)
     hits = 0
     for _ in range(RESAMPLES):
@@ -148,18 +149,23 @@ def compressibility_evidence(records: MethodRecords) -> Evidence:
             details.append((label, number(-100 * partial_correlation_within(*value), 1, True)))
         pooled = number(-100 * partial_rank_correlation(*triple), 1, True)
         details.append((f"{name}: across arms, given length", pooled))
-    return Evidence(
-        effect=found,
+    # What the bootstrap spreads, as a normal law: the p of a correlation of a fifth or more either way.
+    error = float(np.std(resampled[np.isfinite(resampled)])) or 1e-9
+    negligible = max(
+        scipy.stats.norm.sf((found + NEGLIGIBLE) / error), scipy.stats.norm.cdf((found - NEGLIGIBLE) / error)
+    )
+    part = Part(
+        label=f"partial correlation, {runs} runs",
+        rule=Rule("other", smallest_effect=NEGLIGIBLE, unit=UNIT),
+        # One statistic of all seeds together.
+        sample=Sample(np.full(seeds, found)),
         low=float(low),
         high=float(high),
         confidence=0.95,
-        interval_method="expanded percentile bootstrap over whole seeds, unit: seed",
-        p_value=(1 + hits) / (1 + RESAMPLES),
-        minimum_detectable_effect=None,
+        method="expanded percentile bootstrap over whole seeds",
+        support=Component(p_value=(1 + hits) / (1 + RESAMPLES)),
+        refutation=Component(p_value=float(negligible)),
         in_favour=bool(low > 0),
         against=bool(low > -NEGLIGIBLE and high < NEGLIGIBLE),
-        seeds=seeds,
-        questions=runs,
-        unit_of_effect=UNIT,
-        details=tuple(details),
     )
+    return all_hold(part, details=tuple(details))

@@ -19,8 +19,7 @@ from reproduce.core.config import (
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
 from reproduce.core.paper import Arm
-from reproduce.cost.gpu_profile import ONE_GPU, on_one_gpu
-from reproduce.cost.profile import paper_profile
+from reproduce.cost.profile import ONE_GPU, on_one_gpu, paper_profile
 from reproduce.environments.cooking import bed as cooking
 from reproduce.environments.countdown import bed as countdown
 from reproduce.environments.household import bed as household

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
+from reproduce.claims.ratios import seed_ratios
 from reproduce.claims.records import FAILURE, MethodRecords
 from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES, base_draws
 from reproduce.papers.reuserl.compressibility import run_points
-from reproduce.papers.reuserl.evidence import seed_ratios
 from reproduce.papers.reuserl.experiment import ALL_ARMS, ARMS, ENVIRONMENTS, HEADLINE_ARMS
 from reproduce.papers.reuserl.measures import logged
 from reproduce.papers.reuserl.statistics import gain, shares
@@ -140,7 +140,7 @@ def _curve(axes: Axes, curves: np.ndarray, label: str, colour: str, line: str) -
     filled = np.where(known, values, 0.0)
     mean = np.where(count > 0, filled.sum(axis=0) / np.maximum(count, 1), np.nan)
     square = np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count - 1, 1)
-    half = np.where(count > 1, stats.t.ppf(0.975, np.maximum(count - 1, 1)), np.nan) * np.sqrt(
+    half = np.where(count > 1, scipy.stats.t.ppf(0.975, np.maximum(count - 1, 1)), np.nan) * np.sqrt(
         square / np.maximum(count, 1)
     )
     axes.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.16, linewidth=0)
@@ -260,7 +260,7 @@ def _seed_marks(axes: Axes, row: float, values: np.ndarray, arm: str) -> None:
     mean = float(known.mean())
     colour = look(arm)["color"]
     if len(known) > 1:
-        half = float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)
+        half = float(scipy.stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)
         axes.plot([mean - half, mean + half], [row + 0.1] * 2, color=colour, linewidth=1.2, solid_capstyle="butt")
     axes.plot(mean, row + 0.1, look(arm)["marker"], color=colour)
 

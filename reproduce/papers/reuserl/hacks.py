@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
+from reproduce.claims.ratios import seed_ratios
 from reproduce.claims.records import MethodRecords
-from reproduce.papers.reuserl.evidence import seed_ratios
 from reproduce.papers.reuserl.figures import arms, environments, named
 from reproduce.papers.reuserl.measures import ALPHABETS, dictionary_of, drawn_law, encoded, strings_of
 from reproduce.papers.reuserl.statistics import shares

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from reproduce.claims.tests import quote
 from reproduce.claims.verdicts import Check, Identity
+from reproduce.papers.reuserl.bound import DRAWS, SUCCESSES
 from reproduce.papers.reuserl.experiment import KEY
-from theory.description_length_check import HOUSEHOLD
+from reproduce.papers.reuserl.statistics import bound_coverage
 from theory.segmentation import phrase_counts
 from theory.skill_extraction import ExtractionSettings, extract_dictionary
+from theory.skill_grammar import HOUSEHOLD
 from theory.skill_strings import SkillDictionary
 
 FloatArray = NDArray[np.float64]
@@ -44,6 +46,7 @@ def length_identity() -> Check:
     for bit, and |s|/L <= seg <= |s| under learned dictionaries."""
     from methods.reuserl import PENALTIES, PenaltySettings
     from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
+    from reproduce.papers.reuserl.dictionaries import ControlledLearner, ControlSettings
 
     cases = failures = 0
     for alphabet, horizon in ((5, 30), (6, 12), (9, 24), (26, 50)):
@@ -51,9 +54,8 @@ def length_identity() -> Check:
         strings = random_strings(generator, 500 * GROUP, alphabet, horizon)
         success = generator.random(len(strings)) < 0.6
         capped = DictionarySettings(extraction=ExtractionSettings(max_phrase_length=1), min_corpus=1)
-        learners = [
-            DictionaryLearner(alphabet, settings) for settings in (capped, DictionarySettings("frozen_singletons"))
-        ]
+        singletons = ControlledLearner(alphabet, ControlSettings(dictionary="frozen_singletons"))
+        learners = [DictionaryLearner(alphabet, capped), singletons]
         for learner in learners:
             learner.observe([string for string, solved in zip(strings, success, strict=True) if solved])
         lengths = np.array([len(string) for string in strings])
@@ -193,5 +195,15 @@ IDENTITIES = (
         "none",
         "seg of SSSSSSSS (2) and SRSRSRSR (8) for all pairs of symbols and several dictionaries that hold SSSS",
         repetition_cheap,
+    ),
+    Identity(
+        f"{KEY}.bound-coverage",
+        "For a frozen policy the mean cost of future successes lies below the bound in at least 95 % of batches.",
+        *quote(KEY, "stated in words only (Theorem 3); no number"),
+        f"{DRAWS} batches of m = {SUCCESSES} from the base's successes in each environment; expected cost under their "
+        "law above bound (A) with the nat for Kraft; fails where the exact 95 % lower limit of the share of violations "
+        "lies above 5 %",
+        bound_coverage,
+        reads_records=True,
     ),
 )

@@ -6,9 +6,9 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from reproduce.claims.records import TASK, MethodRecords, load_method_records
 from reproduce.core.config import RunConfig
@@ -19,6 +19,9 @@ from reproduce.environments.household import SKILLS as HOUSEHOLD_SKILLS
 from reproduce.papers.reuserl.experiment import KEY
 from theory.segmentation import phrase_counts, segment
 from theory.skill_strings import SkillDictionary
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALPHABETS = {"countdown": COUNTDOWN_SKILLS, "cooking": COOKING_SKILLS, "household": HOUSEHOLD_SKILLS}
 """Symbols of each environment, `invalid` last."""
@@ -59,6 +62,8 @@ def longest_run(symbols: Sequence[str]) -> int:
 def measure_tasks(config: RunConfig, episodes: pd.DataFrame) -> pd.DataFrame:
     """Sums over the episodes of each task: the longest run of one symbol, of all episodes and of successes; in
     countdown also operations, those that multiply or divide, and successes without a reset."""
+    import pandas as pd
+
     skills = episodes["skills"].astype(str).str.split()
     success = episodes["success"].astype(bool)
     runs = skills.map(longest_run)
@@ -115,6 +120,8 @@ def further_records(config: RunConfig, folder: Path, episodes: pd.DataFrame) -> 
 
 
 def _phrase_table(dictionary: SkillDictionary, successes: list[tuple[bytes, int]], environment: str) -> pd.DataFrame:
+    import pandas as pd
+
     uses: Counter[tuple[int, ...]] = Counter()
     for string, count in successes:
         for phrase in segment(string, dictionary):
@@ -181,12 +188,6 @@ def logged(records: MethodRecords, environment: str, arm: str, column: str) -> n
 
 FEWEST_STEPS = 3
 """Steps that the start and the end of training have at least."""
-
-
-def ends_of(log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last tenth of the steps of a (seeds, steps) log, FEWEST_STEPS or more (all, where there are fewer)."""
-    edge = max(FEWEST_STEPS, log.shape[1] // 10)
-    return log[:, :edge], log[:, -edge:]
 
 
 def empty_share(records: MethodRecords, environment: str, arm: str = "segcost") -> float:

@@ -9,6 +9,8 @@ The controls ask whether it is structure that matters, or just a cheaper length.
 
 from __future__ import annotations
 
+from typing import Any
+
 from reproduce.claims.records import collect_method_runs
 from reproduce.core.paper import Paper, Reporting, Training
 from reproduce.papers.reuserl.claims import CLAIMS
@@ -16,6 +18,13 @@ from reproduce.papers.reuserl.experiment import ARMS, KEY, PROFILES, ReuseSettin
 from reproduce.papers.reuserl.identities import IDENTITIES
 from reproduce.papers.reuserl.measures import TRAINING_COLUMNS, further_records, measure_tasks, read_records
 from reproduce.papers.reuserl.power import planned_effects
+
+
+def load_audit() -> Any:
+    """The `PaperAudit` of the published numbers."""
+    from reproduce.papers.reuserl.audit import audit
+
+    return audit()
 
 
 def load_reporting() -> Reporting:
@@ -51,6 +60,7 @@ PAPER = Paper(
     read_records=read_records,
     collect=collect_method_runs,
     load_reporting=load_reporting,
+    load_audit=load_audit,
     identities=IDENTITIES,
     settings=ReuseSettings,
     load_training=load_training,

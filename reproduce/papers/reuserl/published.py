@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reproduce.claims.published import PublishedNumber, load_published
+from reproduce.claims.ratios import seed_ratios
 from reproduce.claims.records import MethodRecords
-from reproduce.papers.reuserl.evidence import seed_ratios
 from reproduce.papers.reuserl.experiment import KEY
 from reproduce.papers.reuserl.statistics import burned_of_all, burned_of_failures, gain, shares
 from reproduce.report.text import Section, over_seeds, plain, table

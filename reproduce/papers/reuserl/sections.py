@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from reproduce.claims.evidence import Part
+from reproduce.claims.ratios import seed_ratios
 from reproduce.claims.records import MethodRecords
-from reproduce.claims.tests import superiority
-from reproduce.claims.verdicts import Evidence
-from reproduce.papers.reuserl.evidence import seed_ratios
+from reproduce.claims.tests import edges, superiority
 from reproduce.papers.reuserl.experiment import HEADLINE_ARMS, IRREVERSIBLE_ENVIRONMENT, SWEPT_WEIGHTS
 from reproduce.papers.reuserl.figures import arms, environments, named
 from reproduce.papers.reuserl.hacks import hacks, weight_of
-from reproduce.papers.reuserl.measures import ends_of, logged, strings_of, was_empty
-from reproduce.papers.reuserl.planted import does_it_find
+from reproduce.papers.reuserl.measures import FEWEST_STEPS, logged, strings_of, was_empty
 from reproduce.papers.reuserl.published import beside_the_paper
 from reproduce.papers.reuserl.statistics import (
     failures,
@@ -34,7 +33,6 @@ def further_sections(records: MethodRecords) -> tuple[Section, ...]:
         training(records),
         hacks(records),
         controls(records),
-        does_it_find(records),
         beside_the_paper(records),
     )
 
@@ -57,7 +55,7 @@ def scope(records: MethodRecords) -> str:
     )
 
 
-def positive_controls(records: MethodRecords) -> tuple[tuple[str, Evidence], ...]:
+def positive_controls(records: MethodRecords) -> tuple[tuple[str, Part], ...]:
     """Each trained arm's gain of success over its base on the test panel: does training work at all?"""
     return tuple(
         (f"{environment}, {named(arm)} minus base", superiority(gain(records, environment, arm, "base"), 0.0))
@@ -217,7 +215,7 @@ def training(records: MethodRecords) -> Section:
 
 
 def _start_and_end(records: MethodRecords, environment: str, arm: str, column: str, digits: int) -> str:
-    ends = [part[np.isfinite(part)] for part in ends_of(logged(records, environment, arm, column))]
+    ends = [part[np.isfinite(part)] for part in edges(logged(records, environment, arm, column), FEWEST_STEPS)]
     return " → ".join(number(float(part.mean()) if part.size else None, digits) for part in ends)
 
 
@@ -227,7 +225,7 @@ def matched_length_arm(records: MethodRecords, environment: str) -> str:
 
     def length(arm: str) -> float:
         log = logged(records, environment, arm, "reuse/success_length")
-        last = ends_of(log)[1]
+        last = edges(log, FEWEST_STEPS)[1]
         return float(last[np.isfinite(last)].mean()) if np.isfinite(last).any() else float("inf")
 
     candidates = arms(records, environment, ("length", *(f"length_weight_{weight}" for weight in SWEPT_WEIGHTS)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from scipy.stats import spearmanr
+import scipy
 
 from methods.reuserl import PenaltySettings, SkillReuseReward
-from methods.reuserl_dictionary import DictionarySettings, matched_random_dictionary
 from reproduce.core.paper import Training
+from reproduce.papers.reuserl.dictionaries import ControlledLearner, ControlSettings, Kind, matched_random_dictionary
 from reproduce.papers.reuserl.experiment import ReuseSettings
 from reproduce.papers.reuserl.measures import ALPHABETS, read_dictionary, write_dictionary
 from reproduce.training.train import Recipe, Setting
@@ -47,12 +47,10 @@ class LoggedSkillReuse(SkillReuseReward):
         with warnings.catch_warnings():
             # Costs that are all equal have no ranks to compare: NaN is the answer.
             warnings.simplefilter("ignore")
-            return float(spearmanr(lengths, phrase_counts(strings, self.learner.dictionary)).statistic)
+            return float(scipy.stats.spearmanr(lengths, phrase_counts(strings, self.learner.dictionary)).statistic)
 
 
-def dictionary_settings(
-    settings: ReuseSettings, seed: int, learned: Callable[[], SkillDictionary]
-) -> DictionarySettings:
+def dictionary_settings(settings: ReuseSettings, seed: int, learned: Callable[[], SkillDictionary]) -> ControlSettings:
     """Settings of the dictionary. learned: the dictionary that `segcost` of the same seed ended with."""
     common: dict[str, Any] = {
         "extraction": ExtractionSettings(max_phrase_length=settings.max_phrase_length),
@@ -61,8 +59,8 @@ def dictionary_settings(
         "seed": seed,
     }
     if settings.dictionary == "random":
-        return DictionarySettings("frozen", frozen=matched_random_dictionary(learned(), seed), **common)
-    return DictionarySettings(settings.dictionary, freeze_after=settings.freeze_after, **common)
+        return ControlSettings(dictionary="frozen", frozen=matched_random_dictionary(learned(), seed), **common)
+    return ControlSettings(dictionary=cast(Kind, settings.dictionary), freeze_after=settings.freeze_after, **common)
 
 
 def own_arguments(settings: ReuseSettings) -> dict[str, Any]:
@@ -83,6 +81,7 @@ def build(setting: Setting) -> Recipe:
         setting.training.rounds,
         penalty=PenaltySettings(settings.weight, penalty=settings.penalty),
         dictionary=dictionary_settings(settings, config.seed, learned),
+        learner=ControlledLearner,
     )
 
     def finish(folder: Path) -> None:
