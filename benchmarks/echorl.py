@@ -4,10 +4,11 @@
 
 A tiny model generates with TRL's own loop, two episodes in three of which count as right, and is trained with TRL's
 default loss, for which every row goes through the forward pass whatever its advantage. The learning rate is 0, and
-steps of one number draw the same random numbers, so that all methods write the same tokens at each step. They take
-turns step by step, in changing order; a step is what TRL calls one (rollout, reward, update), and seconds are those of
-the processor, one thread. `update` is the step without the rollout. Peak memory is that of a process that trains with
-one method alone, libraries included, the smallest of the repeats.
+steps of one number draw the same random numbers, so that all methods write the same tokens at each step; the few steps
+at which rounding made them write more or fewer are left out. They take turns step by step, in changing order; a step
+is what TRL calls one (rollout, reward, update), and seconds are those of the processor, one thread. `update` is the
+step without the rollout. Peak memory is that of a process that trains with one method alone, libraries included, the
+smallest of the repeats.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import trl
 from datasets import Dataset
 from transformers import PrinterCallback
@@ -108,15 +110,21 @@ def measure(options: Options) -> dict[str, Any]:
             for arm, trainer in trainers.items()
         }
         steps = in_turns(trainers, options.steps)
-        tokens = {arm: [entry.get("num_tokens") for entry in one.state.log_history] for arm, one in trainers.items()}
-    if any(counted[:-1] != tokens[GRPO][:-1] for counted in tokens.values()):
-        raise RuntimeError(f"the methods did not write the same tokens: {tokens}")
+        tokens = [
+            [entry["num_tokens"] for entry in one.state.log_history if "num_tokens" in entry]
+            for one in trainers.values()
+        ]
     updates = {
         arm: [step - rollout for step, rollout in zip(own, rollouts[arm][1:], strict=True)]
         for arm, own in steps.items()
     }
+    same = [len(set(written)) == 1 for written in np.diff(tokens, axis=1).T.tolist()]
+    steps, updates = (
+        {arm: [one for one, kept in zip(own, same, strict=True) if kept] for arm, own in seconds.items()}
+        for seconds in (steps, updates)
+    )
     peaks = {arm: peak_memory(arm, options) for arm in ARMS}
-    return {"step_seconds": steps, "update_seconds": updates, "peak_bytes": peaks, "target": TARGET}
+    return {"pairs": sum(same), "step_seconds": steps, "update_seconds": updates, "peak_bytes": peaks, "target": TARGET}
 
 
 def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
@@ -128,7 +136,7 @@ def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
         _kit.comparison("A training step", result["step_seconds"], GRPO, unit="s"),
         _kit.comparison("The same without its rollout", result["update_seconds"], GRPO, unit="s"),
         _kit.Block("Peak memory", ("", "MiB", f"times {GRPO}"), memory),
-        f"A step with the echo takes {_kit.ratio_text(ratio, 3)} times GRPO's (target "
+        f"Over {result['pairs']} pairs a step with the echo takes {_kit.ratio_text(ratio, 3)} times GRPO's (target "
         f"{_kit.verdict(ratio['median'] <= TARGET, f'<= {TARGET}')})",
     ]
 
