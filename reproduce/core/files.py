@@ -51,7 +51,8 @@ def refusal(error: BaseException) -> UserError | None:
 
 def _half_written(error: BaseException) -> bool:
     """True for what torch raises where its archive cannot be written on."""
-    return isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error)
+    words = ("PytorchStreamWriter failed writing", "inline_container")
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in words)
 
 
 def remove(path: Path) -> None:

@@ -169,7 +169,7 @@ def killed(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
 
 
 def full_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
-    """A file that cannot be written to its end is one line, and the same command continues once there is room."""
+    """A file that cannot be written to its end is one line, and the same command continues once it can."""
     tally = Tally("file-size limit while writing")
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(times):
@@ -185,6 +185,28 @@ def full_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
                 done = end(start(Path(scratch), "run", *PLAN))
                 outcome = REFUSED if done.code == 0 and result(Path(scratch)) == result(whole) else SILENT
             tally.note(outcome, f"limit of {limit} bytes: {done.err[-300:]}")
+    yield tally
+
+
+FILLED = (
+    'mount -t tmpfs -o size=200m none "$0" || exit 9; cd "$0"; (sleep "$1"; head -c 300m /dev/zero > full) '
+    '>/dev/null 2>&1 & shift; exec "$@"'
+)
+"""A shell that lets a small disk of its own fill up after a while, under the command that it carries out."""
+
+
+def small_disk(whole: Path, times: int, draw: random.Random) -> Iterator[Tally]:
+    """A disk that fills up while runs are written is one line; where it fills too late, the files are the same."""
+    tally = Tally("disk that fills up")
+    namespace = ("unshare", "--mount", "--propagation", "private")
+    if subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        return
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as scratch:
+            after = f"{draw.uniform(2, 40):.1f}"
+            prefix = (*namespace, "sh", "-c", FILLED, scratch, after)
+            done = end(start(Path(scratch), "run", *PLAN, prefix=prefix))
+        tally.note(done.outcome(0.0), f"full after {after} s: {done.err[-300:]}")
     yield tally
 
 
@@ -391,7 +413,15 @@ def foreign_words(whole: Path, times: int, draw: random.Random) -> Iterator[Tall
 
 # ---- the table
 
-KINDS = {mutated: 0.34, foreign_words: 0.46, foreign_models: 0.2, killed: 0.1, full_disk: 0.02, other_conditions: 0.004}
+KINDS = {
+    mutated: 0.34,
+    foreign_words: 0.46,
+    foreign_models: 0.2,
+    killed: 0.1,
+    full_disk: 0.02,
+    small_disk: 0.02,
+    other_conditions: 0.004,
+}
 """Share of the tries that each kind takes for each of its rows; those that train are few."""
 HEADINGS = ("Fault", "tries", REFUSED, SAME, *BAD)
 

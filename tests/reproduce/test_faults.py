@@ -20,7 +20,9 @@ def test_nothing_damaged_counts_and_nothing_foreign_runs(kind, smoke_folder) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [faults.killed, faults.full_disk, faults.other_conditions], ids=lambda kind: kind.__name__
+    "kind",
+    [faults.killed, faults.full_disk, faults.small_disk, faults.other_conditions],
+    ids=lambda kind: kind.__name__,
 )
 def test_what_stops_or_shares_a_run_changes_no_byte(kind, smoke_folder) -> None:
     assert not [line for tally in kind(smoke_folder, 3, random.Random(0)) for line in tally.worst]
