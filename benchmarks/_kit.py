@@ -75,7 +75,7 @@ class Benchmark:
             print(error, file=sys.stderr)
             return 2
         described = {"machine": describe_machine(), "source": describe_source(), "versions": package_versions()}
-        sizes = {name: value for name, value in asdict(options).items() if isinstance(value, int | tuple)}
+        sizes = {name: value for name, value in asdict(options).items() if isinstance(value, int | tuple | str)}
         result = described | found | {"sizes": sizes | found.get("sizes", {})}
         out = options.out or FOLDER / f"{self.name}.json"
         blocks = list(self.blocks(result))
@@ -95,7 +95,7 @@ def check(options: Options) -> None:
 
 def show(blocks: Iterable[Block | str]) -> None:
     """Print a report on the console."""
-    console = Console(width=max(110, Console().width))
+    console = Console(width=max(120, Console().width))
     for block in blocks:
         if isinstance(block, str):
             console.print(block, highlight=False, markup=False)
@@ -122,11 +122,11 @@ def markdown(title: str, result: Mapping[str, Any], blocks: Iterable[Block | str
     return "\n\n".join(parts) + "\n"
 
 
-def clock(task: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of one call, and its result."""
-    start = time.perf_counter()
+def clock(task: Callable[[], Any], timer: Callable[[], float] = time.perf_counter) -> tuple[float, Any]:
+    """Seconds of one call, and its result. `time.process_time` counts those of the processor alone."""
+    start = timer()
     found = task()
-    return time.perf_counter() - start, found
+    return timer() - start, found
 
 
 def take_turns(tasks: Mapping[str, Callable[[int], float | None]], repeats: int, dropped: int = 1) -> Seconds:
@@ -144,13 +144,13 @@ def take_turns(tasks: Mapping[str, Callable[[int], float | None]], repeats: int,
     return seconds
 
 
-def note_seconds(owner: Any, method: str) -> list[float]:
+def note_seconds(owner: Any, method: str, timer: Callable[[], float] = time.perf_counter) -> list[float]:
     """Seconds of every later call of a method of an object or class."""
     seconds: list[float] = []
     own = getattr(owner, method)
 
     def timed(*positional: Any, **named: Any) -> Any:
-        elapsed, found = clock(lambda: own(*positional, **named))
+        elapsed, found = clock(lambda: own(*positional, **named), timer)
         seconds.append(elapsed)
         return found
 

@@ -1,26 +1,14 @@
-"""Trainings that take turns step by step, and what pairs of their steps say."""
+"""Trainings that take turns step by step."""
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from scipy import stats
 from transformers import TrainerCallback
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, and the ends of its distribution-free 95 % interval; NaN ends below six values."""
-    ordered, count = np.sort(values), len(values)
-    rank = int(stats.binom.ppf(0.025, count, 0.5))
-    if rank < 1 or count < 6:
-        return float(np.median(ordered)), math.nan, math.nan
-    return float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[count - rank])
 
 
 class Turn(TrainerCallback):

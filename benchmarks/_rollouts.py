@@ -55,7 +55,9 @@ def sample_ours(
     streams = UniformStreams((stream,), count)
     with CountSampled(sampler) as counted:
         caps, numbers = np.full(count, rounds), np.arange(count)
-        seconds, batch = clock(lambda: sampler.sample(tasks, task_of_episode, caps, numbers, streams, coalesce))
+        seconds, batch = clock(
+            lambda: sampler.sample(tasks, task_of_episode, caps, numbers, streams, coalesce), time.process_time
+        )
     counted.work.forward_tokens = batch.forward_tokens
     episodes = [batch.trajectories[place] for place in batch.trajectory_of_episode]
     return Measured(
@@ -222,7 +224,7 @@ class _Timed(GRPOTrainer):
     def _generate(self, prompts: list[Any]) -> Any:
         self.work = Work()
         with CountWork(self.model) as counted:
-            self.generation_seconds, output = clock(lambda: super(_Timed, self)._generate(prompts))
+            self.generation_seconds, output = clock(lambda: super(_Timed, self)._generate(prompts), time.process_time)
         self.work.computed_positions = counted.work.computed_positions
         self.sampled = np.array([sum(mask) for mask in output[2]])
         return output

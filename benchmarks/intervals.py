@@ -1,4 +1,4 @@
-"""How often the intervals of `pass-kt` and `compare-logs` hold the truth, from 3 to 500 questions.
+"""Coverage of the intervals of `pass-kt` and `compare-logs`, from 3 to 500 questions.
 
     python -m benchmarks.intervals
 
@@ -11,19 +11,16 @@ of its kind and number of questions; the error of one coverage is sqrt(.95 x .05
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tyro
-from rich.console import Console
-from rich.table import Table
 from scipy.special import expit, logit
 
-from reproduce.core.files import write_json
-from reproduce.core.machine import describe_source, package_versions
+from benchmarks import _kit
 from theory.bounded_means import bounded_mean_interval, simultaneous_confidence
 from theory.crossing import Crossings, crossings_of_questions, crossings_of_seeds
 from theory.pass_kt import excess_gain, g_pass_at_k, pass_at_k
@@ -41,16 +38,15 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(_kit.Options):
     """Sizes of the measurement."""
 
     questions: tuple[int, ...] = (3, 5, 10, 20, 50, 100, 500)
-    repetitions: int = 1000
+    repetitions: int = _kit.size(1000)
     """Samples of each design for single cells."""
-    band_repetitions: int = 200
+    band_repetitions: int = _kit.size(200)
     """Samples of each design for bands and sets, which take longer."""
     seed: int = 0
-    json: Path | None = Path("reports/benchmarks/intervals.json")
 
 
 @dataclass(frozen=True)
@@ -244,25 +240,34 @@ def worst(found: list[Coverage]) -> list[Coverage]:
     ]
 
 
-def main(options: Options) -> None:
-    """Measure, print the worst design of each kind, and write all of them."""
+def numbers(options: Options) -> dict[str, Any]:
+    """The worst designs, ready for the file, with the mean coverage of their kind and the number of all designs."""
     found = measure(options)
-    table = Table(title=f"Least coverage at nominal {LEVEL:.0%}, {len(found):,} designs", title_justify="left")
-    for name in ("kind", "questions", "coverage", "mean of kind", "design"):
-        table.add_column(name)
+    rows = []
     for each in worst(found):
         alike = [one.coverage for one in found if (one.kind, one.questions) == (each.kind, each.questions)]
-        table.add_row(each.kind, str(each.questions), f"{each.coverage:.3f}", f"{np.mean(alike):.3f}", each.design)
-    Console(width=140).print(table)
-    if options.json is not None:
-        content = {
-            "options": {key: value for key, value in asdict(options).items() if key != "json"},
-            "worst": [asdict(each) | {"width": None if np.isnan(each.width) else each.width} for each in worst(found)],
-            "source": describe_source(),
-            "packages": package_versions(),
-        }
-        write_json(options.json, content)
+        width = None if np.isnan(each.width) else each.width
+        rows.append(asdict(each) | {"width": width, "mean_coverage": float(np.mean(alike))})
+    return {"designs": len(found), "worst": rows}
 
+
+def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
+    """The worst design of each kind."""
+    rows = [
+        (
+            each["kind"],
+            str(each["questions"]),
+            f"{each['coverage']:.3f}",
+            f"{each['mean_coverage']:.3f}",
+            each["design"],
+        )
+        for each in result["worst"]
+    ]
+    title = f"Least coverage at nominal {LEVEL:.0%}, {result['designs']:,} designs"
+    return [_kit.Block(title, ("kind", "questions", "coverage", "mean of kind", "design"), rows)]
+
+
+main = _kit.Benchmark("intervals", __doc__, Options, numbers, blocks)
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    sys.exit(main())

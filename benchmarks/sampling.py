@@ -5,9 +5,7 @@
 Four rollouts of the same law, from the same model, questions and temperature, take turns: ours with shared histories,
 ours with a row for each episode, `generate` on the whole history at every turn, and the `environment_factory` loop of
 TRL's `GRPOTrainer` (generation alone, without rewards and advantages). They must agree in success rate, in rounds and
-in tokens an episode up to sampling noise, and the table says how well they do. Ratios are of the fastest repeats, and
-of the medians beside them. Seconds are those of the processor, one thread: other programs on the machine disturb them
-less than those on the clock, and ratios less still.
+in tokens an episode up to sampling noise, and the table says how well they do. Seconds are those of the processor.
 
 The last table sets our sampler's seconds beside a lower bound from measured arithmetic and memory bandwidth, whose
 formula is in `benchmarks/_roofline.py`, for the batch above and for the batch of the evaluation (every cap T, both
@@ -18,8 +16,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from benchmarks._roofline import (
     CountSampled,
     Machine,
     architecture_of,
+    fastest,
     lower_bound,
     measure_machine,
     weight_matrices,
@@ -116,7 +116,7 @@ def sample_evaluation(
     """One batch of the evaluation, sampled as the evaluation samples it."""
     cells = cells_of(tasks, "test", "benchmark", name, EvaluationConfig(samples=samples))
     with CountSampled(sampler) as counted:
-        seconds, (batch, _, _) = _kit.clock(lambda: sample_cells(sampler, tasks, cells))
+        seconds, (batch, _, _) = _kit.clock(lambda: sample_cells(sampler, tasks, cells), time.process_time)
     counted.work.forward_tokens = batch.forward_tokens
     rounds = np.array([trajectory.rounds for trajectory in batch.trajectories])
     sampled = np.array([int(trajectory.from_policy.sum()) for trajectory in batch.trajectories])
@@ -210,8 +210,7 @@ def measure_rollouts(options: Options, folder: Path) -> dict[str, Any]:
             variants[name][f"standard_errors_from_own_rows_{quantity}"] = standard_errors_apart(
                 *pair, options.questions
             )
-    # What other programs took away is no property of the machine: the best of several measurements.
-    machine = Machine(*(max(rates) for rates in zip(*map(astuple, machines), strict=True)))
+    machine = fastest(machines)
     shares = {name: roofline_share(measured[name], architecture, machine) for name in (SHARED, OWN_ROWS, EVALUATION)}
     return {
         "model": folder.name,

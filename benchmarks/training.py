@@ -1,13 +1,12 @@
-"""How fast a GRPO step of the laptop profile is, beside an earlier commit and the machine's limit.
+"""Speed of a GRPO step of the laptop profile, beside an earlier commit and the machine's limit.
 
     python -m benchmarks.training
 
 Two programs train the same run of each bed, one with this tree and one with the tree of `before`, a commit of this
 repository. They take turns step by step, in changing order, and draw the same tokens from the same streams, which is
-checked: so both steps of a pair do the same work. The ratio is the median over pairs of seconds before to seconds now,
-with a distribution-free 95 % interval (order statistics). Seconds are those of the processor, one thread, since other
-programs on the machine disturb those on the clock more; ratios by the clock stand beside them. The first step is
-dropped.
+checked: so both steps of a pair do the same work. The ratio is that of seconds before to seconds now. Seconds are
+those of the processor, one thread, since other programs on the machine disturb those on the clock more; ratios by the
+clock stand beside them. The first step is dropped.
 
 The limit of a step is the arithmetic and the memory traffic that it cannot avoid, at the rates measured here
 (`benchmarks._roofline`): every token that is sampled or read goes through the model once, keys and values in reach are
@@ -22,43 +21,37 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import tyro
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks._pairs import median_interval
+from benchmarks import _kit
 from benchmarks._roofline import BYTES_PER_VALUE, Machine, architecture_of, fastest, measure_machine, weight_matrices
-from reproduce.core.files import write_json
-from reproduce.core.machine import describe_machine, describe_source, package_versions
+from reproduce.core.files import UserError
 from reproduce.environments.bases import committed_folder
 from reproduce.rollouts.policies import load_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 BEDS = {"reasoning": "echorl", "retrieval": "pass_kt", "countdown": "reuserl", "cooking": "reuserl"}
 TARGET = 2.0
-"""How many times faster a step is meant to be."""
+"""Times that a step is meant to be faster."""
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(_kit.Options):
     """Sizes of the measurement."""
 
     before: str = "d6fa035"
     """Commit that this tree is compared with."""
     beds: tuple[str, ...] = tuple(BEDS)
     """Environments, each trained as its laptop profile trains GRPO."""
-    steps: int = 40
+    steps: int = _kit.size(40, least=2)
     """Steps of each bed and tree, at most as many as the profile has; the first is dropped."""
-    out: Path = Path("reports/benchmarks/training.json")
-    """Where the numbers go."""
 
 
 @contextmanager
@@ -91,7 +84,7 @@ class Steps:
         self._answer()
 
     def take(self) -> dict[str, float]:
-        """What one more step took. Raises RuntimeError where the program has ended."""
+        """Seconds and work of one more step. Raises RuntimeError where the program has ended."""
         assert self.program.stdin
         self.program.stdin.write("\n")
         self.program.stdin.flush()
@@ -138,8 +131,19 @@ def limit_seconds(step: dict[str, float], architecture: Any, machine: Machine) -
     return 2 * (sampling + training) / machine.flops + traffic / machine.copy_bytes
 
 
+def checked(options: Options) -> None:
+    """Raises UserError for an unknown bed, and where the earlier commit is not here."""
+    unknown = [bed for bed in options.beds if bed not in BEDS]
+    if unknown:
+        raise UserError(f"no bed is called {unknown[0]!r}; there are {', '.join(BEDS)}")
+    if subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", options.before], capture_output=True).returncode:
+        raise UserError(f"no commit {options.before} here; the comparison needs a clone with its history")
+
+
 def measure(options: Options) -> dict[str, Any]:
-    """All numbers, ready for the file."""
+    """Seconds of all steps before and now by bed, and the limit of each."""
+    checked(options)
+    torch.set_num_threads(1)
     found = {}
     with earlier_tree(options.before) as tree:
         for bed in options.beds:
@@ -148,78 +152,37 @@ def measure(options: Options) -> dict[str, Any]:
             pairs = measure_bed(bed, tree, options.steps)
             machines.append(measure_machine(weight_matrices(model), 256))
             machine = fastest(machines)
-            limits = [limit_seconds(now, architecture_of(model), machine) for _, now in pairs]
-            seconds = {
-                name: [[step[name] for step in pair] for pair in pairs]
-                for name in ("processor", "wall", "sampling_seconds", "environment_seconds")
-            }
+            names = ("processor", "wall", "sampling_seconds", "environment_seconds")
             found[bed] = {
-                "pairs": len(pairs),
-                "seconds_before": float(np.median([before for before, _ in seconds["processor"]])),
-                "seconds_now": float(np.median([now for _, now in seconds["processor"]])),
-                "sampling_before": float(np.median([before for before, _ in seconds["sampling_seconds"]])),
-                "sampling_now": float(np.median([now for _, now in seconds["sampling_seconds"]])),
-                "environment_now": float(np.median([now for _, now in seconds["environment_seconds"]])),
-                "ratio": median_interval([before / now for before, now in seconds["processor"]]),
-                "ratio_by_clock": median_interval([before / now for before, now in seconds["wall"]]),
-                "limit_seconds": float(np.median(limits)),
-                "share_of_limit": float(
-                    np.median([bound / now["processor"] for bound, (_, now) in zip(limits, pairs, strict=True)])
-                ),
+                **{name: [[step[name] for step in steps] for steps in zip(*pairs, strict=True)] for name in names},
+                "limit": [limit_seconds(now, architecture_of(model), machine) for _, now in pairs],
                 "gigaflops": machine.flops / 1e9,
             }
     return {"beds": found, "target": TARGET}
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    table = Table(title=f"A GRPO step of the laptop profile (target {TARGET:.0f} times faster)", box=None)
-    headings = ("bed", "pairs", "before s", "now s", "ratio", "by the clock", "sampling", "environment", "limit")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "bed" else "right")
+def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:
+    """Steps before and now, their ratio, and the share of the limit."""
+    rows = []
     for bed, one in result["beds"].items():
-        ratios = [
-            f"{middle:.2f} [{low:.2f}, {high:.2f}]" for middle, low, high in (one["ratio"], one["ratio_by_clock"])
-        ]
-        table.add_row(
-            bed,
-            str(one["pairs"]),
-            f"{one['seconds_before']:.3f}",
-            f"{one['seconds_now']:.3f}",
-            *ratios,
-            f"{one['sampling_before']:.3f} -> {one['sampling_now']:.3f}",
-            f"{one['environment_now']:.3f}",
-            f"{one['limit_seconds']:.3f} ({one['share_of_limit']:.0%})",
+        (before, now), (sampled, samples) = one["processor"], one["sampling_seconds"]
+        share = np.median([bound / seconds for bound, seconds in zip(one["limit"], now, strict=True)])
+        rows.append(
+            (
+                bed,
+                str(len(now)),
+                *(f"{np.median(seconds):.3f}" for seconds in (before, now)),
+                *(_kit.ratio_text(_kit.ratio(own, earlier)) for earlier, own in (one["processor"], one["wall"])),
+                f"{np.median(sampled):.3f} -> {np.median(samples):.3f}",
+                f"{np.median(one['environment_seconds'][1]):.3f}",
+                f"{np.median(one['limit']):.3f} ({share:.0%})",
+            )
         )
-    console.print(table)
+    headings = ("bed", "pairs", "before s", "now s", "ratio", "by the clock", "sampling", "environment", "limit")
+    return [_kit.Block(f"A GRPO step of the laptop profile (target {TARGET:.0f} times faster)", headings, rows)]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Exit code 2 where the options do not fit."""
-    options = tyro.cli(Options, args=arguments, prog="python -m benchmarks.training", description=__doc__)
-    unknown = [bed for bed in options.beds if bed not in BEDS]
-    known = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", options.before], capture_output=True)
-    problem = None
-    if unknown:
-        problem = f"no bed is called {unknown[0]!r}; there are {', '.join(BEDS)}"
-    elif options.steps < 2:
-        problem = "--steps must be at least 2: the first is dropped"
-    elif known.returncode:
-        problem = f"no commit {options.before} here; the comparison needs a clone with its history"
-    if problem:
-        print(problem, file=sys.stderr)
-        return 2
-    torch.set_num_threads(1)
-    result = {
-        "machine": describe_machine(),
-        "source": describe_source(),
-        "versions": package_versions(),
-        "sizes": {name: value for name, value in asdict(options).items() if name != "out"},
-        **measure(options),
-    }
-    show(result, Console(width=max(120, Console().width)))
-    write_json(options.out, result)
-    return 0
-
+main = _kit.Benchmark("training", __doc__, Options, measure, blocks)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -33,8 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
-from methods.reuserl_metrics import dictionary_metrics, success_metrics
+from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings, dictionary_metrics, success_metrics
 from theory.segmentation import phrase_counts
 
 PENALTIES = ("additive", "discount", "scaled")

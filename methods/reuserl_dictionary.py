@@ -1,4 +1,4 @@
-"""Where ReuseRL's dictionary comes from: the success buffer and the re-extraction at each step.
+"""ReuseRL's dictionary: the success buffer, the re-extraction at each step, and what is logged of both.
 
 Sources: the paper's section 3.7 and algorithm 1, appendix D. Nothing here needs torch.
 """
@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.mdl import dictionary_bits
 from theory.skill_extraction import ExtractionSettings, extract_dictionary
-from theory.skill_strings import SkillDictionary
+from theory.skill_strings import SkillDictionary, SkillStrings
 
 
 @dataclass(frozen=True)
@@ -78,3 +82,45 @@ class DictionaryLearner:
         self.dictionary = SkillDictionary(self.dictionary.alphabet_size, self.dictionary.max_phrase_length, phrases)
         self.buffer = deque(map(bytes.fromhex, state["buffer"]), maxlen=self.settings.buffer_size)
         self.batches, self.corpus_size = int(state["batches"]), int(state["corpus_size"])
+
+
+def longest_runs(strings: SkillStrings) -> NDArray[np.int64]:
+    """Longest run of one symbol in each distinct string, shape (distinct,); 0 for an empty one."""
+    longest = np.zeros(strings.lengths.shape, dtype=np.int64)
+    run = np.zeros_like(longest)
+    before = np.full(strings.lengths.shape, -1)
+    for position, symbols in enumerate(strings.symbols.astype(np.int64)):
+        run = np.where(symbols == before, run + 1, 1)
+        longest = np.where(position < strings.lengths, np.maximum(longest, run), longest)
+        before = symbols
+    return longest
+
+
+def dictionary_metrics(dictionary: SkillDictionary, corpus_size: int) -> dict[str, float]:
+    """Number of phrases of two symbols and more, |C|, bits to store the dictionary, strings it was drawn from."""
+    return {
+        "reuse/phrases": float(len(dictionary.phrases)),
+        "reuse/dictionary_size": float(dictionary.size),
+        "reuse/dictionary_bits": dictionary_bits(dictionary),
+        "reuse/corpus": float(corpus_size),
+    }
+
+
+def success_metrics(
+    strings: Sequence[bytes], counts: NDArray[np.int64], alphabet_size: int, horizon: int
+) -> dict[str, float]:
+    """Of the successes: mean seg/T, mean seg, mean length, distinct strings, their entropy in bits, longest run.
+
+    strings: skill strings, at least one; counts: seg of each, shape (strings,). The longest run of one symbol is the
+    mean over successes: repeating a symbol is nearly free once its repetition is a phrase.
+    """
+    packed = SkillStrings.pack(strings, alphabet_size)
+    shares = packed.multiplicities / packed.count
+    return {
+        "reuse/success_cost": float(counts.mean()) / horizon,
+        "reuse/success_segments": float(counts.mean()),
+        "reuse/success_length": float(packed.lengths @ shares),
+        "reuse/distinct_successes": float(packed.lengths.size),
+        "reuse/success_entropy": float(-(shares * np.log2(shares)).sum()),
+        "reuse/longest_run": float(longest_runs(packed) @ shares),
+    }

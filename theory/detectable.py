@@ -59,11 +59,11 @@ class Design:
                 rows.append(float(scipy.special.stdtrit(self.units - 1.0, levels[place])) * error)
                 continue
             freedom = size - 1, (size - 1) * (self.units - 1)
-            squares = [
+            of_questions, of_rest = (
                 mean * generator.chisquare(one, variance.shape[1]) / one
                 for mean, one in zip((self.question_square[part], self.residual_square[part]), freedom, strict=True)
-            ]
-            error, found = crossed_error(size * variance[place], *squares, self.units, size)
+            )
+            error, found = crossed_error(size * variance[place], of_questions, of_rest, self.units, size)
             rows.append(scipy.special.stdtrit(found, levels[place]) * error)
         return np.array(rows)
 

@@ -8,12 +8,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from reproduce.cost.estimate import evaluation_bytes, run_memory
+from reproduce.cost.estimate import evaluation_bytes, longest_episode, mean_episode, rows_at_once, run_memory
+from reproduce.cost.model import OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from reproduce.core.config import RunConfig
     from reproduce.cost.model import Architecture
 
+HOST_OVERHEAD = 1e9
+"""Bytes of Python, torch and trl in one process, where no GPU is used."""
+LOGIT_COPIES = 3
+"""Of the logits of what follows the prompt, in float32: they, their logarithms and their gradients. A forward
+and backward pass over 16 rows of 80 tokens of SmolLM2-135M took 3.7 GB, where the parts of the estimate make 4.4."""
 SECONDS = 60
 """Until a driver that does not answer is left alone."""
 _ASK = "import torch; print(*(m for n in range(torch.cuda.device_count()) for m in torch.cuda.mem_get_info(n)))"
@@ -35,10 +41,13 @@ def gpu_memory() -> tuple[float, float] | None:
 def host_bytes(run: RunConfig, model: Architecture, context: int | None) -> float:
     """Memory of a run on the CPU: weights, gradients, optimiser and activations of each of its processes while it
     trains, or the weights and one episode's cache of an evaluation."""
-    evaluated = evaluation_bytes(run, model, context)
+    evaluated = evaluation_bytes(run, model, context) + HOST_OVERHEAD
     if run.training is None:
         return evaluated
-    return max(evaluated, run.hardware.processes * run_memory(run, model, context).training)
+    needed = run_memory(run, model, context)
+    tokens = rows_at_once(run) * (longest_episode(run, context) - mean_episode(run).prompt_tokens)
+    logits = LOGIT_COPIES * 4 * model.vocabulary * max(tokens, 0)
+    return max(evaluated, run.hardware.processes * (needed.training - OVERHEAD_BYTES + HOST_OVERHEAD + logits))
 
 
 def too_little_host_memory(

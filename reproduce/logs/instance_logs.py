@@ -89,6 +89,8 @@ def log_of_helm(file: LogFile, rows: JsonRows) -> Log:
     found: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     places = []
     for place, row in rows:
+        if not is_helm(row):
+            raise UserError(f"{place}: no statistics of HELM, as the items before are")
         perturbation = mapping(row.get("perturbation"))
         changed = perturbation.get("name", "changed") if perturbation else ""
         try:

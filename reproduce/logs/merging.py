@@ -19,6 +19,8 @@ from reproduce.logs.values import name_of
 
 LARGEST_N = 100_000
 EPISODE = ["policy", "episode"]
+FEWEST_TOLD_BY_ORDER = 8
+"""Rows from which on equal outcomes in equal order, in two formats and under other names, are taken for one run."""
 MOST_POLICIES, MOST_DEPTHS, MOST_CELLS = 64, 64, 20_000_000
 
 
@@ -42,7 +44,7 @@ def merge(logs: Sequence[Log], rule: ScoreRule) -> EpisodeCounts:
     frame, seen_twice = _each_once(frame, rows, logs)
     notes += seen_twice
     frame, without = _scored(frame, logs, rule, rows)
-    _check_same_run_twice(frame, logs, rows)
+    _check_same_run_twice(frame, logs)
     notes += [note for each in rows.outcomes for note in each.notes] + [n for log in logs for n in log.notes] + without
     notes += _pooled(frame, logs, rows)
     return _counts(frame, rows, logs, any(cap is not None for cap in caps), tuple(dict.fromkeys(notes)))
@@ -179,41 +181,51 @@ def _scored(frame: pd.DataFrame, logs: Sequence[Log], rule: ScoreRule, rows: _Ro
         )
     frame = frame[frame["scored"]]
     for place, log in enumerate(logs):
-        if not (frame["log"] == place).any() and (
-            log.counts is not None or not log.rows or not _identified(place, rows)
-        ):
+        # A file whose episodes have identities may be held by another file whole, but not all files by none.
+        alone = log.counts is not None or frame.empty or not (rows.parts[place]["episode"] >= 0).any()
+        if alone and not (frame["log"] == place).any():
             reason = "no episodes, n is 0 everywhere" if log.counts is not None else "no scored episode in it"
             raise UserError(f"{log.source}: read as {log.format}: {reason}")
     return frame, notes
 
 
-def _identified(place: int, rows: _Rows) -> bool:
-    """Whether a file's episodes have identities, so that another file may hold them all."""
-    return bool((rows.parts[place]["episode"] >= 0).any())
-
-
-def _check_same_run_twice(frame: pd.DataFrame, logs: Sequence[Log], rows: _Rows) -> None:
+def _check_same_run_twice(frame: pd.DataFrame, logs: Sequence[Log]) -> None:
     """Refuse two files with the same outcomes, question by question, where that can be no chance: the answers are
-    the same as well, or the rows are those of one table in two formats."""
+    the same as well, or the same outcomes stand in two formats, be it under other names of the questions."""
     if len(logs) < 2:
         return
-    keys = ["policy", "question", "depth", "seed", "n", "c", "content"]
-    by_print: dict[bytes, int] = {}
-    for place, part in frame.groupby("log"):
-        log = logs[int(place)]
-        if (part["episode"] >= 0).all():
-            continue
-        ordered = part[keys].sort_values(keys).to_numpy(dtype=np.float64)
-        digest = hashlib.sha256(ordered.tobytes()).digest()
-        other = by_print.setdefault(digest, int(place))
-        if other == place:
-            continue
+    named = ["policy", "question", "depth", "seed", "n", "c"]
+    seen: dict[tuple[str, bytes], int] = {}
+    for label, part in frame.groupby("log"):
+        place, log = int(label), logs[int(label)]
         answered = bool((part["content"] >= 0).any())
-        if answered or log.counts is not None or log.source.rpartition(".")[2] != logs[other].source.rpartition(".")[2]:
-            raise UserError(
-                f"{log.source}: the same {'answers' if answered else 'episodes'} as {logs[other].source}, which would "
-                "count double: one run in two files, or greedy decoding; name one of them"
-            )
+        prints = {
+            "answers": _digest(part[[*named, "content"]].sort_values([*named, "content"])),
+            "episodes": _digest(part[named].sort_values(named)),
+            "outcomes": _digest(part[["policy", "n", "c"]]),
+        }
+        if not answered:
+            del prints["answers"]
+        if part["c"].nunique() < 2 or len(part) < FEWEST_TOLD_BY_ORDER:
+            del prints["outcomes"]
+        for kind, digest in prints.items():
+            other = seen.setdefault((kind, digest), place)
+            identified = (part["episode"] >= 0).all() and logs[other].episode is not None
+            two_formats = _kind_of_file(log) != _kind_of_file(logs[other])
+            if other != place and (two_formats or (kind == "answers" and not identified)):
+                raise UserError(
+                    f"{log.source}: the same {kind} as {logs[other].source}, which would count double: one run in two "
+                    "files, or greedy decoding; name one of them"
+                )
+
+
+def _digest(rows: pd.DataFrame) -> bytes:
+    return hashlib.sha256(rows.to_numpy(dtype=np.float64).tobytes()).digest()
+
+
+def _kind_of_file(log: Log) -> tuple[str, str]:
+    """Layout and suffix."""
+    return log.format.partition(" (")[0], log.source.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2]
 
 
 def _pooled(frame: pd.DataFrame, logs: Sequence[Log], rows: _Rows) -> list[str]:

@@ -209,7 +209,7 @@ def _of_numbers(numbers: np.ndarray) -> Column:
 
 def _answers(table: PlainTable, found: dict[str, Column]) -> np.ndarray | None:
     """n beside a score of several answers, such as pass@8."""
-    return found["n"].numbers(count_of, "n", table.place).astype(np.int64) if "n" in found else None
+    return np.nan_to_num(found["n"].numbers(_count_if_any, "n", table.place)).astype(np.int64) if "n" in found else None
 
 
 def _require(file: LogFile, table: PlainTable, column: str, more: str) -> None:

@@ -392,6 +392,13 @@ def test_pictures_stay_with_their_rows(tmp_path: Path, kind: str) -> None:
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_the_table_in_the_documentation_is_of_these_trainers() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text(encoding="utf-8")
+    header = next(line for line in text.splitlines() if line.startswith("| | grpo"))
+    named = [cell.strip() for cell in header.strip("|").split("|")[1:]]
+    assert named == [kind for kind in KINDS if "left out" not in kind]
+
+
 # ---- what was wrong
 
 

@@ -26,8 +26,7 @@ import methods.reuserl
 from benchmarks.reuserl import smallest_bits
 from methods.grpo import GRPOWithGroupMetrics
 from methods.reuserl import PENALTIES, PenaltySettings, SkillReuseReward
-from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings
-from methods.reuserl_metrics import longest_runs, success_metrics
+from methods.reuserl_dictionary import DictionaryLearner, DictionarySettings, longest_runs, success_metrics
 from reproduce.core.config import PolicyConfig
 from reproduce.papers.reuserl.dictionaries import (
     ControlledLearner,

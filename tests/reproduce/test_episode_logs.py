@@ -367,6 +367,25 @@ def test_logs_that_the_programs_wrote(files, expected):
     assert {key[1]: value for key, value in table(counts).items()} == expected
 
 
+def test_one_run_in_the_formats_of_two_programs_is_refused(tmp_path):
+    wins = (1, 0, 0, 1, 1, 0, 1, 1)
+    inspect = write(tmp_path, "a.json", inspect_log(*((i, 1, f"u{i}", "CI"[1 - win]) for i, win in enumerate(wins))))
+    records = [
+        {
+            "evaluation_id": "e",
+            "model_id": "m",
+            "evaluation_name": "n",
+            "sample_id": i,
+            "evaluation": {"is_correct": bool(w)},
+        }
+        for i, w in enumerate(wins)
+    ]
+    other = write(tmp_path, "b.jsonl", as_lines(records))
+    assert "the same outcomes as" in complaint(inspect, other)
+    csv = write(tmp_path, "c.csv", "policy,question,success\n" + "".join(f"m,t/{i},{w}\n" for i, w in enumerate(wins)))
+    assert "the same episodes as" in complaint(inspect, csv)
+
+
 def test_questions_of_two_environments_stay_two(tmp_path):
     for folder, beside in (("sums", {"env_id": "sums"}), ("words", {"env_id": "words"}), ("bare", {}), ("other", {})):
         (tmp_path / folder).mkdir()
@@ -551,7 +570,7 @@ def test_columns_are_named_by_options(tmp_path):
         ("a.jsonl", b'{"question": "\xe9"}\n', ("row 1", "not UTF-8")),
         ("a.csv", b"question,success\n\xe9,1\n", ("row 2", "not UTF-8")),
         ("a.csv.gz", b"no gzip", ("no gzip file",)),
-        ("a.csv.gz", gzip.compress(b"\0" * (100 << 20), 1), ("unpacks to more than", "refused")),
+        ("a.csv.gz", gzip.compress(b" " * (100 << 20), 1), ("unpacks to more than", "refused")),
         ("a.json", b'{"a":' * 100_000, ("not JSON that can be read",)),
         ("a.json", b"[" * 100_000, ("not JSON that can be read",)),
         ("a.jsonl", b'{"question": ' + b"[" * 100_000 + b"\n", ("line 1", "not JSON that can be read")),

@@ -304,7 +304,37 @@ CSV_TEXT = st.lists(
 CSV_ROWS = st.tuples(
     st.permutations(["policy", "question", "T", "success"]), st.lists(st.lists(LIKELY, min_size=4, max_size=4))
 ).map(lambda table: "\n".join(",".join(map(str, row)) for row in (table[0], *table[1])).encode("utf-8", "replace"))
+SIGNS = (
+    *(
+        {"instance_id": 1, "stats": []},
+        {"evaluation_id": 1, "sample_id": 1, "evaluation": {}},
+        {"doc_id": 1, "resps": []},
+    ),
+    *({"input": "a", "output": "b", "score": 1, "step": 1}, {"task_id": 1, "passed": True, "completion": "x"}),
+    *({"reward": 1, "completion": "x", "id": 1}, {"traces": [], "task": {"key": 1}}),
+)
+INNER_KEYS = (
+    *("stats", "name", "mean", "count", "sum", "evaluation", "score", "is_correct", "model_id", "evaluation_result_id"),
+    *("input", "acc", "passed", "doc", "doc_hash", "exact_match", "metrics", "resps", "error", "env", "id", "prompt"),
+)
+SIGNED = st.lists(
+    st.builds(
+        lambda sign, more: sign | more,
+        st.sampled_from(SIGNS),
+        st.dictionaries(st.sampled_from(INNER_KEYS), JSON_VALUES, max_size=4),
+    ),
+    min_size=1,
+    max_size=4,
+)
+EVALPLUS = st.dictionaries(
+    st.text(max_size=2), st.lists(st.dictionaries(st.sampled_from(["base_status", "plus_status"]), VALUES))
+)
 CONTENT = st.one_of(
+    st.tuples(st.just("log.jsonl"), SIGNED.map(as_lines)),
+    st.tuples(st.just("log.json"), SIGNED.map(lambda rows: json.dumps(rows).encode())),
+    st.tuples(st.just("log.json"), EVALPLUS.map(lambda tasks: json.dumps({"eval": tasks}).encode())),
+    st.tuples(st.just("log.tsv"), st.binary(max_size=60)),
+    st.tuples(st.sampled_from(["log.csv.gz", "log.jsonl.zst"]), st.binary(max_size=60)),
     st.tuples(st.just("log.jsonl"), st.one_of(TABLES, REGULAR, SAMPLES, ROLLOUTS, st.binary(max_size=200))),
     st.tuples(st.just("log.csv"), st.one_of(CSV_TEXT, CSV_ROWS, st.binary(max_size=200))),
     st.tuples(
@@ -333,7 +363,7 @@ def result_or_one_line(path, rule=ANY):
     return True
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(CONTENT, st.sampled_from([ScoreRule(), ScoreRule(threshold=0.5), ScoreRule("reward"), ScoreRule("acc", 0.5)]))
 def test_no_content_gives_a_traceback(tmp_path_factory, content, rule):
     name, text = content

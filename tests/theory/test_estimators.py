@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from theory.pass_kt import all_at_k, cover_at, pass_at_k, pass_at_k_variance
+from theory.pass_kt import all_at_k, cover_at, g_pass_at_k, pass_at_k, pass_at_k_variance
 
 
 def exact_failure(n, c, k):
@@ -68,6 +68,7 @@ def test_every_way_to_broadcast_gives_the_same_numbers(n_shape, c_shape, k_shape
 def test_more_draws_than_episodes_is_not_a_number():
     assert np.isnan(pass_at_k(8, 3, 9))
     assert np.isnan(all_at_k(8, 8, 9))
+    assert np.isnan(g_pass_at_k(8, 3, 9, 0.5))
     assert np.isnan(pass_at_k(0, 0, 1))
     assert np.isnan(pass_at_k_variance(8, 3, 5))
     assert not np.isnan(pass_at_k_variance(8, 3, 4))
@@ -146,6 +147,20 @@ def test_jackknife_overstates_the_variance_at_large_k(p, excess):
         squares = c * (drop_success - mean) ** 2 + (n - c) * (drop_failure - mean) ** 2
         jackknife = law @ ((n - 1) / n * squares)
         assert jackknife / (law @ pass_at_k_variance(n, c, k)) == pytest.approx(ratio, rel=0.006)
+
+
+def test_g_pass_by_enumeration_and_at_its_two_ends():
+    n, k = 9, 5
+    for c in range(n + 1):
+        assert g_pass_at_k(n, c, k, 0.0) == pytest.approx(pass_at_k(n, c, k), abs=1e-12)
+        assert g_pass_at_k(n, c, k, 1.0) == pytest.approx(all_at_k(n, c, k), abs=1e-12)
+        for tau, needed in ((0.2, 1), (0.21, 2), (0.6, 3), (0.8, 4)):
+            exact = sum(Fraction(comb(c, j) * comb(n - c, k - j), comb(n, k)) for j in range(needed, k + 1))
+            assert g_pass_at_k(n, c, k, tau) == pytest.approx(float(exact), abs=1e-12)
+    # .55 of 100 is 55, though the floating product is a little more.
+    assert g_pass_at_k(100, 55, 100, 0.55) == 1
+    with pytest.raises(ValueError, match="tau"):
+        g_pass_at_k(9, 3, 5, 1.1)
 
 
 def test_cover_counts_questions_at_the_threshold():
