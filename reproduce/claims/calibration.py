@@ -95,7 +95,7 @@ class Calibration:
     @property
     def met(self) -> bool:
         """Whether every target is met."""
-        return all(row.met for row in (*self.errors, *self.power))
+        return all(row.met for row in self.errors) and all(row.met for row in self.power)
 
 
 @dataclass(frozen=True)

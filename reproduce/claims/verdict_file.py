@@ -182,7 +182,7 @@ def _claim_content(verdict: Verdict, found: Mapping[str, Outlook]) -> dict[str, 
         "corrected p": verdict.adjusted_p,
         "corrected p of refutation": verdict.corrected.adjusted_refutation,
         "smallest effect": claim.smallest_effect,
-        "detectable": {"before": outlook.before, "after": outlook.after} if outlook else None,
+        "detectable": {"before": outlook.before, "after": outlook.after} if outlook and outlook.before else None,
         "gates": [
             {"figure": one.figure, "of": one.gate.label, "unit": one.gate.unit, "passed": one.passed}
             for one in verdict.readings
@@ -277,15 +277,15 @@ def _compared(name: str, theirs: Mapping[str, Any] | None, ours: Mapping[str, An
         one["parts"][place] if one and place is not None and place < len(one["parts"]) else None
         for one in (theirs, ours)
     ]
-    effects = [part["effect"] if part else None for part in parts]
+    known = [part for part in parts if part is not None and None not in (part["effect"], part["low"], part["high"])]
+    effects = tuple(part["effect"] if part else None for part in parts)
     difference = None
-    if None not in effects and all(part["low"] is not None for part in parts):
-        change = effects[1] - effects[0]
+    if len(known) == 2:
+        change = known[1]["effect"] - known[0]["effect"]
         # Half-widths at 95 %, from 90 % where the part is an equivalence.
-        halves = [
-            (part["high"] - part["low"]) / 2 * (1.96 / 1.645 if part["confidence"] < 0.95 else 1) for part in parts
-        ]
-        half = math.hypot(*halves)
+        half = math.hypot(
+            *((one["high"] - one["low"]) / 2 * (1.96 / 1.645 if one["confidence"] < 0.95 else 1) for one in known)
+        )
         difference = (change, change - half, change + half)
     unit = next((part["unit"] for part in parts if part), "")
     return Compared(name, verdicts[0], verdicts[1], (effects[0], effects[1]), difference, unit)

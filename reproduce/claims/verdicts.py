@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -39,9 +39,9 @@ class Offer:
 def offered_by_plan(plan: Iterable[Any], configuration: Any) -> Offer:
     """What a plan will have. plan: runs with environment, arm and seed; configuration: a dataclass or a mapping."""
     runs = list(plan)
-    experiment = asdict(configuration) if is_dataclass(configuration) else configuration
+    experiment = configuration if isinstance(configuration, Mapping) else asdict(configuration)
     found = frozenset((run.environment, run.arm) for run in runs)
-    return Offer(found, len({run.seed for run in runs}), experiment)  # type: ignore[arg-type]
+    return Offer(found, len({run.seed for run in runs}), experiment)
 
 
 def offered_by_records(records: Any) -> Offer:
@@ -296,9 +296,9 @@ def correct(
         ]
         p_support, p_refutation = _both(support, by_tasks), _both(refuting, against)
         for place, name in enumerate(names):
-            own = [(p_refutation[at], group) for at, (other, group) in enumerate(groups) if other == name]
-            refuted = any(p <= level and all(tested[name].parts[part].against for part in group) for p, group in own)
-            least = float(min(p for p, _ in own))
+            ours = [(p_refutation[at], group) for at, (other, group) in enumerate(groups) if other == name]
+            refuted = any(p <= level and all(tested[name].parts[part].against for part in group) for p, group in ours)
+            least = float(min(p for p, _ in ours))
             found[name] = Corrected(level, float(p_support[place]), least, refuted)
     return found
 

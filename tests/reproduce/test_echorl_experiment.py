@@ -121,7 +121,7 @@ def test_planted_effects_are_found(held: MethodRecords) -> None:
 def test_the_wrong_sign_refutes(reversed_records: MethodRecords) -> None:
     found = verdicts(reversed_records)
     decisions = {name: verdict.decision for name, verdict in found.items()}
-    assert decisions.pop("late-dose") == "not testable" and found["late-dose"].evidence.parts[0].against
+    assert decisions.pop("late-dose") == "not testable" and found["late-dose"].evidence.parts[0].effect < 0
     assert decisions.pop("robustness") in ("inconclusive", "refuted")
     assert decisions.pop("peak-selection") == "no premise"
     assert set(decisions.values()) == {"refuted"}, decisions

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reproduce.claims.evidence import Part
 from reproduce.claims.record_checks import read_method_records
 from reproduce.claims.records import MethodRecords, collect_method_runs
 from reproduce.claims.tests import quote, superiority
-from reproduce.claims.verdicts import Claim, Evidence
+from reproduce.claims.verdicts import Claim, Needs
 from reproduce.core.config import DemonstrationConfig, HorizonEvaluation, PanelSizes, PolicyConfig
 from reproduce.core.paper import Arm, Paper, Reporting, Training
 from reproduce.environments.reasoning.bed import BED
@@ -64,7 +65,7 @@ def scope(records: MethodRecords) -> str:
     return f"{records.seeds} seeds on generated chains of arithmetic."
 
 
-def division_matters(records: MethodRecords) -> Evidence:
+def division_matters(records: MethodRecords) -> Part:
     gain = records.success("reasoning", "dr_grpo") - records.success("reasoning", "grpo")
     return superiority(gain, smallest_effect=1.0)
 
@@ -77,8 +78,10 @@ CLAIMS = (
         text,
         source,
         "success of dr_grpo minus grpo; one-sided exact sign-flip over seeds",
-        "the 95 % interval includes 0 or less and ends below 1 point",
+        "surely below 1 point and not surely positive",
         division_matters,
+        needs=Needs(("grpo", "dr_grpo")),
+        smallest_effect=1.0,
     ),
 )
 PAPER = Paper(
