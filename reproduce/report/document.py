@@ -25,7 +25,7 @@ import typst
 
 # CommonMark only: the richer Markdown of pandoc would read `$5 and $6` as mathematics and `@name` as a citation.
 MARKDOWN = "commonmark+pipe_tables+implicit_figures+strikeout+footnotes"
-VERDICTS = ("supported", "refuted", "inconclusive", "holds", "fails", "withheld")
+VERDICTS = ("supported", "refuted", "inconclusive", "not testable", "no premise", "holds", "fails", "withheld")
 PICTURES = (".png", ".jpg", ".jpeg", ".svg")
 LONGEST_UNBROKEN = 32
 """Longer words, such as hashes and paths, get places where a line may break."""
@@ -229,8 +229,11 @@ def _is_comment(node: Node) -> bool:
 def _coloured(block: Node, heading: str) -> Node:
     """A cell that is a verdict, or that opens with one in a column of verdicts, in the colour of the verdict."""
     words = _plain(block).strip().lower().split()
-    word = words[0].rstrip(".,;:") if words else ""
-    if block["t"] not in ("Plain", "Para") or word not in VERDICTS or (len(words) > 1 and heading != "verdict"):
+    whole = " ".join(words)
+    word = whole if whole in VERDICTS else words[0].rstrip(".,;:") if words else ""
+    if whole not in VERDICTS and len(words) > 1 and heading != "verdict":
+        return block
+    if block["t"] not in ("Plain", "Para") or word not in VERDICTS:
         return block
     return {"t": block["t"], "c": [_typst(f"#verdict({_string(word)})["), *block["c"], _typst("];")]}
 

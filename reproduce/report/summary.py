@@ -16,8 +16,8 @@ from reproduce.report.text import listed, plain, table
 
 VERDICTS = ("supported", "refuted", "inconclusive", "not testable", "no premise", "withheld")
 LOOKS = {
-    "supported": (TRAINED, "o"),
-    "refuted": (OTHER, "X"),
+    "supported": (OTHER, "o"),
+    "refuted": (TRAINED, "X"),
     "inconclusive": (INK, "s"),
     "not testable": (QUIET, "D"),
     "no premise": (QUIET, "v"),
@@ -97,7 +97,7 @@ def forest_plot(papers: Sequence[Content], path: Path) -> Path:
         for one in content["claims"]
         if one["parts"] and None not in one["parts"][one["deciding"]]["standard"]
     ]
-    with canvas(height=0.19 * len(rows) + 1.2) as drawing:
+    with canvas(height=0.15 * len(rows) + 0.9) as drawing:
         axes = drawing.subplots()
         labelled: set[str] = set()
         for place, (_, _, verdict, standard) in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
@@ -124,7 +124,7 @@ def _draw_row(axes: Axes, place: int, verdict: str, standard: Sequence[float], l
         if end != wanted or (abs(value) > WIDEST and (end == WIDEST) == (value > 0)):
             axes.plot([end], [place], marker=arrow, color=colour, linestyle="none")
     if abs(value) <= WIDEST:
-        axes.plot([value], [place], marker=marker, color=colour, markersize=5, linestyle="none")
+        axes.plot([value], [place], marker=marker, color=colour, markersize=4.5, linestyle="none")
     if label:
         axes.plot([], [], marker=marker, color=colour, markersize=5, linestyle="none", label=label)
 
