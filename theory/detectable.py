@@ -160,12 +160,11 @@ def _largest_roots(draws: FloatArray, signs: FloatArray, correction: Correction)
     """Largest rooted statistic of the other hypotheses in each draw and pattern, one table for each choice of one
     component a hypothesis."""
     units = draws.shape[1]
-    with np.errstate(invalid="ignore"):  # A hypothesis without spread has no statistic.
-        roots = {
-            part: draws[:, :, part] @ signs.T / np.sqrt(units * (draws[:, :, part] ** 2).sum(axis=1, keepdims=True))
-            for group in correction.others
-            for part in group
-        }
+    roots = {}
+    for part in {part for group in correction.others for part in group}:
+        scale = np.sqrt(units * (draws[:, :, part] ** 2).sum(axis=1, keepdims=True))
+        # What never varies reaches no bound.
+        roots[part] = draws[:, :, part] @ signs.T / np.where(scale > 0, scale, 1.0)
     choices = itertools.islice(itertools.product(*correction.others), MOST_CHOICES)
     floor = np.full((len(draws), len(signs)), -np.inf)
     return [functools.reduce(np.maximum, (roots[part] for part in choice), floor) for choice in choices]

@@ -218,7 +218,7 @@ OUTLOOK = Outlook(1.4, 1.9, "23 seeds would support it with 80 % power, correcte
             r"Supported: .*\+1\.0 \[−0\.1, \+2\.1\] points.* p = 0\.0100 after correction \(at 0\.025\)",
         ),
         ("supported", {"support": None}, None, "Supported: .* descriptive"),
-        ("refuted", {"against": True}, 0.9, r"Refuted: .* p = 0\.0120 .*: it is below 0"),
+        ("refuted", {"against": True}, 0.9, r"Refuted: .*\(p = 0\.0120 .*: it is below 0"),
         ("not testable", {}, None, "Not testable here: the reason"),
         ("no premise", {}, 0.5, "No premise: the reason"),
         ("inconclusive", {"in_favour": True}, 0.2, r"but p = 0\.2000 after .* above 0\.025.* 23 seeds .* here are 8"),
