@@ -16,11 +16,13 @@ from reproduce.claims.power import Planned, outlooks, planned_rows
 from reproduce.claims.tests import all_hold, equivalence, non_inferiority, quote, ratio, superiority, trend
 from reproduce.claims.verdict_file import CALIBRATION, calibration_from, compare_verdicts, read_verdicts, records_digest
 from reproduce.claims.verdicts import Claim, Gate, Needs, Offer, Verdict, decide
-from reproduce.core.files import UserError, read_json
+from reproduce.cli.command_line import main
+from reproduce.core.files import UserError, read_json, write_json
 from reproduce.core.paper import PACKAGED, load_paper
 from reproduce.papers.pass_kt import claims as pass_kt_claims
 from reproduce.papers.pass_kt.paper import PAPER as pass_kt
 from reproduce.report.claim_text import explain
+from reproduce.report.summary import write_summary
 from tests.reproduce.simulated_records import write_simulated_records
 
 NULL_UNDER_A_A = ("endpoint-gain", "beyond-self-null")
@@ -378,3 +380,39 @@ def test_quote_fills_numbers_and_names_their_sources() -> None:
     text, provenance = quote("pass_kt", "crossing at {crossing.C.RL-base}")
     assert text == "crossing at 4"
     assert "digest A" in provenance and "not read directly" in provenance
+
+
+def test_compare_says_by_its_exit_code_whether_verdicts_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(LAPTOP), str(LAPTOP)]) == 0
+    content = read_json(LAPTOP / "echorl" / "verdicts.json")
+    content["claims"][0]["verdict"] = "refuted"
+    write_json(tmp_path / "verdicts.json", content)
+    assert main(["compare", str(LAPTOP / "echorl"), str(tmp_path)]) == 1
+    assert f"{len(content['claims']) - 1} of {len(content['claims'])} verdicts agree" in capsys.readouterr().out
+    for arguments, said in (
+        (["compare", str(LAPTOP), str(tmp_path / "nowhere")], "no such file or folder"),
+        (["compare", str(LAPTOP), str(tmp_path / "..")], "no verdicts.json of the same paper"),
+        (["calibrate", "echorl", "--replications", "5"], "must be at least 100"),
+        (["calibrate", "echo"], "unknown paper"),
+        (["summary", "--out", str(tmp_path)], "no report with verdicts.json below"),
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+
+
+def test_one_page_is_made_from_the_files_of_verdicts_alone(tmp_path: Path) -> None:
+    papers = [read_verdicts(LAPTOP / key) for key in PACKAGED]
+    written = write_summary(papers, "laptop", tmp_path)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8").replace("\u00a0", " ")
+    found = [one["verdict"] for content in papers for one in content["claims"]]
+    for verdict in set(found):
+        assert f"{found.count(verdict)} {verdict}" in text
+    for content in papers:
+        assert f"## {content['title']}" in text.replace("\\", "")
+        meanings = [one["meaning"] for one in content["claims"] if one["meaning"]]
+        assert all(meaning in text for meaning in meanings)
+    assert text.count("For somebody who trains agents") == len(papers)
+    assert written.stat().st_size > 10_000 and (tmp_path / "summary.svg").stat().st_size > 10_000
