@@ -189,7 +189,7 @@ def _claim_content(verdict: Verdict, found: Mapping[str, Outlook]) -> dict[str, 
         ],
         "parts": [part_content(part) for part in evidence.parts],
     }
-    return content | ({"deciding": evidence.parts.index(evidence.deciding)} if evidence.parts else {})
+    return content | ({"deciding": evidence.parts.index(verdict.told)} if evidence.parts else {})
 
 
 def part_content(part: Part) -> dict[str, Any]:

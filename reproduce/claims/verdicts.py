@@ -205,6 +205,17 @@ class Verdict:
         """p of the claim after correction; None where it has none."""
         return self.corrected.adjusted_p
 
+    @property
+    def told(self) -> Part:
+        """The part told where there is room for one: of a refuted claim the one that refutes most clearly, else the
+        one with the largest p."""
+        parts = self.evidence.parts
+        groups = [group for group in self.evidence.groups if all(parts[place].against for place in group)]
+        if self.decision != "refuted" or not groups:
+            return self.evidence.deciding
+        against = [parts[place] for place in dict.fromkeys(place for group in groups for place in group)]
+        return min(against, key=lambda part: (1.0 if part.p_refuted is None else part.p_refuted, part.effect))
+
 
 def untested(claims: Sequence[Claim], offer: Offer) -> dict[str, str]:
     """Why some claims are not tested with what is offered, by their identifiers."""

@@ -29,7 +29,7 @@ def show_verdicts(console: Console, paper: Paper, records: Path) -> None:
     table = _table(f"Verdicts, {paper.key}", "claim", "effect", "p", "corrected", "verdict")
     verdicts = decide(paper.claims, paper.read_records(records))
     for one in verdicts:
-        effect = effect_text(one.evidence.deciding) if one.evidence.parts else "not measured"
+        effect = effect_text(one.told) if one.evidence.parts else "not measured"
         cells = (effect, probability(one.evidence.p_value), probability(one.adjusted_p), one.decision)
         table.add_row(one.claim.identifier.partition(".")[2], *cells)
     console.print(table, markup=False)

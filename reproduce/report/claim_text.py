@@ -15,13 +15,13 @@ def claim_page(verdict: Verdict, outlook: Outlook | None, reference: str, pictur
     claim, evidence = verdict.claim, verdict.evidence
     rows = [("Paper", f"{claim.published}; {claim.provenance}")]
     if evidence.parts:
-        rows.append(("Ours", effect_text(evidence.deciding)))
-        rows.append(("Interval", _interval(evidence.deciding)))
+        rows.append(("Ours", effect_text(verdict.told)))
+        rows.append(("Interval", _interval(verdict.told)))
     rows += [("Test", claim.test), ("Refuted if", claim.refuted_if)]
     if verdict.adjusted_p is not None:
         rows.append(("Corrected p", _corrected(verdict)))
     if outlook is not None and outlook.before is not None:
-        rows.append(("Detectable", _detectable(evidence.deciding, outlook)))
+        rows.append(("Detectable", _detectable(verdict.told, outlook)))
     if outlook is not None and outlook.shares:
         rows.append(("Spread", _spread(outlook)))
     rows += [
@@ -117,7 +117,7 @@ def explain(verdict: Verdict, outlook: Outlook | None = None) -> str:
             return f"Not testable here: {verdict.reason}. The figures above are shown, and decide nothing."
         case "no premise":
             return f"No premise: {verdict.reason}, and without it this claim says nothing."
-    found = f"the effect, {effect_text(evidence.deciding)},"
+    found = f"the effect, {effect_text(verdict.told)},"
     corrected = f"{probability(verdict.adjusted_p, 'p')} after correction"
     level = f"{verdict.corrected.level:g}"
     if verdict.decision == "refuted":

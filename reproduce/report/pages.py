@@ -117,7 +117,7 @@ def verdict_table(judgement: Judgement) -> str:
         name = verdict.claim.identifier.rpartition(".")[2]
         effect, detectable = "not measured", NOTHING
         if evidence.parts:
-            part = evidence.deciding
+            part = verdict.told
             effect = effect_text(part) + ("" if part.confidence == 0.95 else f" ({100 * part.confidence:.0f} %)")
             if outlook is not None and outlook.before is not None:
                 ends = [number(value, digits_of(part)) for value in (outlook.before, outlook.after)]
@@ -140,7 +140,8 @@ def _note(verdicts: Sequence[Verdict]) -> str:
     families = levels(one.claim.family for one in verdicts if one.adjusted_p is not None)
     shares = listed([f"{family} at {100 * level:g} %" for family, level in families.items()])
     return (
-        "Each claim's section defines its effect and shows every part; here stands the part with the largest p. "
+        "Each claim's section defines its effect and shows every part; here stands the part with the largest p, of a "
+        "refuted claim the one that refutes it. "
         "Intervals are at 95 %, at 90 % where marked (equivalence). p: one-sided, of the claim's null. Corrected: over "
         f"the measured claims of a family, fixed before any run ({shares or 'none was measured'}), by step-down maxT "
         "over the sign flips that its claims share; refutation, the test of an effect of at least the smallest of "

@@ -82,7 +82,8 @@ def _counts(papers: Sequence[Content]) -> str:
 
 def _caption() -> str:
     return (
-        "Every measured claim, the part with the largest p, in units of its smallest effect of interest, or of its "
+        "Every measured claim, the part with the largest p (of a refuted claim the one that refutes it), in units of "
+        "its smallest effect of interest, or of its "
         "margin: a superiority holds to the right of 0 and reaches the smallest effect that matters at 1 (dotted); an "
         "equivalence holds between -1 and 1, a non-inferiority to the right of -1. Bars: intervals at 95 %, at 90 % "
         "for equivalence; what lies further out is cut at the edge. Grey: decides nothing here."

@@ -71,7 +71,7 @@ def test_the_verdict_table_and_the_file_of_verdicts_are_the_evidence(planted):
     assert len(rows) == len(verdicts) == len(pass_kt.claims) == len(filed)
     ordered = sorted(verdicts, key=lambda verdict: verdict.claim.family)
     for (claim, effect, p, corrected, detectable, decision), verdict in zip(rows, ordered, strict=True):
-        part, own = verdict.evidence.deciding, filed[verdict.claim.identifier]
+        part, own = verdict.told, filed[verdict.claim.identifier]
         assert claim.startswith(verdict.claim.identifier.removeprefix("pass_kt."))
         shown = [float(value.replace("−", "-")) for value in re.findall(r"[+−]?\d+\.\d", effect)]
         wanted = [part.effect, *part.interval]
