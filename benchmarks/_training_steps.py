@@ -29,7 +29,7 @@ from reproduce.rollouts import EpisodeSampler
 
 
 class Counted:
-    """What passed through the model in a step."""
+    """Counts of a step: seconds, and what passed through the model."""
 
     def __init__(self) -> None:
         self.sampling_seconds = self.environment_seconds = 0.0

@@ -4,10 +4,11 @@
 
 A tiny model generates with TRL's own loop, two episodes in three of which count as right, and is trained with TRL's
 default loss, for which every row goes through the forward pass whatever its advantage. The learning rate is 0, and
-steps of one number draw the same random numbers, so that all methods write the same tokens at each step. They take
-turns step by step, in changing order; a step is what TRL calls one (rollout, reward, update), and seconds are those of
-the processor, one thread. `update` is the step without the rollout. Peak memory is that of a process that trains with
-one method alone, libraries included, the smallest of the repeats.
+steps of one number draw the same random numbers, so that all methods write the same tokens at each step; the few
+steps at which rounding made them write another number are left out. They take turns step by step, in changing order; a
+step is what TRL calls one (rollout, reward, update), and seconds are those of the processor, one thread. `update` is
+the step without the rollout. Peak memory is that of a process that trains with one method alone, libraries included,
+the smallest of the repeats.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import trl
 from datasets import Dataset
 from transformers import PrinterCallback
@@ -108,15 +110,26 @@ def measure(options: Options) -> dict[str, Any]:
             for arm, trainer in trainers.items()
         }
         steps = in_turns(trainers, options.steps)
-        tokens = {arm: [entry.get("num_tokens") for entry in one.state.log_history] for arm, one in trainers.items()}
-    if any(counted[:-1] != tokens[GRPO][:-1] for counted in tokens.values()):
-        raise RuntimeError(f"the methods did not write the same tokens: {tokens}")
+        same = same_tokens(trainers)
     updates = {
         arm: [step - rollout for step, rollout in zip(own, rollouts[arm][1:], strict=True)]
         for arm, own in steps.items()
     }
+    steps, updates = (
+        {arm: [one for one, kept in zip(seconds, same, strict=True) if kept] for arm, seconds in measured.items()}
+        for measured in (steps, updates)
+    )
     peaks = {arm: peak_memory(arm, options) for arm in ARMS}
     return {"step_seconds": steps, "update_seconds": updates, "peak_bytes": peaks, "target": TARGET}
+
+
+def same_tokens(trainers: dict[str, Any]) -> list[bool]:
+    """Whether all methods wrote equally many tokens, of each step but the first: rarely, rounding changes a draw."""
+    totals = [
+        [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
+        for trainer in trainers.values()
+    ]
+    return [len(set(written)) == 1 for written in np.diff(totals, axis=1).T.tolist()]
 
 
 def blocks(result: dict[str, Any]) -> list[_kit.Block | str]:

@@ -83,8 +83,8 @@ class Steps:
         )
         self._answer()
 
-    def take(self) -> dict[str, float]:
-        """Seconds and work of one more step. Raises RuntimeError where the program has ended."""
+    def take(self) -> dict[str, float] | None:
+        """What one more step took; None where the training has no more. Raises RuntimeError where it has failed."""
         assert self.program.stdin
         self.program.stdin.write("\n")
         self.program.stdin.flush()
@@ -95,11 +95,13 @@ class Steps:
         self.program.kill()
         self.program.wait()
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self) -> dict[str, Any] | None:
         assert self.program.stdout
         line = self.program.stdout.readline()
         if not line:
-            raise RuntimeError(f"the training ended with exit code {self.program.wait()}")
+            if code := self.program.wait():
+                raise RuntimeError(f"the training ended with exit code {code}")
+            return None
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -113,6 +115,8 @@ def measure_bed(bed: str, tree: Path, steps: int) -> list[tuple[dict[str, float]
             found: list[Any] = [None, None]
             for which in (0, 1) if number % 2 else (1, 0):
                 found[which] = trainings[which].take()
+            if None in found:
+                break
             if found[0]["forward_tokens"] != found[1]["forward_tokens"]:
                 raise RuntimeError(f"{bed}: step {number + 1} sampled other tokens than before")
             pairs.append((found[0], found[1]))

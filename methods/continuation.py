@@ -22,7 +22,7 @@ from methods.reset_buffer import Chain, Request, Seed
 from methods.steps import newline_tokens, step_starts
 
 REPLY = {"temperature": 0.3, "top_p": 0.95}
-"""How a localizer's reply is sampled (released code)."""
+"""Sampling parameters of a localizer's reply (released code)."""
 LONGEST_REPLY = 4096
 """Tokens of a reply (released code)."""
 
@@ -68,7 +68,7 @@ class TrainerChains:
         return prompt if isinstance(prompt, str) else str(prompt[-1]["content"]), [step.strip() for step in steps]
 
     def replies(self, texts: Sequence[str]) -> list[tuple[str, int]]:
-        """What the policy answers to texts, as a user's message where there is a chat template, with its tokens."""
+        """Answers of the policy to texts, sent as a user's message where there is a chat template, and their tokens."""
         asked: list[Any] = list(texts)
         if self.tokenizer.chat_template is not None:
             asked = [[{"role": "user", "content": text}] for text in texts]

@@ -45,7 +45,7 @@ __all__ = ["PUBLISHED_NEWLINE_TOKEN_IDS", "EchoConfig", "EchoTrainer"]
 
 @dataclass(frozen=True)
 class _EchoBatch:
-    """What the choice of clips needs to know of a generation batch over all processes; echoable: (rows,)."""
+    """A generation batch over all processes, as the choice of clips needs to know it; echoable: (rows,)."""
 
     echoable: torch.Tensor
     local_rows: int

@@ -18,7 +18,7 @@ from methods.grpo import GRPOWithGroupMetrics, has_images
 _TEXT = ("self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy")
 _SCORED = inspect.signature(trl.GRPOTrainer._get_per_token_logps_and_entropies).parameters
 IMAGE_COLUMNS = tuple(name for name in _SCORED if name not in (*_TEXT, "compute_aux_loss"))
-"""What the forward pass reads of a batch beside its tokens."""
+"""Columns that the forward pass reads of a batch beside its tokens."""
 
 
 class GRPOWithEntropies(GRPOWithGroupMetrics):

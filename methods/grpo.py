@@ -65,7 +65,7 @@ def paper_of(title: str, identifier: str) -> dict[str, str]:
 
 
 def has_images(inputs: dict[str, Any]) -> bool:
-    """Whether a batch holds images, whose tensors count pixels, tiles or images and not rows."""
+    """True for a batch with images, whose tensors count pixels, tiles or images and not rows."""
     return "pixel_values" in inputs or "num_images" in inputs
 
 
@@ -143,7 +143,7 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
         return rewards
 
     def is_success(self, total_reward: Any) -> Any:
-        """Whether weighted total rewards, tensor or number, are those of successes, where nothing else tells it."""
+        """Tell successes by weighted total rewards, a tensor or a number, for want of anything better."""
         return total_reward >= self.success_reward - ROUNDING
 
     def _told(self, inputs: list[dict[str, Any]]) -> list[float]:

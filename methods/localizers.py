@@ -1,4 +1,4 @@
-"""Where to reset a failed chain: rules for SRPO (arXiv 2605.25507; section 2.3 of the paper's digest).
+"""Rules of where to reset a failed chain, for SRPO (arXiv 2605.25507; section 2.3 of the paper's digest).
 
     h* = first erroneous step, from 1; steps 1 .. h* - 1 are kept, step h* is sampled anew
 
@@ -43,7 +43,7 @@ def parse_step(reply: str, steps: int) -> int:
 
 
 def _last_box(reply: str) -> str:
-    """What stands in the last box; nothing without one, or where its braces do not close."""
+    """Content of the last box; nothing without one, or where its braces do not close."""
     start, depth = reply.rfind(_BOX) + len(_BOX), 1
     if start < len(_BOX):
         return ""

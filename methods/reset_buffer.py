@@ -1,4 +1,4 @@
-"""Which chains RRPO and SRPO train for a prompt: base group, failed seed, reset, suffixes (arXiv 2605.25507, 4.2).
+"""Chains that RRPO and SRPO train for a prompt: base group, failed seed, reset, suffixes (arXiv 2605.25507, 4.2).
 
 A step is what the sampler says it is (`Chain.step_ends`): a thought up to its delimiter, or an action with its
 observation. Chains are sampled in waves over all prompts; what is drawn has the law of the sequential loop of
@@ -26,7 +26,7 @@ class Chain:
     """For each step, the number of tokens up to and with it: increasing, at most len(token_ids)."""
     reward: float
     correct: bool
-    """Whether the verifier accepts it; a reward may be partial, a chain that is reset must have failed."""
+    """True where the verifier accepts it; a reward may be partial, a chain that is reset must have failed."""
     from_policy: tuple[bool, ...] | None = None
     """False where an environment wrote the token; None where the policy wrote all."""
     log_probabilities: tuple[float, ...] | None = None
@@ -34,7 +34,7 @@ class Chain:
     entropies: tuple[float, ...] | None = None
     """Of the distribution each token was drawn from, nats."""
     columns: Mapping[str, Any] = field(default_factory=dict)
-    """What reward functions shall see besides: success, rounds, skills, ..."""
+    """Further columns for reward functions: success, rounds, skills, ..."""
 
     def __post_init__(self) -> None:
         ends = np.array((0, *self.step_ends))
@@ -109,7 +109,7 @@ def uniform_step(seeds: Sequence[Seed], generator: np.random.Generator) -> list[
 
 @dataclass(frozen=True)
 class Split:
-    """How the trained chains of a prompt divide: `base` from the prompt, `suffixes` from each of `seeds` resets."""
+    """Division of the trained chains of a prompt: `base` from the prompt, `suffixes` from each of `seeds` resets."""
 
     base: int = 4
     seeds: int = 1
@@ -131,7 +131,7 @@ FRESH_LIMIT = 12
 
 @dataclass(frozen=True)
 class BufferSettings:
-    """Which chains of a prompt are trained; the defaults are the paper's 1 x 4 (section 4.2, algorithm 2, table 5)."""
+    """Chains that are trained on a prompt; the defaults are the paper's 1 x 4 (section 4.2, algorithm 2, table 5)."""
 
     split: Split = ONE_BY_FOUR
     independent_base: bool = False
@@ -140,7 +140,7 @@ class BufferSettings:
     longest: int = 20
     """Most steps of a chain, those of its prefix counted."""
     mask_prefix: bool = True
-    """Whether the prefix gets no gradient and counts in no denominator."""
+    """Keep the prefix out of gradient and denominators."""
 
     def __post_init__(self) -> None:
         split = self.split
@@ -169,7 +169,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """What is trained on one prompt, and all that was generated for it."""
+    """The chains trained on one prompt, and all that was generated for it."""
 
     rows: tuple[Row, ...]
     seeds: tuple[Seed, ...]
@@ -261,7 +261,7 @@ class _Prompt:
         self.resets.append((seed, step, step - first_error(seed) if first_error else float("nan")))
 
     def rest(self) -> list[Request]:
-        """What fills the block: suffixes, or fresh chains where too few failures were found."""
+        """Requests that fill the block: suffixes, or fresh chains where too few failures were found."""
         split, requests = self.settings.split, list[Request]()
         self.rows = [Row(self.prompt_ids, chain) for chain in self._kept()]
         if not self.resets:

@@ -238,7 +238,7 @@ class ResetLoss:
 
     @property
     def loss_type(self) -> str:
-        """What `GRPOConfig.loss_type` must be."""
+        """Value that `GRPOConfig.loss_type` must have."""
         return "dapo" if self.token_mean else "grpo"
 
 
@@ -334,7 +334,7 @@ _TOLD = {
 def reset_metrics(
     rewards: torch.Tensor, success: torch.Tensor, block: torch.Tensor, described: Mapping[str, torch.Tensor]
 ) -> dict[str, float]:
-    """What is logged of one batch; NaN where there is nothing to tell. All tensors are (rows,).
+    """Metrics of one batch; NaN where there is nothing to tell. All tensors are (rows,).
 
     `zero_std` is the share of groups without signal. Base groups are those of blocks with a reset and of those without.
     A clean prefix ends before the first error.

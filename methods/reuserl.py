@@ -43,7 +43,7 @@ INVALID = "invalid"
 
 @dataclass(frozen=True)
 class PenaltySettings:
-    """How the cost enters the reward.
+    """The part of the cost in the reward.
 
     weight: lambda over R. penalty: with c = seg/T_max, `additive` gives R - lambda c (equation 6), `scaled` R (1 -
     lambda c), `discount` R gamma^seg with gamma = (1 - lambda)^(1/T_max); all three leave 1 - lambda to a success at
@@ -231,7 +231,7 @@ class SkillReuseReward(TrainerCallback, ExportableState):
             warnings.warn("the dictionary held single symbols to the end: the cost was a length penalty", stacklevel=2)
 
     def state(self) -> dict[str, Any]:
-        """What the trainer saves with each checkpoint."""
+        """State that the trainer saves with each checkpoint."""
         return {"args": {}, "attributes": {"alphabet": list(self.alphabet), "dictionary": self.learner.state()}}
 
 

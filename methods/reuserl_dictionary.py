@@ -20,7 +20,7 @@ from theory.skill_strings import SkillDictionary, SkillStrings
 
 @dataclass(frozen=True)
 class DictionarySettings:
-    """How the dictionary C is made; the defaults are the paper's.
+    """Settings of the dictionary C; the defaults are the paper's.
 
     extraction: phrase cap L and the switches of the code length. buffer_size: skill strings the FIFO buffer G keeps,
     0 for none. min_corpus: with fewer strings the dictionary stays as it is, at first all singletons.
@@ -41,7 +41,7 @@ class DictionaryLearner:
     """The dictionary in force, the success buffer, and the number of training batches seen."""
 
     learns = True
-    """Whether the dictionary is extracted from what the policy does."""
+    """True where the dictionary is extracted from what the policy does."""
 
     def __init__(self, alphabet_size: int, settings: DictionarySettings) -> None:
         self.settings = settings
@@ -64,7 +64,7 @@ class DictionaryLearner:
         self.batches += 1
 
     def is_due(self) -> bool:
-        """Whether this batch gives a dictionary."""
+        """Say if this batch gives a dictionary."""
         return True
 
     def state(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def newline_tokens(tokenizer: Any, vocabulary_size: int, token_ids: tuple[int, .
 
 
 def step_starts(newline: torch.Tensor, policy: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-    """Where steps begin: after a run of newlines, and where the policy speaks again after the environment.
+    """Beginnings of steps, (rows, tokens) booleans: after a run of newlines, and at each turn of the policy.
 
     newline, policy, end: (rows, tokens) booleans; end: end-of-sequence tokens. A newline belongs to the step that it
     ends; newlines in a row end one step; newlines before any other token of a turn belong to the step that follows, and

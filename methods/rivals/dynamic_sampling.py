@@ -188,7 +188,7 @@ class EchoWithDynamicSampling(DynamicSamplingTrainer, EchoTrainer):
         return self._with_dropped_clips(sampled, kept) | {"num_items_in_batch": output["num_items_in_batch"]}
 
     def _clips_counted(self, weights: torch.Tensor) -> torch.Tensor:
-        """What the weights (rows, tokens) of a round were divided by, this process's part."""
+        """Divisor of the weights (rows, tokens) of a round, this process's part."""
         tokens = weights.ne(0)
         if self.echo.reduction == "tokens":
             return tokens.sum().double()

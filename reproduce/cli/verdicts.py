@@ -56,8 +56,9 @@ def _show_calibration(console: Console, key: str, found: Calibration) -> None:
     errors = _table(f"Calibration, {key}", "setting", "error", "times", "share", "95 % limits", "target")
     for row in found.errors:
         limits = " to ".join(f"{100 * limit:.1f}" for limit in row.limits)
-        cells = (row.setting, row.what, f"{row.replications:,}", f"{100 * row.rate:.1f} %", f"{limits} %")
-        errors.add_row(*cells, "met" if row.met else "missed")
+        rate = f"{100 * row.rate:.1f} %"
+        met = "met" if row.met else "missed"
+        errors.add_row(row.setting, row.what, f"{row.replications:,}", rate, f"{limits} %", met)
     power = _table("Power at the printed effects", "claim", "tested", "planted", "found", "target")
     for one in found.power:
         where = "in its family" if one.corrected else "alone"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reproduce.core.config import COLOCATE, TRANSFORMERS, EvaluationConfig, RunConfig, weight_precision
+from reproduce.cost.episodes import measured_episode
 from reproduce.cost.machines import Machine
 from reproduce.cost.model import (
     ADAM_MOMENTS,
@@ -58,7 +59,10 @@ class RunCost:
 
 
 def mean_episode(run: RunConfig) -> EpisodeEntry:
-    """The mean episode that a paper's file assumes of an environment, or a typical one."""
+    """The episode as the model reads it where tasks are generated, else the mean one that a paper's file assumes of an
+    environment, or a typical one."""
+    if (measured := measured_episode(run)) is not None:
+        return measured
     try:
         return load_paper_scale(run.paper).episode(run.environment)
     except PaperScaleError:
@@ -98,7 +102,7 @@ def run_cost(run: RunConfig, model: Architecture, machine: Machine, rollouts: in
     return RunCost(
         sampling=rollout_seconds,
         training=training_seconds,
-        evaluation=sample(episodes, _evaluated_at_once(run), EVALUATION_SHARE * machine.memory),
+        evaluation=sample(episodes, evaluated_at_once(run), EVALUATION_SHARE * machine.memory),
         kept=checkpoint + BYTES_OF_TOKEN * length * episodes,
         scratch=KEPT_WHILE_TRAINING * (1 + ADAM_MOMENTS) * trained_bytes(run, model),
     )
@@ -127,12 +131,19 @@ def trained_bytes(run: RunConfig, model: Architecture) -> float:
     return float(parameters(model) * BYTES_OF[weight_precision(run)])
 
 
+def rows_at_once(run: RunConfig) -> int:
+    """Episodes in one forward and backward pass of a training process; 0 for a run that is only evaluated."""
+    training, hardware = run.training, run.hardware
+    if training is None:
+        return 0
+    return hardware.rows_at_once or training.questions_per_step * training.group_size // hardware.processes
+
+
 def run_memory(run: RunConfig, model: Architecture, context: int | None = None) -> TrainingMemory:
     """Memory that a training process of a run needs on its GPU. Raises ValueError for one that is only evaluated."""
     training, hardware = run.training, run.hardware
     if training is None:
         raise ValueError(f"{run.name} is only evaluated")
-    rows = hardware.rows_at_once or training.questions_per_step * training.group_size // hardware.processes
     return training_memory(
         model,
         weight_precision(run),
@@ -140,7 +151,7 @@ def run_memory(run: RunConfig, model: Architecture, context: int | None = None) 
         run.model.lora_rank,
         reference=training.kl_coefficient > 0,
         checkpointing=hardware.gradient_checkpointing,
-        rows=rows,
+        rows=rows_at_once(run),
         longest=longest_episode(run, context),
         colocated=hardware.training_engine == COLOCATE,
         # FSDP and ZeRO-3 divide weights, gradients and optimiser; without them each process has all of it.
@@ -154,7 +165,8 @@ def evaluation_bytes(run: RunConfig, model: Architecture, context: int | None = 
     return float(parameters(model) * width + longest_episode(run, context) * cache_bytes(model))
 
 
-def _evaluated_at_once(run: RunConfig) -> int:
+def evaluated_at_once(run: RunConfig) -> int:
+    """Episodes that an evaluation samples together."""
     return run.evaluation.at_once * run.evaluation.samples * len(run.evaluation.caps_within(run.rounds))
 
 

@@ -8,12 +8,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from reproduce.cost.estimate import evaluation_bytes, run_memory
+from reproduce.cost.estimate import evaluated_at_once, longest_episode, mean_episode, rows_at_once, run_memory
+from reproduce.cost.model import BYTES_OF, SAMPLED_BYTES, cache_bytes, parameters
 
 if TYPE_CHECKING:
     from reproduce.core.config import RunConfig
     from reproduce.cost.model import Architecture
 
+HOST_OVERHEAD = 1e9
+"""Bytes of Python, torch and trl in one process, where no GPU is used."""
+LOGIT_COPIES = 3
+"""Of the logits of what follows the prompt, in float32: they, their logarithms and their gradients. A forward
+and backward pass over 16 rows of 80 tokens of SmolLM2-135M took 3.7 GB, where the parts of the estimate make 4.4."""
 SECONDS = 60
 """Until a driver that does not answer is left alone."""
 _ASK = "import torch; print(*(m for n in range(torch.cuda.device_count()) for m in torch.cuda.mem_get_info(n)))"
@@ -33,12 +39,25 @@ def gpu_memory() -> tuple[float, float] | None:
 
 
 def host_bytes(run: RunConfig, model: Architecture, context: int | None) -> float:
-    """Memory of a run on the CPU: weights, gradients, optimiser and activations of each of its processes while it
-    trains, or the weights and one episode's cache of an evaluation."""
-    evaluated = evaluation_bytes(run, model, context)
+    """Memory of a run on the CPU: the weights and the histories of the episodes that are evaluated at once; while it
+    trains also gradients, optimiser, and activations or the histories of a step's rollouts, of each process."""
+    longest = longest_episode(run, context)
+    evaluated = BYTES_OF["float32"] * parameters(model) + history_bytes(model, evaluated_at_once(run), longest)
     if run.training is None:
-        return evaluated
-    return max(evaluated, run.hardware.processes * run_memory(run, model, context).training)
+        return evaluated + HOST_OVERHEAD
+    needed, processes = run_memory(run, model, context), run.hardware.processes
+    tokens = rows_at_once(run) * max(longest - mean_episode(run).prompt_tokens, 0)
+    logits = LOGIT_COPIES * BYTES_OF["float32"] * model.vocabulary * tokens
+    sampled = history_bytes(model, run.training.questions_per_step * run.training.group_size // processes, longest)
+    fixed = needed.weights + needed.gradients + needed.optimiser + needed.reference
+    trained = fixed + max(needed.activations + logits, sampled)
+    return max(evaluated + HOST_OVERHEAD, processes * (trained + HOST_OVERHEAD))
+
+
+def history_bytes(model: Architecture, episodes: int, longest: int) -> float:
+    """Keys and values in float32 of so many episodes, twice: those of this turn and of the next. An upper bound, for
+    episodes share what they have in common."""
+    return 2.0 * episodes * longest * cache_bytes(model) * BYTES_OF["float32"] / SAMPLED_BYTES
 
 
 def too_little_host_memory(

@@ -1,6 +1,6 @@
-"""Episode logs of other programs, read into counts of episodes and successes.
+"""PASS@(k,T) and comparisons on a user's own logs.
 
-One file a format: `plain_tables` (CSV, JSONL, Parquet), `lm_evaluation_harness`, `inspect_ai` and `verifiers`. Each
-gives `CountRows`; `merging` puts those of all files into one `EpisodeCounts`. None of those programs has to be
-installed, and nothing that a log says is carried out.
+A reader a format (`plain_tables`, `lm_evaluation_harness`, `inspect_ai`, `verifiers`, `instance_logs`) makes a `Log`;
+`scores` says what a score means, `settings` which policy a log is of, and `merging` counts every episode once. None of
+those programs has to be installed, and nothing that a log says is carried out.
 """

@@ -16,6 +16,7 @@ import numpy as np
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
 from reproduce.logs.episodes import EpisodeCounts
+from reproduce.logs.pairs import Pair, PolicyCounts, paired_counts, policy_counts, seed_notes
 from theory.bounded_means import bounded_mean_interval, bounded_mean_p_value, simultaneous_confidence
 from theory.crossing import Crossings, crossings_of_questions, crossings_of_seeds
 from theory.inference import MaxTResult, holm, mcnemar_exact, westfall_young_maxt
@@ -23,7 +24,6 @@ from theory.pass_kt import (
     PassSurface,
     excess_gain,
     g_pass_at_k,
-    pass_at_k,
     pass_at_k_variance,
     self_null_from_counts,
 )
@@ -161,10 +161,10 @@ def analyse(counts: EpisodeCounts, settings: Settings) -> Analysis:
     baseline = settings.baseline if settings.baseline is not None else counts.policies[0]
     if baseline not in counts.policies:
         raise UserError(f"--baseline: no policy {baseline!r}; {nearest(baseline, counts.policies)}")
-    policies = {name: _policy(counts, row) for row, name in enumerate(counts.policies)}
+    policies = {name: policy_counts(counts, row) for row, name in enumerate(counts.policies)}
     ks = settings.ks or _powers_of_two(min(policy.smallest_n for policy in policies.values()))
     surfaces = tuple(_surface(policies[name], ks, settings, row) for row, name in enumerate(counts.policies))
-    pairs = [_pair(policies[name], policies[baseline]) for name in counts.policies if name != baseline]
+    pairs = [paired_counts(policies[name], policies[baseline]) for name in counts.policies if name != baseline]
     known = [pair for pair in pairs if pair.questions]
     comparisons = [_compare(pair, ks, settings, place) for place, pair in enumerate(known)]
     boundaries = [_boundary(pair, place, settings.level) for pair in known for place in range(len(pair.depths))]
@@ -181,85 +181,18 @@ def analyse(counts: EpisodeCounts, settings: Settings) -> Analysis:
         ),
         log_notes=(
             *counts.notes,
-            *_seed_notes(counts),
+            *seed_notes(counts),
             *(f"{pair.policy}: no question and T in common with {baseline}" for pair in pairs if not pair.questions),
         ),
         sources=counts.sources,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Policy:
-    """Counts of one policy on the questions that have every T it has at all: arrays (seeds, questions, depths)."""
-
-    name: str
-    questions: np.ndarray
-    depth_mask: np.ndarray
-    depths: tuple[float, ...]
-    dropped: int
-    seeds: tuple[str, ...]
-    n: np.ndarray
-    c: np.ndarray
-
-    @property
-    def smallest_n(self) -> int:
-        return int(self.n.min())
-
-    def values(self, ks: Sequence[int]) -> np.ndarray:
-        """Unbiased values, shape (seeds, questions, depths, ks)."""
-        return pass_at_k(self.n[..., None], self.c[..., None], np.array(ks))
-
-
-def _policy(counts: EpisodeCounts, row: int) -> _Policy:
-    n, c, seeds = counts.n[row][None], counts.c[row][None], ("",)
-    if _has_training_seeds(counts, row):
-        assert counts.seed_n is not None and counts.seed_c is not None
-        present = np.flatnonzero(counts.seed_n[row].any(axis=(0, 1)))
-        seeds = tuple(counts.seeds[place] for place in present.tolist())
-        n, c = (np.moveaxis(array[row][..., present], -1, 0) for array in (counts.seed_n, counts.seed_c))
-    asked = (n > 0).all(axis=0)
-    depths = np.asarray((n > 0).any(axis=(0, 1)))
-    questions = np.asarray(asked[:, depths].all(axis=1))
-    if not questions.any():
-        raise UserError(f"policy {counts.policies[row]!r}: no question has episodes at every T of this policy")
-    return _Policy(
-        name=counts.policies[row],
-        questions=questions,
-        depth_mask=depths,
-        depths=tuple(np.array(counts.depths)[depths].tolist()),
-        dropped=int((n > 0).any(axis=(0, 2)).sum() - questions.sum()),
-        seeds=seeds,
-        n=n[:, questions][:, :, depths],
-        c=c[:, questions][:, :, depths],
-    )
-
-
-def _has_training_seeds(counts: EpisodeCounts, row: int) -> bool:
-    """A seed with several episodes a question is a training seed; with one each it only drew that episode."""
-    return counts.seed_n is not None and bool(counts.seed_n[row].max() > 1)
-
-
-def _seed_notes(counts: EpisodeCounts) -> list[str]:
-    if counts.seed_n is None:
-        return []
-    drawn = [name for row, name in enumerate(counts.policies) if not _has_training_seeds(counts, row)]
-    trained = [name for name in counts.policies if name not in drawn]
-    notes = []
-    if trained:
-        notes.append(
-            f"{', '.join(trained)}: seeds are taken as training runs, and values are means over them; the bands of "
-            "crossings speak of seeds and questions, all other intervals of these seeds"
-        )
-    if drawn:
-        notes.append(f"{', '.join(drawn)}: one episode a seed and question, so seeds are taken as those of sampling")
-    return notes
-
-
 def _powers_of_two(smallest: int) -> tuple[int, ...]:
     return tuple(2**power for power in range(smallest.bit_length()))
 
 
-def _surface(policy: _Policy, ks: tuple[int, ...], settings: Settings, row: int) -> PolicySurface:
+def _surface(policy: PolicyCounts, ks: tuple[int, ...], settings: Settings, row: int) -> PolicySurface:
     values = policy.values(ks).mean(axis=0)
     g_pass = g_pass_at_k(policy.n[..., None], policy.c[..., None], np.array(ks), settings.tau).mean(axis=(0, 1))
     variance = pass_at_k_variance(policy.n[..., None], policy.c[..., None], np.array(ks))
@@ -286,7 +219,7 @@ def _surface(policy: _Policy, ks: tuple[int, ...], settings: Settings, row: int)
     )
 
 
-def _saturated_k(policy: _Policy) -> np.ndarray:
+def _saturated_k(policy: PolicyCounts) -> np.ndarray:
     ks = _powers_of_two(policy.smallest_n)
     gains = np.diff(policy.values(ks).mean(axis=(0, 1)), axis=-1)
     small = gains < SATURATED
@@ -318,53 +251,7 @@ def _banded(
     return BandedGrid(depths, ks, alone.estimate, alone.low, alone.high, together.low, together.high)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Counts of two policies on what both have; `first` and `second` of shape (seeds, questions, depths)."""
-
-    policy: str
-    baseline: str
-    questions: int
-    only_policy: int
-    only_baseline: int
-    depths: tuple[float, ...]
-    first: _Policy
-    second: _Policy
-
-    def differences(self, ks: Sequence[int]) -> np.ndarray:
-        """Shape (seeds, questions, depths, ks): seed by seed where both have the same or one has a single one."""
-        new, old = self.first.values(ks), self.second.values(ks)
-        if len(old) > 1 and self.first.seeds != self.second.seeds:
-            new, old = new.mean(axis=0, keepdims=len(new) > 1), old.mean(axis=0, keepdims=True)
-        return np.asarray(new - old)
-
-    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Episodes and successes over all seeds, shape (2, questions, depths)."""
-        n = np.stack([self.first.n.sum(axis=0), self.second.n.sum(axis=0)])
-        return n, np.stack([self.first.c.sum(axis=0), self.second.c.sum(axis=0)])
-
-
-def _pair(first: _Policy, second: _Policy) -> _Pair:
-    depths = first.depth_mask & second.depth_mask
-    questions = first.questions & second.questions if depths.any() else np.zeros_like(first.questions)
-
-    def common(policy: _Policy) -> _Policy:
-        rows, columns = questions[policy.questions], depths[policy.depth_mask]
-        return replace(policy, n=policy.n[:, rows][:, :, columns], c=policy.c[:, rows][:, :, columns])
-
-    return _Pair(
-        policy=first.name,
-        baseline=second.name,
-        questions=int(questions.sum()),
-        only_policy=int((first.questions & ~second.questions).sum()),
-        only_baseline=int((second.questions & ~first.questions).sum()),
-        depths=tuple(depth for depth in first.depths if depth in second.depths),
-        first=common(first),
-        second=common(second),
-    )
-
-
-def _compare(pair: _Pair, ks: tuple[int, ...], settings: Settings, place: int) -> Comparison:
+def _compare(pair: Pair, ks: tuple[int, ...], settings: Settings, place: int) -> Comparison:
     difference = pair.differences(ks).mean(axis=0)
     known = ~np.isnan(difference).any(axis=0)
     p_value, adjusted = np.full(known.shape, np.nan), np.full(known.shape, np.nan)
@@ -389,7 +276,7 @@ def _compare(pair: _Pair, ks: tuple[int, ...], settings: Settings, place: int) -
     )
 
 
-def _crossings(pair: _Pair, settings: Settings, place: int) -> tuple[Crossings | None, ...]:
+def _crossings(pair: Pair, settings: Settings, place: int) -> tuple[Crossings | None, ...]:
     if pair.questions < 2:
         return (None,) * len(pair.depths)
     found = []
@@ -405,7 +292,7 @@ def _crossings(pair: _Pair, settings: Settings, place: int) -> tuple[Crossings |
     return tuple(found)
 
 
-def _boundary(pair: _Pair, place: int, level: float) -> Boundary:
+def _boundary(pair: Pair, place: int, level: float) -> Boundary:
     names, depth = (pair.policy, pair.baseline), pair.depths[place]
     n, c = pair.pooled()
     surface = PassSurface.from_counts(n, c, [1], names, depths=pair.depths)

@@ -26,6 +26,7 @@ from reproduce.logs.values import name_of
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 """Correct, incorrect, partial, no answer: inspect_ai's own values, `scorer/_metric.py`."""
 LIMITS = ("message_limit", "token_limit", "turn_limit", "time_limit", "working_limit", "cost_limit")
+OF_SAMPLE = ("id", "epoch", "uuid", "scores", "error", "invalidation", "metadata")
 LARGEST_MEMBER, LARGEST_TOTAL, MOST_MEMBERS = 1 << 28, 1 << 30, 200_000
 """Bytes after decompression, and number of members, beyond which an archive is refused."""
 ZSTANDARD = 93
@@ -59,12 +60,19 @@ def log_of_archive(file: LogFile, cluster: str | None) -> Log:
             if "summaries.json" in names and not cluster and not marked:
                 samples = members.json("summaries.json")
             else:
-                samples = [members.json(name) for name in names if name.startswith("samples/")]
+                wanted = [name for name in names if name.startswith("samples/")]
+                members.check_total(wanted)
+                samples = [_trimmed(members.json(name)) for name in wanted]
     except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, OSError, zlib.error) as error:
         raise UserError(f"{file.path}: no .eval archive that can be read ({error})") from None
     return _log(
         file, mapping(header), samples if isinstance(samples, list) else [], f"{header_name} in the archive", cluster
     )
+
+
+def _trimmed(sample: Any) -> Any:
+    """A sample without its transcript."""
+    return {key: sample.get(key) for key in OF_SAMPLE} if isinstance(sample, dict) else sample
 
 
 class _Members:
@@ -80,6 +88,11 @@ class _Members:
         for name in self.names:
             if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
                 raise UserError(f"{path}: member {name!r} climbs out of the archive; refused")
+
+    def check_total(self, names: Iterable[str]) -> None:
+        """Refuse before anything is unpacked what is too much by its own account."""
+        if sum(self.infos[name].file_size for name in names) > self.left:
+            raise UserError(f"{self.path}: more than {self.left >> 20} MiB when unpacked; refused")
 
     def json(self, name: str) -> Any:
         info = self.infos[name]

@@ -17,7 +17,7 @@ from reproduce.core.files import UserError
 from reproduce.logs.values import number_of
 
 PACKED = {".gz": "gzip", ".zst": "zstd"}
-SUSPECT_SIZE, LARGEST_RATIO, LARGEST_UNPACKED = 1 << 26, 200, 1 << 30
+SUSPECT_SIZE, LARGEST_RATIO, LARGEST_UNPACKED = 1 << 26, 200, 400 << 20
 """Bytes from which on the ratio of unpacked to packed is limited, that ratio, and the most bytes in any case."""
 BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
@@ -67,20 +67,22 @@ class LogFile:
         return content
 
     def _unpacked(self, packing: str) -> bytes:
-        parts, size = [], 0
-        packed = self.path.stat().st_size
+        content, packed = bytearray(), self.path.stat().st_size
         try:
             with pa.CompressedInputStream(pa.OSFile(str(self.path)), packing) as stream:
                 while part := stream.read(1 << 22):
-                    parts.append(part)
-                    size += len(part)
+                    content += part
+                    size = len(content)
                     if size > LARGEST_UNPACKED or (size > SUSPECT_SIZE and size > LARGEST_RATIO * packed):
                         raise UserError(
-                            f"{self.path}: unpacks to more than {size >> 20} MiB from {packed >> 10} KiB; refused"
+                            f"{self.path}: unpacks to more than {size >> 20} MiB from {packed >> 10} KiB; refused "
+                            "(unpack it first if you trust it)"
                         )
+                    if b"\0" in part:
+                        break
         except (pa.ArrowException, OSError, zlib.error) as error:
             raise UserError(f"{self.path}: no {packing} file that can be read ({first_line(error)})") from None
-        return b"".join(parts)
+        return bytes(content)
 
 
 def parse_log_files(arguments: Sequence[str]) -> list[LogFile]:

@@ -19,7 +19,7 @@ from reproduce.core.files import UserError, write_text
 from reproduce.core.names import escaped
 
 LONGEST_NAME = 18
-PADDING = 2
+PADDING = 3
 
 
 def print_table(

@@ -48,7 +48,7 @@ class Experiment:
 
 
 RESULTS, REFERENCE = Path("results"), Path("reports")
-"""Where runs write, and where the reports lie that are kept, below the current folder."""
+"""Folders that runs write to, and of the reports that are kept, below the current folder."""
 
 
 def default_report(key: str, profile: str) -> Path:

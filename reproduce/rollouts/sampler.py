@@ -34,8 +34,8 @@ from reproduce.rollouts.text import EpisodeText, open_text
 
 TaskType = TypeVar("TaskType", bound=Task)
 PREFILL_TOKENS, LEAN_PREFILL_TOKENS = 1 << 16, 1 << 11
-"""Most tokens of one forward pass over prompts: a bound on the memory of long ones. Those of a `LeanDecoder` stay in
-the processor's cache (half again as fast as 8,192)."""
+"""Most tokens of one forward pass over prompts: a bound on the memory of long ones. What a `LeanDecoder` computes of so
+few stays in the processor's cache, half again as fast as of 8,192."""
 
 
 class EpisodeSampler(Generic[TaskType]):

@@ -56,7 +56,7 @@ def without_idle_rows(kind: type[GRPOWithGroupMetrics]) -> type[GRPOWithGroupMet
 
 
 def is_exact(trainer: GRPOWithGroupMetrics, inputs: dict[str, Any]) -> bool:
-    """Whether leaving out rows changes no gradient."""
+    """True where leaving out rows changes no gradient."""
     every_row_is_read = trainer.beta != 0 or trainer._entropy_bonus_enabled or trainer.aux_loss_enabled
     every_row_is_read = every_row_is_read or trainer.top_entropy_quantile < 1 or trainer.loss_type != "grpo"
     # TRL gathers one clip ratio per row, so all processes must hold equally many.

@@ -1,4 +1,5 @@
-"""Models in GGUF files: the weights and the tokenizer that were written, once, or one line before anything starts."""
+"""Models in GGUF files: the weights and the tokenizer that were written, once, or one line before anything starts; and
+localizers that read chains with such a model."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from reproduce.cli.command_line import main
+from reproduce.cli.localize import ModelReader
 from reproduce.core.files import UserError
+from reproduce.environments.reasoning.labelled_chains import read_labelled_chains
 from reproduce.rollouts import gguf_files
 from reproduce.rollouts.models import (
     check_model,
@@ -21,6 +25,7 @@ from reproduce.rollouts.models import (
 )
 from reproduce.rollouts.policies import load_policy, save_policy
 from tests.reproduce.general_models import QWEN, general_model, general_tokenizer
+from tests.reproduce.official_files import write_lines
 
 gguf = pytest.importorskip("gguf")
 
@@ -156,3 +161,53 @@ def refused(path: Path, said: str) -> None:
         find_model(str(path))
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and said in message and "\n" not in message, message
+
+
+CHAINS = [
+    {"input": "Sum of 1 and 2?", "steps": ["1 is one.", "So it is 4.", "Answer: 4."], "mistake_index": 1},
+    {"problem": "8 * 3?", "steps": ["8 * 3 = 25.", "Answer: 25."], "label": 0},
+    {"problem": "8 / 4?", "steps": ["8 / 4 = 2."], "label": -1},
+]
+
+
+def test_a_model_localizes_first_wrong_steps(small: tuple[Any, Any, Path], tmp_path: Path, capsys: Any) -> None:
+    file, out = write_lines(tmp_path / "chains.jsonl", CHAINS), tmp_path / "numbers.json"
+    arguments = [
+        "localize",
+        str(file),
+        "--localizer",
+        "entropy,asked,first",
+        "--model",
+        str(small[2]),
+        "--json",
+        str(out),
+    ]
+    assert main(arguments) == 0
+    assert "2 of 3 chains" in capsys.readouterr().out
+    found = {one["localizer"]: one for one in json.loads(out.read_text())["localizers"]}
+    assert {one["chains"] for one in found.values()} == {2}
+    assert (found["first"]["exact"], found["first"]["clean"], found["first"]["deviation"]) == (0.5, 1.0, -0.5)
+    assert main(arguments) == 0 and json.loads(out.read_text())["localizers"] == list(found.values())
+    model, tokenizer, _ = small
+    seed = ModelReader(model, tokenizer, (), 0).seed_of(read_labelled_chains(file)[0])
+    ids = torch.tensor([[*seed.prompt_ids, *seed.chain.token_ids]])
+    logits = model(ids).logits[0, len(seed.prompt_ids) - 1 : -1].log_softmax(-1)
+    assert torch.allclose(torch.tensor(seed.chain.entropies), -(logits.exp() * logits).sum(-1), atol=1e-4)
+    assert seed.chain.steps == 3 and tokenizer.decode(seed.chain.prefix(2)) == "1 is one.\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"steps": []}, "no list of 1 to 1000 steps"),
+        ({"steps": ["a", 3]}, "a step that is no text"),
+        ({"mistake_index": 3}, "the first wrong step 3, counted from 0, of 3"),
+        ({"mistake_index": True}, "the first wrong step True"),
+        ({"input": " "}, "no input or problem or question"),
+    ],
+)
+def test_a_damaged_chain_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    file = write_lines(tmp_path / "chains.jsonl", [CHAINS[1], CHAINS[0] | change])
+    with pytest.raises(UserError) as refused:
+        read_labelled_chains(file)
+    assert str(refused.value).startswith(f"{file}: row 2 has ") and said in str(refused.value)

@@ -96,7 +96,7 @@ def test_bad_arguments(call):
 
 @pytest.mark.slow
 def test_coverage():
-    """Worst of all designs; 1,000 samples of one design leave an error of .007, of bands .016."""
-    found = measure(Options(questions=(3, 20, 100), repetitions=1000, band_repetitions=200))
-    assert min(each.coverage for each in worst(found)) >= 0.90
+    """Worst of all designs; 500 samples of one design leave an error of .01, 60 of bands one of .03."""
+    found = measure(Options(questions=(3, 20), repetitions=500, band_repetitions=60))
+    assert min(each.coverage for each in worst(found)) >= 0.88
     assert np.mean([each.coverage < 0.93 for each in found]) < 0.01

@@ -25,7 +25,7 @@ START_SECONDS = 120
 
 
 def compare(gold: str, answer: str) -> bool:
-    """Whether two answers are the same mathematically. False where one cannot be read or compared in time.
+    """Compare two answers mathematically. False where one cannot be read or compared in time.
 
     They are read as LaTeX only: math-verify's other readers hand plain expressions to an evaluator of Python, and text
     of a policy must never get there. To be called on the main thread.
@@ -51,7 +51,7 @@ class Grader:
         atexit.register(self._end)
 
     def __call__(self, gold: str, answer: str, seconds: float = LIMIT_SECONDS) -> bool:
-        """Whether two answers are the same; False where that takes more than `seconds` once the process has begun."""
+        """Compare two answers; False where that takes more than `seconds` once the process has begun."""
         with self._lock:
             process = self._begun()
             assert process.stdin is not None

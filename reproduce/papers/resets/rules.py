@@ -185,7 +185,7 @@ class PositionsByLength:
     """
 
     counts: Mapping[int, tuple[float, ...]]
-    """How often each step was chosen, by the number of steps of the chain, (H,) each."""
+    """Counts of the steps chosen, by the number of steps of the chain, (H,) each."""
 
     def __post_init__(self) -> None:
         if not self.counts or any(len(own) != steps for steps, own in self.counts.items()):

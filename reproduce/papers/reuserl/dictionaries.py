@@ -64,7 +64,7 @@ class ControlledLearner(DictionaryLearner):
         super().observe(successes)
 
     def is_due(self) -> bool:
-        """Whether the dictionary is not frozen yet."""
+        """Say if the dictionary is not frozen yet."""
         return self.settings.freeze_after is None or self.batches < self.settings.freeze_after
 
     def restore(self, state: dict[str, Any]) -> None:
