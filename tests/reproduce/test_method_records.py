@@ -17,7 +17,7 @@ from reproduce.core.files import UserError
 from reproduce.papers.pass_kt.experiment import PROFILES, plan
 
 PAPER = SimpleNamespace(
-    TRAINING_COLUMNS=("reward", "own"),
+    training_columns=("reward", "own"),
     measure_tasks=lambda config, episodes: None,
     further_records=lambda config, folder, episodes: {"lengths": pd.DataFrame({"length": [config.seed]})},
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ from rich.console import Console
 from reproduce.cli.requirements import show_requirements
 from reproduce.core.config import HardwareConfig, ModelConfig
 from reproduce.core.files import UserError
+from reproduce.core.paper import load_paper
 from reproduce.plan.open import open_experiment
 from reproduce.training.arguments import check_own_arguments, named_arguments
 from reproduce.training.checks import check_training, lines_on_processes
@@ -80,7 +80,7 @@ def test_an_argument_that_the_arm_sets_itself_is_refused(paper, arm, argument, m
     assert "\n" not in str(refused.value)
     given = named_arguments(run.training.arguments)
     name = next(iter(given))
-    own = importlib.import_module(f"reproduce.papers.{paper}.arms").own_arguments(run.method)[name]
+    own = load_paper(paper).load_training().own_arguments(run.method)[name]
     check_training(small_run(paper, arm, arguments=(f"{name}={own}", "weight_decay=0.01")))
 
 
