@@ -101,6 +101,8 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
     KL term or an entropy bonus trains others. Warns where TRL's loss does not divide an update by its own tokens.
     """
 
+    _keeps_rows = True
+    """Whether a scored batch has a row for each input, in their order."""
     _name = "GRPO with group metrics"
     _tag_names: tuple[str, ...] = ("trl", "grpo")
     _successes: torch.Tensor

@@ -43,6 +43,7 @@ class DynamicSamplingTrainer(GRPOWithEntropies):
     otherwise); sampler columns other than text are those TRL itself understands.
     """
 
+    _keeps_rows = False
     _name = "DAPO"
     _tag_names: tuple[str, ...] = ("trl", "grpo", "dapo")
     _paper = paper_of("DAPO: An Open-Source LLM Reinforcement Learning System at Scale", "2503.14476")

@@ -28,9 +28,7 @@ def without_idle_rows(kind: type[GRPOWithGroupMetrics]) -> type[GRPOWithGroupMet
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-            # A batch that a subclass has put together anew has no row for each input.
-            told = all(row.get("entropies") is not None for row in inputs) and len(output["advantages"]) == len(inputs)
-            if told:
+            if self._keeps_rows and all(row.get("entropies") is not None for row in inputs):
                 entropies = sampled_entropies([row["entropies"] for row in inputs], output["completion_mask"])
                 output["entropy_of_row"] = (entropies * policy_tokens(output)).sum(dim=1)
             return output

@@ -23,6 +23,7 @@ from methods.rivals.degenerate_groups import (
 from methods.rivals.dynamic_sampling import DynamicSamplingTrainer, dapo_settings
 from reproduce.core.config import PolicyConfig
 from reproduce.rollouts.policies import build_model, build_tokenizer
+from reproduce.training.row_dropping import without_idle_rows
 
 WORDS = tuple("abcdefghij")
 TOKENIZER = build_tokenizer(("\n", *WORDS))
@@ -251,6 +252,18 @@ def test_dynamic_sampling_gives_up_in_the_end(tmp_path: Path) -> None:
     entry = trainer.state.log_history[0]
     assert entry["episodes/sampled"] == 48 and entry["groups/kept_mixed"] == 0.0
     assert entry["grad_norm"] == 0.0
+
+
+def test_replaced_groups_are_not_given_the_entropies_of_those_that_they_replace(tmp_path: Path) -> None:
+    def told(prompt: str, member: int) -> dict[str, Any]:
+        row = episode(prompt, member)
+        return row | {"entropies": [0.5] * len(row["completion_ids"])}
+
+    kind = without_idle_rows(DynamicSamplingTrainer)
+    trainer = trainer_of(tmp_path, kind, "abcdefgh", {"largest_rounds": 9}, episodes=told, **dapo_settings())
+    trainer.train()
+    assert trainer.state.log_history[0]["groups/resampling_rounds"] > 0
+    assert "entropy_of_row" not in trainer.batch
 
 
 def test_without_degenerate_groups_dynamic_sampling_is_grpo(tmp_path: Path) -> None:
