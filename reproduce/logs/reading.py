@@ -58,7 +58,8 @@ def _of_json(file: LogFile, content: bytes, rule: ScoreRule, columns: Columns) -
     """JSON by what it holds: one value over the whole file, or one a line."""
     path = file.path
     start = content.lstrip()[:1]
-    if start == b"[" and (file.suffix == ".json" or not _is_json(next(lines_of(content))[1])):
+    several = (line for _, line in lines_of(content))
+    if start == b"[" and (file.suffix == ".json" or not (_is_json(next(several)) and next(several, b""))):
         value = parsed_json(content, str(path))
         return _of_rows(file, rows_of_list(path, value), rule, columns)
     if start == b"{" and file.suffix == ".json":

@@ -44,10 +44,11 @@ class ScoreRule:
         names = [name for name, column in log.scores.items() if not _in_parts(name, column.values, log)]
         if self.name is not None and self.name in names:
             return self.name
-        if self.name is not None and self.name in log.scores:
+        if log.scores and (not names or self.name in log.scores):
+            parts = self.name if self.name in log.scores else ", ".join(log.scores)
             raise UserError(
-                f"{log.source}: {self.name} lists the parts of one answer, not one score an answer; choose another: "
-                f"{', '.join(names)}"
+                f"{log.source}: read as {log.format}: {parts} lists the parts of one answer, not one score an answer; "
+                + (f"choose another: {', '.join(names)}" if names else "no score in it that can be counted")
             )
         if not names:
             raise UserError(f"{log.source}: read as {log.format}: no score in it")
