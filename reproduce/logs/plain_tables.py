@@ -310,7 +310,8 @@ def parquet_table(file: LogFile) -> PlainTable:
     try:
         with pq.ParquetFile(path) as parquet:
             names, rows = tuple(parquet.schema_arrow.names), parquet.metadata.num_rows
-            texts = {field.name for field in parquet.schema_arrow if _is_text(field.type)}
+            leaves = [parquet.schema.column(place) for place in range(len(parquet.schema))]
+            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
     if not rows:
@@ -320,7 +321,9 @@ def parquet_table(file: LogFile) -> PlainTable:
     def read(wanted: Sequence[str]) -> dict[str, Column]:
         try:
             # Text as its distinct values: a few bytes of Parquet may repeat a long one for every row.
-            with pq.ParquetFile(path, read_dictionary=[name for name in wanted if name in texts]) as parquet:
+            with pq.ParquetFile(
+                path, read_dictionary=[text for text in texts if text.split(".")[0] in wanted]
+            ) as parquet:
                 _check_unpacked(path, parquet.metadata, wanted)
                 table = parquet.read(columns=list(wanted))
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -328,10 +331,6 @@ def parquet_table(file: LogFile) -> PlainTable:
         return _from_arrow(path, table.select(list(wanted)))
 
     return PlainTable(names, rows, lambda row: f"{path}, row {row + 1}", read)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _check_rows(path: Path, rows: int) -> None:
@@ -411,7 +410,10 @@ def _from_arrow(path: Path, table: pa.Table) -> dict[str, Column]:
         data = table[name]
         try:
             if pa.types.is_nested(data.type) and name in ("prompt", "completion"):
-                columns[name] = Column.of([None if each is None else _text(each) for each in data.to_pylist()])
+                # One by one, and one text for all that are equal: conversations are repeated for every sample.
+                found: dict[str, str] = {}
+                texts = (_text(each.as_py()) if each.is_valid else None for each in data)
+                columns[name] = Column.of([None if text is None else found.setdefault(text, text) for text in texts])
                 continue
             encoded = data.unify_dictionaries().combine_chunks().dictionary_encode()
             codes = encoded.indices.fill_null(MISSING).to_numpy(zero_copy_only=False).astype(np.int64)

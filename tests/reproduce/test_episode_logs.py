@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reproduce.core.files import UserError
-from reproduce.logs import inspect_ai, plain_tables
+from reproduce.logs import inspect_ai, log_files, plain_tables
 from reproduce.logs.plain_tables import columns_of
 from reproduce.logs.reading import read_logs
 from reproduce.logs.scores import ScoreRule, rule_of
@@ -215,11 +215,27 @@ def test_small_parquet_that_holds_much(tmp_path, monkeypatch):
     before = pa.total_allocated_bytes()
     assert read_logs([str(path)], ANY).n.item() == 3_000
     assert pa.default_memory_pool().max_memory() - before < 500 << 20
+    said = [{"role": "user", "content": long}]
+    one = pa.Table.from_pylist([{"step": 1, "prompt": said, "completion": "a", "right": 1.0}])
+    pq.write_table(pa.concat_tables([one] * 1_000), tmp_path / "completions_1.parquet")
+    assert read_logs([str(tmp_path / "completions_1.parquet")], ANY).n.item() == 1_000
+    assert pa.default_memory_pool().max_memory() - before < 500 << 20
     monkeypatch.setattr(plain_tables, "LARGEST_COLUMNS", 1 << 19)
     assert "MiB of columns when unpacked" in complaint(path)
     monkeypatch.setattr(plain_tables, "MOST_ROWS", 2_000)
     rows = write(tmp_path, "rows.csv", "question,success\n" + "q,1\n" * 3_000)
     assert all("rows; at most 2,000" in complaint(file) for file in (path, rows))
+
+
+def test_json_of_too_many_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_files, "MOST_PARTS", 1_000)
+    listed = "[" + ", ".join(['{"question": "q", "success": 1}'] * 1_001) + "]"
+    archive = tmp_path / "a.eval"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("header.json", "{}")
+        members.writestr("summaries.json", listed)
+    for path in (write(tmp_path, "a.json", listed), write(tmp_path, "a.jsonl", listed), archive):
+        assert "one JSON value of too many parts" in complaint(path)
 
 
 def test_a_setting_that_some_rows_lack_is_another_policy(tmp_path):
