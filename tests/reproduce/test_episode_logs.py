@@ -124,7 +124,7 @@ def test_threshold_and_named_column(tmp_path):
         ("question,n,c\nq,0,0\n", ("no episodes",)),
         ("question,n,c\nq,1000000,1\n", ("at most 100,000",)),
         ("question,n,c,success\nq,2,1,1\n", ("expected success alone",)),
-        ("question,success\nq,\nr,nan\n", ("table of episodes", "no scored episode")),
+        ("question,success\nq,\nr,nan\ns,error\nt,Unscored\n", ("table of episodes", "no scored episode")),
         ("question,success\nq,1\nr,maybe\n", ("row 2 below the header", "must be a finite number, got 'maybe'")),
         ("question,success\nq,1\nr,inf\n", ("must be a finite number",)),
         ("question,success\nq,0.5\n", ("--threshold",)),
