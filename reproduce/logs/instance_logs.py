@@ -68,7 +68,7 @@ def log_of_evalplus(file: LogFile, content: dict[str, Any]) -> Log:
 
 def _of_first_version(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Results of version 0.1: a list of statuses for the base tests, and one for all tests."""
-    base, plus = (results.get(name) or [] for name in ("base", "plus"))
+    base, plus = (each if isinstance(each := results.get(name), list) else [] for name in ("base", "plus"))
     return [{"base_status": one, "plus_status": other} for one, other in zip_longest(base, plus)]
 
 

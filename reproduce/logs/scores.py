@@ -196,7 +196,7 @@ def _recovered(log: Log, name: str, together: re.Match[str]) -> Outcomes:
         raise UserError(f"{refusal}; how many there were in all is not in the file, so no count can be had from it")
     law = all_at_k if together["sign"] in ("^", "_hat_") or kind in ("all", "worst") else pass_at_k
     values = column.numbers(score_of, name, log.place)
-    scored = ~np.isnan(values) & (~log.failed if log.failed is not None else True)
+    scored = ~np.isnan(values) & (answers > 0) & (~log.failed if log.failed is not None else True)
     c, doubt = np.zeros(log.rows), np.zeros(log.rows)
     for n in np.unique(answers[scored]).tolist():
         rows = np.flatnonzero(scored & (answers == n))

@@ -259,6 +259,26 @@ def test_two_evaluations_of_one_model_and_copied_records_are_said(tmp_path):
     assert "2 records are exact copies" in " ".join(copied.notes)
 
 
+def test_odd_values_are_refused_or_left_out(tmp_path):
+    rows = [{"question": n, "pass@2": 0.0, "n": n} for n in (0, 4)]
+    counts = read_logs([str(write(tmp_path, "n.jsonl", as_lines(rows)))], ScoreRule("pass@2"))
+    assert counts.n.ravel().tolist() == [4] and "1 of 2 episodes have no score" in " ".join(counts.notes)
+    first = {"eval": {"He/0": {"base": ["pass"], "plus": ["pass"]}, "He/1": {"base": 3}}}
+    assert read_logs([str(write(tmp_path, "e.json", json.dumps(first)))], ANY).questions == ("He/0",)
+    # An agent of no model beside one with two settings.
+    traces = [
+        {
+            "task": {"key": str(i)},
+            "traces": [
+                {"rewards": {"right": {"score": 1.0}}, "agent": {"config": {"model": model, "max_turns": turns}}}
+            ],
+        }
+        for i, (model, turns) in enumerate([("m", 1), ("m", 2), (None, 3)])
+    ]
+    policies = read_logs([str(write(tmp_path, "traces.jsonl", as_lines(traces)))], ANY).policies
+    assert policies == ("m (max_turns=1)", "m (max_turns=2)", "traces")
+
+
 def test_solvers_are_shown_by_name_and_the_end_of_long_names_is_kept(tmp_path):
     logs = [json.loads(inspect_log((1, 1, solver, "C"))) for solver in ("react", "generate")]
     steps = [[{"solver": "react", "params": {"attempts": 2}}, {"solver": "submit"}], [{"solver": "generate"}]]
