@@ -537,8 +537,8 @@ class CompareLogs:
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="A B")] = ()
     """Two logs or tables of the same questions, of one policy each, in any format of `pass-kt`. NAME=FILE names one."""
-    score: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
-    """Scores to compare, corrected together; all that both logs have when left out."""
+    score: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME")] = ()
+    """A score to compare; several are corrected together, and all that both logs have are when left out."""
     threshold: Threshold = None
     success: Success = None
     question: Question = ""

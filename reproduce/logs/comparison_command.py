@@ -127,7 +127,8 @@ def in_words(each: ScoreComparison, found: LogComparison) -> str:
     if verdict in ("better", "worse"):
         return f"{score}{second} is {verdict} than {first} by {points} ({limits}, p {_said(each.holm_p_value)})."
     if verdict == "equivalent":
-        return f"{score}{second} and {first} differ by less than {margin} for certain ({limits})."
+        equal = f"two one-sided tests, p {_said(each.equivalence_holm_p_value)}"
+        return f"{score}{second} and {first} are equivalent within ±{margin} ({equal}; {limits})."
     text = (
         f"{score}undecided. {second} is {points} {'above' if each.difference > 0 else 'below'} {first}"
         if each.difference

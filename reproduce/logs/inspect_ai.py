@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -86,7 +86,8 @@ class _Members:
         if len(self.names) > MOST_MEMBERS:
             raise UserError(f"{path}: {len(self.names):,} members; at most {MOST_MEMBERS:,} are read")
         for name in self.names:
-            if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+            member = PureWindowsPath(name)  # Both kinds of slashes part names for it.
+            if member.drive or member.root or ".." in member.parts:
                 raise UserError(f"{path}: member {name!r} climbs out of the archive; refused")
 
     def check_total(self, names: Iterable[str]) -> None:
@@ -176,8 +177,17 @@ def _settings(spec: dict[str, Any], plan: Any) -> dict[str, str]:
         | settings_of({"model_roles": spec.get("model_roles") or {}})
         | settings_of({key: config.get(key) for key in LIMITS}, "task:")
         | settings_of({key: spec.get(key) for key in ("solver", "solver_args", "task_args")}, "task:")
-        | settings_of({"steps": plan.get("steps") or []}, "task:")
+        | settings_of({"steps": _steps(plan.get("steps"))}, "task:")
     )
+
+
+def _steps(steps: Any) -> str:
+    """The solvers in their order, each with its parameters: "react(attempts=2), generate"."""
+    said = []
+    for step in map(mapping, steps if isinstance(steps, list) else []):
+        params = ", ".join(f"{key}={value}" for key, value in settings_of(step.get("params")).items())
+        said.append(f"{step.get('solver')}({params})" if params else str(step.get("solver")))
+    return ", ".join(said)
 
 
 def _flat(scores: Any) -> dict[str, Any]:

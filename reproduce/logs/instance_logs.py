@@ -7,6 +7,7 @@ beside it names the model. every_eval_ever 0.3.0: one record an instance and met
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from itertools import zip_longest
 from typing import Any
@@ -27,7 +28,7 @@ def is_evalplus(content: Any) -> bool:
     tasks = content.get("eval") if isinstance(content, dict) else None
     if not isinstance(tasks, dict) or not tasks:
         return False
-    first = next(iter(tasks.values()))
+    first = next((results for results in tasks.values() if results), None)
     if isinstance(first, dict):
         return isinstance(first.get("base"), list)
     return isinstance(first, list) and bool(first) and isinstance(first[0], dict) and "base_status" in first[0]
@@ -49,6 +50,7 @@ def log_of_evalplus(file: LogFile, content: dict[str, Any]) -> Log:
             plus.append(None if extra is None or base[-1] is None else base[-1] * extra)
             solutions.append(each.get("solution") if isinstance(each.get("solution"), str) else None)
     scores = {"base": Column.of(base), "plus": Column.of(plus)}
+    bare = sum(not results for results in content["eval"].values())
     return Log(
         source=str(file.path),
         format="results of EvalPlus (keys eval, base_status)",
@@ -60,12 +62,13 @@ def log_of_evalplus(file: LogFile, content: dict[str, Any]) -> Log:
         depth=file.depth,
         content=Column.of(solutions),
         default_score="plus" if scores["plus"].values else "base",
+        notes=(f"{file.path}: {bare:,} tasks without a solution are left out",) if bare else (),
     )
 
 
 def _of_first_version(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Results of version 0.1: a list of statuses for the base tests, and one for all tests."""
-    base, plus = (results.get(name) or [] for name in ("base", "plus"))
+    base, plus = (each if isinstance(each := results.get(name), list) else [] for name in ("base", "plus"))
     return [{"base_status": one, "plus_status": other} for one, other in zip_longest(base, plus)]
 
 
@@ -162,6 +165,16 @@ def log_of_every_eval_ever(file: LogFile, rows: JsonRows, cluster: str | None) -
             for _, row in records
         }
 
+    evaluations = list(dict.fromkeys(str(row["evaluation_id"]) for row in rows.objects))
+    again = len(rows.objects) - len({json.dumps(row, sort_keys=True) for row in rows.objects})
+    notes = []
+    if len(found) > len({(model, question) for model, question, _ in found}) and len(evaluations) > 1:
+        notes.append(
+            f"{file.path}: {len(evaluations)} evaluations of one model are pooled ({', '.join(evaluations[:6])}); "
+            "where their settings differ, name them by POLICY=FILE, one a file"
+        )
+    if again:
+        notes.append(f"{file.path}: {again:,} records are exact copies of others, and count again")
     scores = [score(records, "is_correct") | score(records, "score") for records in found.values()]
     names = dict.fromkeys(name for each in scores for name in each)
     return Log(
@@ -176,5 +189,7 @@ def log_of_every_eval_ever(file: LogFile, rows: JsonRows, cluster: str | None) -
         depth=file.depth,
         failed=np.array([row.get("error") is not None for _, row in firsts], dtype=bool),
         cluster=Column.of([described(row, cluster, "metadata") for _, row in firsts]) if cluster else None,
+        settings={"evaluation_id": evaluations[0]} if len(evaluations) == 1 else {},
         default_score="is_correct",
+        notes=tuple(notes),
     )

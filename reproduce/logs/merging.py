@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,11 @@ from reproduce.core.files import UserError
 from reproduce.logs.episodes import MISSING, Column, EpisodeCounts, Log
 from reproduce.logs.plain_tables import cap_column
 from reproduce.logs.scores import Outcomes, ScoreRule, outcomes
-from reproduce.logs.settings import policy_names, settings_that_differ
+from reproduce.logs.settings import policy_names, settings_that_differ, shown_settings
 from reproduce.logs.values import name_of
 
 LARGEST_N = 100_000
+PACKED_SUFFIXES = ([".gz"], [".zst"])
 EPISODE = ["policy", "episode"]
 FEWEST_TOLD_BY_ORDER = 8
 """Rows from which on equal outcomes in equal order, in two formats and under other names, are taken for one run."""
@@ -44,7 +46,7 @@ def merge(logs: Sequence[Log], rule: ScoreRule) -> EpisodeCounts:
     frame, seen_twice = _each_once(frame, rows, logs)
     notes += seen_twice
     frame, without = _scored(frame, logs, rule, rows)
-    _check_same_run_twice(frame, logs)
+    notes += _same_run_twice(frame, logs)
     notes += [note for each in rows.outcomes for note in each.notes] + [n for log in logs for n in log.notes] + without
     notes += _pooled(frame, logs, rows)
     return _counts(frame, rows, logs, any(cap is not None for cap in caps), tuple(dict.fromkeys(notes)))
@@ -189,11 +191,13 @@ def _scored(frame: pd.DataFrame, logs: Sequence[Log], rule: ScoreRule, rows: _Ro
     return frame, notes
 
 
-def _check_same_run_twice(frame: pd.DataFrame, logs: Sequence[Log]) -> None:
+def _same_run_twice(frame: pd.DataFrame, logs: Sequence[Log]) -> list[str]:
     """Refuse two files with the same outcomes, question by question, where that can be no chance: the answers are
-    the same as well, or the same outcomes stand in two formats, be it under other names of the questions."""
+    the same as well, or the same outcomes stand in two formats, be it under other names of the questions. Where it
+    may be chance, a note says it."""
+    notes: list[str] = []
     if len(logs) < 2:
-        return
+        return notes
     named = ["policy", "question", "depth", "seed", "n", "c"]
     seen: dict[tuple[str, bytes], int] = {}
     for label, part in frame.groupby("log"):
@@ -217,6 +221,12 @@ def _check_same_run_twice(frame: pd.DataFrame, logs: Sequence[Log]) -> None:
                     f"{log.source}: the same {kind} as {logs[other].source}, which would count double: one run in two "
                     "files, or greedy decoding; name one of them"
                 )
+            if other != place and kind == "episodes" and not answered and not identified:
+                notes.append(
+                    f"{log.source}: every question has the outcomes that it has in {logs[other].source}, and they "
+                    "count again; if both are one run, name one of them"
+                )
+    return notes
 
 
 def _digest(rows: pd.DataFrame) -> bytes:
@@ -224,8 +234,9 @@ def _digest(rows: pd.DataFrame) -> bytes:
 
 
 def _kind_of_file(log: Log) -> tuple[str, str]:
-    """Layout and suffix."""
-    return log.format.partition(" (")[0], log.source.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2]
+    """Layout and suffixes, that of a compression among them."""
+    suffixes = PurePath(log.source).suffixes
+    return log.format.partition(" (")[0], "".join(suffixes[-2:] if suffixes[-1:] in PACKED_SUFFIXES else suffixes[-1:])
 
 
 def _pooled(frame: pd.DataFrame, logs: Sequence[Log], rows: _Rows) -> list[str]:
@@ -238,7 +249,7 @@ def _pooled(frame: pd.DataFrame, logs: Sequence[Log], rows: _Rows) -> list[str]:
             listed = [logs[place].source for place in places]
             more = f" and {len(listed) - 12:,} more" if len(listed) > 12 else ""
             differing = settings_that_differ([logs[place] for place in places])
-            which = f", which differ in {', '.join(differing)}" if differing else ""
+            which = f", which differ in {shown_settings(differing)}" if differing else ""
             notes.append(
                 f"{policies[int(policy)]}: pooled from {len(listed)} files{which}: {', '.join(listed[:12])}{more}"
             )

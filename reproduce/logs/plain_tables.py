@@ -11,7 +11,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,10 @@ DELIMITERS = ",\t;|"
 OPTIONAL = ("T", "n", "c", "n_correct", "seed", "uuid")
 SETTINGS = ("model", "checkpoint", "step", "adapter", "lora", "temperature", "top_p", "top_k", "solver", "revision")
 """Columns that may tell one policy from another."""
-MOST_ROWS = 50_000_000
+MOST_ROWS = 4_000_000
+"""About 1 GB of memory: few bytes of Parquet may hold far more."""
+LARGEST_COLUMNS = 400 << 20
+"""Bytes of the wanted columns of a Parquet file, unpacked."""
 GUESSED_FROM = 50
 """Rows from which the types of a JSONL table's columns are guessed; where they mislead, every line is parsed."""
 
@@ -115,6 +118,8 @@ def log_of_table(file: LogFile, table: PlainTable, rule: ScoreRule, columns: Col
             raise UserError(f"{file.path}: has a column {name} of its own; name it without POLICY or T before it")
     counts = _counts(file, table, found) if counted else None
     known = f"{layout.name} (columns {', '.join(layout.signs)})" if layout else ""
+    if columns.policy != ("policy",):
+        found |= {name: _absent_named(found[name], f"no {name}") for name in columns.policy if name in found}
     policy = _joined(table, found, columns.policy) if columns.policy[0] in found else None
     settings = {name: found[name] for name in SETTINGS if name in found and name not in columns.policy}
     if layout is not None and policy is None and file.policy is None and len(settings.get("step", EMPTY).values) > 1:
@@ -128,7 +133,11 @@ def log_of_table(file: LogFile, table: PlainTable, rule: ScoreRule, columns: Col
         policy=policy,
         user_policy=file.policy,
         file_stem=file.stem,
-        settings={name: str(column.values[0]) for name, column in settings.items() if len(column.values) == 1},
+        settings={
+            name: str(column.values[0])
+            for name, column in settings.items()
+            if len(column.values) == 1 and (column.codes >= 0).all()
+        },
         depth=found.get("T", file.depth),
         counts=counts,
         answers=_answers(table, found) if rule.name else None,
@@ -174,7 +183,7 @@ def _wanted(
 
 def _pooled_settings(file: LogFile, settings: dict[str, Column]) -> tuple[str, ...]:
     """What may make several policies of one, and was not named."""
-    varying = [name for name, column in settings.items() if len(column.values) > 1]
+    varying = [name for name, column in settings.items() if np.unique(column.codes).size > 1]
     if not varying:
         return ()
     return (
@@ -231,6 +240,14 @@ def _joined(table: PlainTable, found: dict[str, Column], names: tuple[str, ...])
     return Column(codes.ravel().astype(np.int64), values)
 
 
+def _absent_named(column: Column, name: str) -> Column:
+    """A setting that some rows lack, such as the adapter of the base model, as a value of its own."""
+    known = [place for place, value in enumerate(column.values) if not is_absent(value)]
+    position = np.full(len(column.values) + 1, len(known))
+    position[known] = np.arange(len(known))
+    return Column(position[column.codes], [*(column.values[place] for place in known), name])
+
+
 def cap_column(log: Log) -> np.ndarray | None:
     """T of every row, None where the file has none. Raises UserError at the first row without one."""
     if not isinstance(log.depth, Column):
@@ -243,6 +260,7 @@ def cap_column(log: Log) -> np.ndarray | None:
 def csv_table(file: LogFile) -> PlainTable:
     """A table of text with a header, its columns parted by commas, tabs, semicolons or bars."""
     path, content = file.path, file.content()
+    _check_rows(path, content.count(b"\n"))
     end = content.find(b"\n")
     first = content[: end if end >= 0 else len(content)].decode("utf-8")
     delimiter = max(DELIMITERS, key=first.count) if file.suffix != ".tsv" else "\t"
@@ -266,12 +284,24 @@ def csv_table(file: LogFile) -> PlainTable:
                 convert_options=options,
             )
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise UserError(f"{path}: not a CSV table ({first_line(error)})") from None
+            row = next((f", row {number}" for number in _uneven_rows(content, delimiter, len(names))), "")
+            raise UserError(f"{path}{row}: not a CSV table ({first_line(error)})") from None
         if not table.num_rows:
             raise UserError(f"{path}: empty; there are no rows")
         return _from_arrow(path, table)
 
     return PlainTable(names, 0, lambda row: f"{path}, row {row + 1} below the header", read)
+
+
+def _uneven_rows(content: bytes, delimiter: str, columns: int) -> Iterator[int]:
+    """Lines at which rows end that have another number of columns than the header."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""), delimiter=delimiter)
+    try:
+        for row in reader:
+            if row and len(row) != columns:
+                yield reader.line_num
+    except csv.Error:
+        yield reader.line_num
 
 
 def parquet_table(file: LogFile) -> PlainTable:
@@ -280,14 +310,22 @@ def parquet_table(file: LogFile) -> PlainTable:
     try:
         with pq.ParquetFile(path) as parquet:
             names, rows = tuple(parquet.schema_arrow.names), parquet.metadata.num_rows
+            leaves = [parquet.schema.column(place) for place in range(len(parquet.schema))]
+            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
-    if not 0 < rows <= MOST_ROWS:
-        raise UserError(f"{path}: {f'{rows:,} rows; at most {MOST_ROWS:,}' if rows else 'empty; there are no rows'}")
+    if not rows:
+        raise UserError(f"{path}: empty; there are no rows")
+    _check_rows(path, rows)
 
     def read(wanted: Sequence[str]) -> dict[str, Column]:
         try:
-            table = pq.ParquetFile(path).read(columns=list(wanted))
+            # Text as its distinct values: a few bytes of Parquet may repeat a long one for every row.
+            with pq.ParquetFile(
+                path, read_dictionary=[text for text in texts if text.split(".")[0] in wanted]
+            ) as parquet:
+                _check_unpacked(path, parquet.metadata, wanted)
+                table = parquet.read(columns=list(wanted))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
         return _from_arrow(path, table.select(list(wanted)))
@@ -295,9 +333,23 @@ def parquet_table(file: LogFile) -> PlainTable:
     return PlainTable(names, rows, lambda row: f"{path}, row {row + 1}", read)
 
 
+def _check_rows(path: Path, rows: int) -> None:
+    if rows > MOST_ROWS:
+        raise UserError(f"{path}: {rows:,} rows; at most {MOST_ROWS:,} (counts, n and c, need one row a question)")
+
+
+def _check_unpacked(path: Path, metadata: pq.FileMetaData, wanted: Sequence[str]) -> None:
+    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
+    chunks = (group.column(place) for group in groups for place in range(metadata.num_columns))
+    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted)
+    if size > LARGEST_COLUMNS:
+        raise UserError(f"{path}: {size >> 20:,} MiB of columns when unpacked; at most {LARGEST_COLUMNS >> 20} MiB")
+
+
 def jsonl_table(file: LogFile, content: bytes, first: Sequence[dict[str, Any]]) -> PlainTable:
     """Lines of JSON objects. `first`: some of the first ones, by which the types of the columns are guessed."""
     path = file.path
+    _check_rows(path, content.count(b"\n"))
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(first)))
 
     def read(wanted: Sequence[str]) -> dict[str, Column]:
@@ -357,14 +409,19 @@ def _from_arrow(path: Path, table: pa.Table) -> dict[str, Column]:
     for name in table.column_names:
         data = table[name]
         try:
-            if pa.types.is_dictionary(data.type):
-                data = data.cast(data.type.value_type)
             if pa.types.is_nested(data.type) and name in ("prompt", "completion"):
-                columns[name] = Column.of([None if each is None else _text(each) for each in data.to_pylist()])
+                # One by one, and one text for all that are equal: conversations are repeated for every sample.
+                found: dict[str, str] = {}
+                texts = (_text(each.as_py()) if each.is_valid else None for each in data)
+                columns[name] = Column.of([None if text is None else found.setdefault(text, text) for text in texts])
                 continue
-            encoded = data.combine_chunks().dictionary_encode()
-            codes = encoded.indices.fill_null(MISSING).to_numpy(zero_copy_only=False)
-            columns[name] = Column(codes.astype(np.int64), encoded.dictionary.to_pylist())
+            encoded = data.unify_dictionaries().combine_chunks().dictionary_encode()
+            codes = encoded.indices.fill_null(MISSING).to_numpy(zero_copy_only=False).astype(np.int64)
+            # Only values that occur: a dictionary may hold others, and none that a code points to.
+            used, places = np.unique(codes, return_inverse=True)
+            values = encoded.dictionary.take(pa.array(used[used >= 0])).to_pylist()
+            absent = int(used[:1].sum() < 0)
+            columns[name] = Column(places.astype(np.int64) - absent, values)
         except (pa.ArrowException, ValueError, OverflowError):
             raise UserError(f"{path}: column {name} holds {data.type}; expected text or numbers") from None
     return columns

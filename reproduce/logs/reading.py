@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -58,18 +57,11 @@ def _of_json(file: LogFile, content: bytes, rule: ScoreRule, columns: Columns) -
     """JSON by what it holds: one value over the whole file, or one a line."""
     path = file.path
     start = content.lstrip()[:1]
-    if start == b"[" and (file.suffix == ".json" or not _is_json(next(lines_of(content))[1])):
-        value = parsed_json(content, str(path))
-        return _of_rows(file, rows_of_list(path, value), rule, columns)
-    if start == b"{" and file.suffix == ".json":
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError):
-            # Not one value: perhaps one a line, under another suffix. What is wrong is then said with its line.
-            if not _is_json(next(lines_of(content))[1]):
-                parsed_json(content, str(path))
-        else:
-            return _of_value(file, value, rule, columns)
+    if start == b"[" and (file.suffix == ".json" or not _one_a_line(content)):
+        return _of_rows(file, rows_of_list(path, parsed_json(content, str(path))), rule, columns)
+    # One value, or one a line under the suffix of one; what is wrong in it is then said with its line.
+    if start == b"{" and file.suffix == ".json" and not _one_a_line(content):
+        return _of_value(file, as_object(parsed_json(content, str(path)), str(path)), rule, columns)
     first = [as_object(*_parsed(path, *line)) for line in islice(lines_of(content), plain_tables.GUESSED_FROM)]
     if not columns.named and _reader_of(first[0]):
         return _of_rows(file, json_rows(path, content), rule, columns)
@@ -81,12 +73,13 @@ def _parsed(path: Any, number: int, line: bytes) -> tuple[Any, str]:
     return parsed_json(line, place), place
 
 
-def _is_json(line: bytes) -> bool:
+def _one_a_line(content: bytes) -> bool:
+    """Whether there are several lines, of which the first is a JSON value by itself."""
+    first, *more = (line for _, line in islice(lines_of(content), 2))
     try:
-        json.loads(line)
-    except (ValueError, RecursionError):
+        return bool(more) and parsed_json(first, "") is not None
+    except UserError:
         return False
-    return True
 
 
 def _of_value(file: LogFile, value: dict[str, Any], rule: ScoreRule, columns: Columns) -> Log:

@@ -44,10 +44,11 @@ class ScoreRule:
         names = [name for name, column in log.scores.items() if not _in_parts(name, column.values, log)]
         if self.name is not None and self.name in names:
             return self.name
-        if self.name is not None and self.name in log.scores:
+        if log.scores and (not names or self.name in log.scores):
+            parts = self.name if self.name in log.scores else ", ".join(log.scores)
             raise UserError(
-                f"{log.source}: {self.name} lists the parts of one answer, not one score an answer; choose another: "
-                f"{', '.join(names)}"
+                f"{log.source}: read as {log.format}: {parts} lists the parts of one answer, not one score an answer; "
+                + (f"choose another: {', '.join(names)}" if names else "no score in it that can be counted")
             )
         if not names:
             raise UserError(f"{log.source}: read as {log.format}: no score in it")
@@ -195,7 +196,7 @@ def _recovered(log: Log, name: str, together: re.Match[str]) -> Outcomes:
         raise UserError(f"{refusal}; how many there were in all is not in the file, so no count can be had from it")
     law = all_at_k if together["sign"] in ("^", "_hat_") or kind in ("all", "worst") else pass_at_k
     values = column.numbers(score_of, name, log.place)
-    scored = ~np.isnan(values) & (~log.failed if log.failed is not None else True)
+    scored = ~np.isnan(values) & (answers > 0) & (~log.failed if log.failed is not None else True)
     c, doubt = np.zeros(log.rows), np.zeros(log.rows)
     for n in np.unique(answers[scored]).tolist():
         rows = np.flatnonzero(scored & (answers == n))

@@ -68,8 +68,8 @@ def policy_names(logs: Sequence[Log]) -> tuple[list[str | None], list[str]]:
             names.append(log.file_stem)
     _check_file_names(logs, names)
     notes = [
-        f"{model}: its files differ in {', '.join(keys)} and are read as policies of their own; to pool them, write "
-        "POLICY=FILE"
+        f"{model}: its files differ in {shown_settings(keys)} and are read as policies of "
+        "their own; to pool them, write POLICY=FILE"
         for model, keys in differing.items()
         if keys
     ]
@@ -87,6 +87,11 @@ def settings_that_differ(group: Sequence[Log]) -> list[str]:
         if any(len(each) > 1 for each in values.values()):
             found.append(key)
     return found
+
+
+def shown_settings(keys: Sequence[str]) -> str:
+    """The names of settings as a list in words."""
+    return ", ".join(key.removeprefix("task:") for key in keys)
 
 
 def _with_settings(log: Log, keys: Sequence[str]) -> str:

@@ -99,7 +99,8 @@ def span(low: int, high: int) -> str:
 def name(text: str, longest: int = 40) -> str:
     """A name from a log, safe to print."""
     text = escaped(text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    # The end is kept: names of one model with long settings, or of files by date, differ there.
+    return text if len(text) <= longest else f"{text[: longest - longest // 2 - 1]}…{text[-(longest // 2) :]}"
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,8 @@ WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0, "pass": 1.0, "passed"
 WORDS |= {"correct": 1.0, "incorrect": 0.0}
 ABSENT = {"", "nan", "none", "null", "na", "n/a", "<na>"}
 """Words of CSV writers for "no value"."""
+STATES = {"error", "errored", "unscored", "invalid", "invalidated", "skipped"}
+"""Words for an episode that has no score, where its score would stand."""
 EXACT = 1e15
 """Whole numbers up to here keep every digit as a float."""
 WHOLE_AS_REAL = re.compile(r"[+-]?\d{1,15}\.0+")
@@ -50,12 +52,15 @@ def name_of(value: Any) -> str:
 
 
 def score_of(value: Any) -> float:
-    """A finite number, from a number, a truth value, or text that says one; NaN for a value that is absent."""
+    """A finite number, from a number, a truth value, or text that says one; NaN for a value that is absent, or says
+    that nothing was scored."""
     if is_absent(value):
         return math.nan
     number = math.nan
     if isinstance(value, str):
         text = value.strip().lower()
+        if text in STATES:
+            return math.nan
         if text in WORDS:
             return WORDS[text]
     if isinstance(value, str | int | float):

@@ -98,7 +98,7 @@ def _policies(found: list[_Row], beside: str, stem: str) -> tuple[str, dict[str,
             values.setdefault(model, {}).setdefault(key, set()).add(dict(settings).get(key))
 
     def named(row: _Row) -> str:
-        differing = [f"{key}={value}" for key, value in row.settings if len(values[row.model][key]) > 1]
+        differing = [f"{key}={value}" for key, value in row.settings if len(values.get(row.model, {}).get(key, ())) > 1]
         return f"{row.model} ({', '.join(differing)})" if differing else row.model or beside or stem
 
     return "", {}, Column.of([named(each) for each in found])

@@ -149,6 +149,8 @@ def test_what_the_command_prints_and_writes(tmp_path, monkeypatch, capsys, width
     assert max(map(len, printed.splitlines())) <= int(width)
     assert json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)["first"] == "base"
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 2
+    assert main(["compare-logs", "--score", "success", *files, "--score", "success"]) == 0
+    assert "over 2 scores" in " ".join(capsys.readouterr().out.split())
     assert main(["compare-logs", *files, "--json", "a.json"]) == 2
     assert "is there already" in capsys.readouterr().err
 

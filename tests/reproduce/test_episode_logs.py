@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from reproduce.core.files import UserError
-from reproduce.logs import inspect_ai
+from reproduce.logs import inspect_ai, log_files, plain_tables
 from reproduce.logs.plain_tables import columns_of
 from reproduce.logs.reading import read_logs
 from reproduce.logs.scores import ScoreRule, rule_of
+from reproduce.logs.tables import name as shown_name
 
 LOGS = Path(__file__).parent / "logs"
 EACH, SUMS = (next((LOGS / "harness").glob(f"samples_{task}_*")) for task in ("each", "sums"))
@@ -123,14 +124,14 @@ def test_threshold_and_named_column(tmp_path):
         ("question,n,c\nq,0,0\n", ("no episodes",)),
         ("question,n,c\nq,1000000,1\n", ("at most 100,000",)),
         ("question,n,c,success\nq,2,1,1\n", ("expected success alone",)),
-        ("question,success\nq,\nr,nan\n", ("table of episodes", "no scored episode")),
+        ("question,success\nq,\nr,nan\ns,error\nt,Unscored\n", ("table of episodes", "no scored episode")),
         ("question,success\nq,1\nr,maybe\n", ("row 2 below the header", "must be a finite number, got 'maybe'")),
         ("question,success\nq,1\nr,inf\n", ("must be a finite number",)),
         ("question,success\nq,0.5\n", ("--threshold",)),
         ("question,T,success\nq,-1,1\n", ("T must be at least 0",)),
         ("question,T,success\nq,,1\n", ("T is missing",)),
         ("question,question,success\nq,r,1\n", ("'question' occurs twice",)),
-        ("question,success\nq,1,2\n", ("not a CSV table",)),
+        ("question,success\nr,1\nq,1,2\n", ("row 3", "not a CSV table")),
         ("question,success\n ,1\n", ("question is empty",)),
     ],
 )
@@ -148,7 +149,7 @@ def test_bad_tables_get_one_line(tmp_path, text, parts):
         ('{"question": "q", "success": {}}\n', ("line 1", "success must be a finite number, got a dict")),
         ('{"question": "q", "success": 1e400}\n', ("line 1", "success must be a finite number")),
         ('{"question": 1e400, "success": 1}\n', ("line 1", "question is a number beyond")),
-        ('{"question": "q", "success": [1, 0]}\n', ("no score in it",)),
+        ('{"question": "q", "success": [1, 0]}\n', ("success lists the parts of one answer",)),
         ('{"question": true, "success": 1}\n', ("question must be text or a number",)),
         ('\n{"question": "q", "success": 1}\n[1]\n', ("line 3", "expected a JSON object")),
         ('{"question": "q", "success": 1}\n{"que\n', ("line 2", "not JSON")),
@@ -204,6 +205,98 @@ def test_columns_of_parquet(tmp_path):
     assert "column question holds list" in complaint(path)
     pq.write_table(pa.table({"question": ["x", None], "success": [1, 1]}), path)
     assert "row 2: question is missing" in complaint(path)
+
+
+def test_small_parquet_that_holds_much(tmp_path, monkeypatch):
+    path, long = tmp_path / "a.parquet", "x" * 1_000_000
+    labels = pa.DictionaryArray.from_arrays(pa.array(np.zeros(3_000, dtype=np.int32)), pa.array([long, "unused"]))
+    pq.write_table(pa.table({"question": labels, "success": np.ones(3_000)}), path)
+    # 3 GB as text of its own in every row.
+    before = pa.total_allocated_bytes()
+    assert read_logs([str(path)], ANY).n.item() == 3_000
+    assert pa.default_memory_pool().max_memory() - before < 500 << 20
+    said = [{"role": "user", "content": long}]
+    one = pa.Table.from_pylist([{"step": 1, "prompt": said, "completion": "a", "right": 1.0}])
+    pq.write_table(pa.concat_tables([one] * 1_000), tmp_path / "completions_1.parquet")
+    assert read_logs([str(tmp_path / "completions_1.parquet")], ANY).n.item() == 1_000
+    assert pa.default_memory_pool().max_memory() - before < 500 << 20
+    monkeypatch.setattr(plain_tables, "LARGEST_COLUMNS", 1 << 19)
+    assert "MiB of columns when unpacked" in complaint(path)
+    monkeypatch.setattr(plain_tables, "MOST_ROWS", 2_000)
+    rows = write(tmp_path, "rows.csv", "question,success\n" + "q,1\n" * 3_000)
+    assert all("rows; at most 2,000" in complaint(file) for file in (path, rows))
+
+
+def test_json_of_too_many_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_files, "MOST_PARTS", 1_000)
+    listed = "[" + ", ".join(['{"question": "q", "success": 1}'] * 1_001) + "]"
+    archive = tmp_path / "a.eval"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("header.json", "{}")
+        members.writestr("summaries.json", listed)
+    for path in (write(tmp_path, "a.json", listed), write(tmp_path, "a.jsonl", listed), archive):
+        assert "one JSON value of too many parts" in complaint(path)
+
+
+def test_a_setting_that_some_rows_lack_is_another_policy(tmp_path):
+    rows = [{"question": q, "adapter": adapter, "success": 1} for q in "ab" for adapter in (None, "x")]
+    path = str(write(tmp_path, "a.jsonl", as_lines(rows)))
+    assert "several values of adapter are pooled" in " ".join(read_logs([path], ANY).notes)
+    assert set(read_logs([path], ANY, columns_of("", "adapter", None)).policies) == {"x", "no adapter"}
+
+
+def test_two_evaluations_of_one_model_and_copied_records_are_said(tmp_path):
+    records = [
+        {"evaluation_id": run, "model_id": "m", "sample_id": i, "evaluation": {"is_correct": i == 1}}
+        for run in "ab"
+        for i in range(2)
+    ]
+    both = read_logs([str(write(tmp_path, "both.jsonl", as_lines(records)))], ANY)
+    assert "2 evaluations of one model are pooled (a, b)" in " ".join(both.notes)
+    files = [str(write(tmp_path, f"{i}.jsonl", as_lines(records[2 * i : 2 * i + 2]))) for i in (0, 1)]
+    assert "which differ in evaluation_id" in " ".join(read_logs(files, ANY).notes)
+    copied = read_logs([str(write(tmp_path, "copied.jsonl", as_lines(records[:2] * 2)))], ANY)
+    assert "2 records are exact copies" in " ".join(copied.notes)
+
+
+def test_odd_values_are_refused_or_left_out(tmp_path):
+    rows = [{"question": n, "pass@2": 0.0, "n": n} for n in (0, 4)]
+    counts = read_logs([str(write(tmp_path, "n.jsonl", as_lines(rows)))], ScoreRule("pass@2"))
+    assert counts.n.ravel().tolist() == [4] and "1 of 2 episodes have no score" in " ".join(counts.notes)
+    first = {"eval": {"He/0": {"base": ["pass"], "plus": ["pass"]}, "He/1": {"base": 3}}}
+    assert read_logs([str(write(tmp_path, "e.json", json.dumps(first)))], ANY).questions == ("He/0",)
+    # An agent of no model beside one with two settings.
+    traces = [
+        {
+            "task": {"key": str(i)},
+            "traces": [
+                {"rewards": {"right": {"score": 1.0}}, "agent": {"config": {"model": model, "max_turns": turns}}}
+            ],
+        }
+        for i, (model, turns) in enumerate([("m", 1), ("m", 2), (None, 3)])
+    ]
+    policies = read_logs([str(write(tmp_path, "traces.jsonl", as_lines(traces)))], ANY).policies
+    assert policies == ("m (max_turns=1)", "m (max_turns=2)", "traces")
+
+
+def test_solvers_are_shown_by_name_and_the_end_of_long_names_is_kept(tmp_path):
+    logs = [json.loads(inspect_log((1, 1, solver, "C"))) for solver in ("react", "generate")]
+    steps = [[{"solver": "react", "params": {"attempts": 2}}, {"solver": "submit"}], [{"solver": "generate"}]]
+    files = [
+        str(write(tmp_path, f"{i}.json", json.dumps(log | {"plan": {"steps": step}})))
+        for i, (log, step) in enumerate(zip(logs, steps, strict=True))
+    ]
+    counts = read_logs(files, ANY)
+    assert counts.policies == ("m (steps=react(attempts=2), submit)", "m (steps=generate)")
+    assert len({shown_name(f"samples_of_a_long_task_2026-01-0{day}T00-00-00.000000") for day in (1, 2)}) == 2
+
+
+def test_the_same_table_packed_or_written_twice(tmp_path):
+    text = "policy,question,success\n" + "".join(f"p,{i},{i % 2}\n" for i in range(4))
+    plain = write(tmp_path, "a.csv", text)
+    assert "the same episodes as" in complaint(plain, _bytes(tmp_path, "a.csv.gz", gzip.compress(text.encode())))
+    other = write(tmp_path, "b.csv", text.replace("\n", "\r\n"))
+    assert "every question has the outcomes" in " ".join(read_logs([str(plain), str(other)], ANY).notes)
 
 
 def test_lm_evaluation_harness(tmp_path):
@@ -452,8 +545,8 @@ def test_solver_and_generation_of_inspect_make_policies(tmp_path):
         ("pass@64", 64, [0.0, 1.0], "leaves open how many succeeded"),
         ("pass@8", 1, [1.0, 0.0], "how many there were in all"),
         ("pass@2", 64, [0.5], "is no share of 64 answers"),
-        ("inst_level_acc", 1, [[True, False]], "no score in it"),
-        ("acc", 1, [[True, False]], "no score in it"),
+        ("inst_level_acc", 1, [[True, False]], "lists the parts of one answer"),
+        ("acc", 1, [[True, False]], "lists the parts of one answer"),
         ("acc", 2, [[True, False], [False, None]], [1, 0]),
     ],
 )
@@ -480,8 +573,10 @@ def test_the_score_of_fewest_answers_is_taken_and_its_doubt_said(tmp_path):
 def test_old_harness_logs(tmp_path):
     """0.4.0 to 0.4.6: neither metrics nor filters are named; 0.4.0 writes one list."""
     rows = [{"doc_id": i, "doc": {"q": i}, "target": "4", "resps": [["4"]], "exact_match": float(i)} for i in (0, 1)]
+    one_line = read_logs([str(write(tmp_path, "line.jsonl", json.dumps(rows)))], ANY)
     log = write(tmp_path, "old.jsonl", json.dumps(rows, indent=2))
     counts = read_logs([str(log)], ANY)
+    assert one_line.c.tolist() == counts.c.tolist() == [[[0], [1]]]
     assert counts.c.ravel().tolist() == [0, 1]
     hashed = write(tmp_path, "new.jsonl", as_lines(row | {"doc_hash": name.partition("/")[2]} for row, name in
                                                    zip(rows, counts.questions, strict=True)))  # fmt: skip
@@ -495,7 +590,10 @@ def test_old_harness_logs(tmp_path):
 
 SOLUTION = {"task_id": "He/0", "completion": "x", "passed": True}
 EVALPLUS = {
-    "eval": {"He/0": [{"base_status": "pass", "plus_status": status} for status in ("pass", "fail", "timeout")]}
+    "eval": {
+        "He/bare": [],
+        "He/0": [{"base_status": "pass", "plus_status": status} for status in ("pass", "fail", "timeout")],
+    }
 }
 HELM = [
     {
