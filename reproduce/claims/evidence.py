@@ -159,10 +159,14 @@ def p_of(component: Component | None) -> float | None:
     return None if component is None else float(step_down_maxt([(component,)], np.random.default_rng(0))[0])
 
 
+class NotMeasured(ValueError):
+    """A statistic that does not exist in the records."""
+
+
 def judge(label: str, rule: Rule, sample: Sample) -> Part:
-    """The part of this sample under this rule. Raises ValueError for fewer than two seeds with a value."""
+    """The part of this sample under this rule. Raises NotMeasured for fewer than two seeds with a value."""
     if len(sample.known) < 2:
-        raise ValueError(f"{label or 'a part'}: fewer than 2 seeds have a value")
+        raise NotMeasured(f"{label or 'a part'}: fewer than 2 seeds have a value")
     confidence = EQUIVALENCE_CONFIDENCE if rule.kind == "equivalence" else CONFIDENCE
     error, freedom = sample.error
     half = float(scipy.special.stdtrit(freedom, 0.5 + confidence / 2)) * error

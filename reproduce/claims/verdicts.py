@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reproduce.claims.evidence import Evidence, Part
+from reproduce.claims.evidence import Evidence, NotMeasured, Part, not_measured
 from theory.step_down import Component, step_down_maxt
 
 Decision = Literal["supported", "refuted", "inconclusive", "not testable", "no premise", "withheld"]
@@ -258,8 +258,11 @@ def decide(claims: Sequence[Claim], records: Any, alpha: float = ALPHA) -> tuple
 
 
 def examined(claim: Claim, records: Any) -> Evidence:
-    """The evidence of a claim."""
-    found = claim.examine(records)
+    """The evidence of a claim; without parts where its statistic does not exist."""
+    try:
+        found = claim.examine(records)
+    except NotMeasured as error:
+        return not_measured(str(error))
     return Evidence((found,)) if isinstance(found, Part) else found
 
 

@@ -15,7 +15,7 @@ from reproduce.claims.grid import Records, load_records
 from reproduce.claims.power import Planned, outlooks, planned_rows
 from reproduce.claims.tests import all_hold, equivalence, non_inferiority, quote, ratio, superiority, trend
 from reproduce.claims.verdict_file import CALIBRATION, calibration_from, compare_verdicts, read_verdicts, records_digest
-from reproduce.claims.verdicts import Claim, Gate, Needs, Offer, Verdict, decide
+from reproduce.claims.verdicts import Claim, Gate, Needs, Offer, Verdict, decide, examined
 from reproduce.cli.command_line import main
 from reproduce.core.files import UserError, read_json, write_json
 from reproduce.core.paper import PACKAGED, load_paper
@@ -187,6 +187,13 @@ def test_the_outlook_of_an_equivalence_is_the_interval_as_it_lies() -> None:
     found = judged(claims_of(equal=part))
     end = max(abs(part.low), abs(part.high))
     assert f"margin above {end:.1f} points" in outlooks(tuple(found.values()))["equal"].needed
+
+
+def test_a_statistic_that_too_few_seeds_have_is_not_measured() -> None:
+    claim = Claim(
+        "paper.few", "A sentence.", "none", "own", "a test", "a rule", lambda records: superiority(records, 1.0)
+    )
+    assert examined(claim, np.array([1.0, np.nan, np.nan])).missing.endswith("fewer than 2 seeds have a value")
 
 
 def test_claims_that_were_not_measured_cost_the_others_nothing() -> None:
