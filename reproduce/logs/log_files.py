@@ -19,6 +19,8 @@ from reproduce.logs.values import number_of
 PACKED = {".gz": "gzip", ".zst": "zstd"}
 SUSPECT_SIZE, LARGEST_RATIO, LARGEST_UNPACKED = 1 << 26, 200, 400 << 20
 """Bytes from which on the ratio of unpacked to packed is limited, that ratio, and the most bytes in any case."""
+MOST_VALUES = 15_000_000
+"""Values of JSON that are parsed at once."""
 BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
 
@@ -161,6 +163,7 @@ def lines_of(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 def json_rows(path: Path, content: bytes) -> JsonRows:
     """Every line as a JSON object. Raises UserError naming the first damaged line."""
+    check_values(content, str(path))
     numbers, objects = [], []
     for number, line in lines_of(content):
         numbers.append(number)
@@ -188,6 +191,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def parsed_json(text: str | bytes, place: str) -> Any:
     """The JSON value. Raises UserError naming the place for text that is none."""
+    check_values(text.encode() if isinstance(text, str) else text, place)
     try:
         return json.loads(text)
     except RecursionError:
@@ -203,6 +207,12 @@ def neighbouring_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return mapping(content)
+
+
+def check_values(content: bytes, place: str) -> None:
+    """Raise UserError for JSON that would fill the memory: an empty list takes 3 bytes in a file and 64 there."""
+    if len(content) > MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise UserError(f"{place}: more than {MOST_VALUES:,} values; refused")
 
 
 def first_line(error: Exception) -> str:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from reproduce.core.files import UserError
 from reproduce.core.names import nearest
 from reproduce.logs.episodes import MISSING, Column, Log
-from reproduce.logs.log_files import JsonRows, LogFile, first_line, json_rows, lines_of
+from reproduce.logs.log_files import LARGEST_UNPACKED, JsonRows, LogFile, first_line, json_rows, lines_of
 from reproduce.logs.scores import ScoreRule
 from reproduce.logs.values import cap_of, count_of, is_absent, name_of
 
@@ -33,7 +33,7 @@ DELIMITERS = ",\t;|"
 OPTIONAL = ("T", "n", "c", "n_correct", "seed", "uuid")
 SETTINGS = ("model", "checkpoint", "step", "adapter", "lora", "temperature", "top_p", "top_k", "solver", "revision")
 """Columns that may tell one policy from another."""
-MOST_ROWS = 50_000_000
+MOST_ROWS, SMALL_FILE, MOST_ROWS_OF_SMALL = 50_000_000, 10 << 20, 5_000_000
 GUESSED_FROM = 50
 """Rows from which the types of a JSONL table's columns are guessed; where they mislead, every line is parsed."""
 
@@ -280,19 +280,36 @@ def parquet_table(file: LogFile) -> PlainTable:
     try:
         with pq.ParquetFile(path) as parquet:
             names, rows = tuple(parquet.schema_arrow.names), parquet.metadata.num_rows
+            texts = {field.name for field in parquet.schema_arrow if field.type in (pa.string(), pa.large_string())}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
-    if not 0 < rows <= MOST_ROWS:
-        raise UserError(f"{path}: {f'{rows:,} rows; at most {MOST_ROWS:,}' if rows else 'empty; there are no rows'}")
+    most = MOST_ROWS if path.stat().st_size > SMALL_FILE else MOST_ROWS_OF_SMALL
+    if not 0 < rows <= most:
+        raise UserError(f"{path}: {f'{rows:,} rows; at most {most:,}' if rows else 'empty; there are no rows'}")
 
     def read(wanted: Sequence[str]) -> dict[str, Column]:
         try:
-            table = pq.ParquetFile(path).read(columns=list(wanted))
+            # Texts that repeat stay in a dictionary: written out, a megabyte of them takes gigabytes.
+            with pq.ParquetFile(path, read_dictionary=[*texts.intersection(wanted)]) as parquet:
+                _check_unpacked(path, parquet.metadata, wanted, most * len(wanted))
+                table = parquet.read(columns=list(wanted))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"{path}: not a Parquet file that can be read ({first_line(error)})") from None
         return _from_arrow(path, table.select(list(wanted)))
 
     return PlainTable(names, rows, lambda row: f"{path}, row {row + 1}", read)
+
+
+def _check_unpacked(path: Path, metadata: pq.FileMetaData, wanted: Sequence[str], most: int) -> None:
+    """Raise UserError where columns unpack to more than a log holds; a row of lists may hold any number of values."""
+    size, values = 0, 0
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(place)
+            if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in wanted):
+                size, values = size + chunk.total_uncompressed_size, values + chunk.num_values
+    if size > LARGEST_UNPACKED or values > most:
+        raise UserError(f"{path}: unpacks to {values:,} values in {size >> 20} MiB; refused")
 
 
 def jsonl_table(file: LogFile, content: bytes, first: Sequence[dict[str, Any]]) -> PlainTable:
@@ -358,11 +375,14 @@ def _from_arrow(path: Path, table: pa.Table) -> dict[str, Column]:
         data = table[name]
         try:
             if pa.types.is_dictionary(data.type):
-                data = data.cast(data.type.value_type)
-            if pa.types.is_nested(data.type) and name in ("prompt", "completion"):
+                whole = data.unify_dictionaries().combine_chunks()
+                # A dictionary may hold an entry twice.
+                encoded = whole.dictionary.dictionary_encode()
+                data = pa.DictionaryArray.from_arrays(encoded.indices.take(whole.indices), encoded.dictionary)
+            elif pa.types.is_nested(data.type) and name in ("prompt", "completion"):
                 columns[name] = Column.of([None if each is None else _text(each) for each in data.to_pylist()])
                 continue
-            encoded = data.combine_chunks().dictionary_encode()
+            encoded = data if isinstance(data, pa.DictionaryArray) else data.combine_chunks().dictionary_encode()
             codes = encoded.indices.fill_null(MISSING).to_numpy(zero_copy_only=False)
             columns[name] = Column(codes.astype(np.int64), encoded.dictionary.to_pylist())
         except (pa.ArrowException, ValueError, OverflowError):
