@@ -55,6 +55,14 @@ def _half_written(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(part in str(error) for part in words)
 
 
+def expanded(name: str) -> Path:
+    """A path with `~` written out. Raises UserError for the home of nobody."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(f"{name}: no such user") from None
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder; of a link, only the link. Nothing there is no error."""
     if path.is_symlink() or path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import resource
 import signal
 import warnings
@@ -53,6 +54,7 @@ def limited(function: Callable[..., Any], *arguments: Any, seconds: int = 4, mem
 
 
 def _answer(sender: Connection, function: Callable[..., Any], arguments: Any, seconds: int, memory: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Libraries in Rust write a backtrace there before they raise.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + memory,) * 2)

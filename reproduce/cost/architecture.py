@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reproduce.core.config import PanelConfig, PanelSizes
-from reproduce.core.files import UserError, read_json
+from reproduce.core.files import UserError, expanded, read_json
 from reproduce.cost.model import Architecture, parameters
 from reproduce.cost.paper_scale import DataEntry, ModelEntry, PaperScaleError, load_paper_scale
 from reproduce.environments.beds import task_counts
@@ -38,7 +37,7 @@ def presence(entry: DataEntry, config: Any) -> str:
     if not entry.setting:
         return "generated"
     source = str(field_of(config, entry.setting))
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if not source or not folder.exists():
         return "no"
     if folder.is_dir() and entry.files and not any(any(folder.glob(pattern)) for pattern in entry.files):

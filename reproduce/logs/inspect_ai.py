@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from lzma import LZMAError
 from pathlib import Path, PureWindowsPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -27,6 +28,8 @@ GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 """Correct, incorrect, partial, no answer: inspect_ai's own values, `scorer/_metric.py`."""
 LIMITS = ("message_limit", "token_limit", "turn_limit", "time_limit", "working_limit", "cost_limit")
 OF_SAMPLE = ("id", "epoch", "uuid", "scores", "error", "invalidation", "metadata")
+UNREADABLE = (BadZipFile, LZMAError, NotImplementedError, EOFError, RuntimeError, ValueError, OSError, zlib.error)
+"""Errors of a damaged archive."""
 LARGEST_MEMBER, LARGEST_TOTAL, MOST_MEMBERS = 1 << 28, 1 << 30, 200_000
 """Bytes after decompression, and number of members, beyond which an archive is refused."""
 ZSTANDARD = 93
@@ -63,7 +66,7 @@ def log_of_archive(file: LogFile, cluster: str | None) -> Log:
                 wanted = [name for name in names if name.startswith("samples/")]
                 members.check_total(wanted)
                 samples = [_trimmed(members.json(name)) for name in wanted]
-    except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, OSError, zlib.error) as error:
+    except UNREADABLE as error:
         raise UserError(f"{file.path}: no .eval archive that can be read ({error})") from None
     return _log(
         file, mapping(header), samples if isinstance(samples, list) else [], f"{header_name} in the archive", cluster

@@ -21,6 +21,8 @@ SUSPECT_SIZE, LARGEST_RATIO, LARGEST_UNPACKED = 1 << 26, 200, 400 << 20
 """Bytes from which on the ratio of unpacked to packed is limited, that ratio, and the most bytes in any case."""
 MOST_PARTS, MOST_NUMBERS = 2_500_000, 20_000_000
 """Objects and lists, and values, of one JSON value: each takes some hundred bytes of memory, a few in the file."""
+MOST_VALUES = 15_000_000
+"""Values of JSON that are parsed at once."""
 BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
 
@@ -163,6 +165,7 @@ def lines_of(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 def json_rows(path: Path, content: bytes) -> JsonRows:
     """Every line as a JSON object. Raises UserError naming the first damaged line."""
+    check_values(content, str(path))
     numbers, objects = [], []
     for number, line in lines_of(content):
         numbers.append(number)
@@ -208,6 +211,12 @@ def neighbouring_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return mapping(content)
+
+
+def check_values(content: bytes, place: str) -> None:
+    """Raise UserError for JSON that would fill the memory: an empty list takes 3 bytes in a file and 64 there."""
+    if len(content) > MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise UserError(f"{place}: more than {MOST_VALUES:,} values; refused")
 
 
 def first_line(error: Exception) -> str:

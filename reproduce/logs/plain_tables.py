@@ -340,8 +340,12 @@ def _check_rows(path: Path, rows: int) -> None:
 
 def _check_unpacked(path: Path, metadata: pq.FileMetaData, wanted: Sequence[str]) -> None:
     groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
-    chunks = (group.column(place) for group in groups for place in range(metadata.num_columns))
-    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted)
+    chunks = [group.column(place) for group in groups for place in range(metadata.num_columns)]
+    chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted]
+    values, most = sum(chunk.num_values for chunk in chunks), MOST_ROWS * len(wanted)
+    if values > most:  # A row of lists may hold any number of them.
+        raise UserError(f"{path}: {values:,} values; at most {most:,}")
+    size = sum(chunk.total_uncompressed_size for chunk in chunks)
     if size > LARGEST_COLUMNS:
         raise UserError(f"{path}: {size >> 20:,} MiB of columns when unpacked; at most {LARGEST_COLUMNS >> 20} MiB")
 

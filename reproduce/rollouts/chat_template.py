@@ -84,6 +84,6 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str
 
     # The sandbox of templates keeps them from files, but not from loops and powers that never end.
     try:
-        return str(limited(render, seconds=2))
+        return str(limited(render, seconds=1))
     except Failed as error:
         raise UserError(f"the tokenizer's chat template fails ({error}); set model.format=text") from None

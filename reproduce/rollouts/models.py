@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reproduce.core.files import UserError, read_json, write_json
+from reproduce.core.files import UserError, expanded, read_json, write_json
 from reproduce.rollouts.gguf_files import ENDING, converted, gguf_of, packaged_file
 from reproduce.rollouts.model_files import check_sizes, check_weights, from_files, missing_weights, open_tokenizer
 
@@ -55,7 +55,7 @@ def find_model(name: str) -> Path:
     (`gguf_files.PACKAGED`) are converted first; the folder is then that of the conversion. Raises UserError, saying how
     to get the model, where it is not there or not whole.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     packed = path if path.suffix == ENDING else gguf_of(path) if path.is_dir() else packaged_file(name)
     if packed is not None:
         return converted(packed)
@@ -193,7 +193,7 @@ def save_reference(name: str, folder: Path) -> None:
     A path is kept as an absolute one. Raises UserError where the model is not there.
     """
     path = find_model(name)
-    given = Path(name).expanduser()
+    given = expanded(name)
     kept = str(given.resolve()) if given.exists() else name
     write_json(folder / REFERENCE, {"name": kept, "digest": model_digest(path)})
 

@@ -403,7 +403,7 @@ def foreign_words(whole: Path, times: int, draw: random.Random) -> Iterator[Tall
             own = random.Random(number)
             how, content = damaged(lines if ending != "csv" else table, own)
             (folder / f"log.{ending}").write_bytes(content if number % 3 else own.randbytes(number % 997))
-            quick = ("--figure", "none", "--resamples", "100")
+            quick = ("--resamples", "100")
             done = call(folder, "pass-kt", f"log.{ending}", *quick)
             return done.outcome(usual), f"{ending} {number} {how} {done.err[-200:]}"
 

@@ -190,6 +190,23 @@ def test_mistakes_across_files(tmp_path):
     assert "not a Parquet file" in complaint(_bytes(tmp_path, "a.parquet", b"PAR1PAR1"))
 
 
+def test_small_files_that_unpack_to_gigabytes(tmp_path, monkeypatch):
+    table, most = pa.table({"question": ["q" * 100] * 50, "success": [1] * 50}), "reproduce.logs.plain_tables."
+    pq.write_table(table, tmp_path / "a.parquet")
+    monkeypatch.setattr(most + "MOST_ROWS", 49)
+    assert "50 rows; at most 49" in complaint(tmp_path / "a.parquet")
+    monkeypatch.setattr(most + "MOST_ROWS", 50)
+    pq.write_table(table.set_column(0, "question", pa.array([list(range(9))] * 50)), tmp_path / "lists.parquet")
+    assert "500 values; at most 100" in complaint(tmp_path / "lists.parquet")
+    monkeypatch.setattr("reproduce.logs.log_files.MOST_VALUES", 100)
+    assert "more than 100 values" in complaint(write(tmp_path, "a.json", "[" + "[]," * 100 + "1]"))
+    with zipfile.ZipFile(tmp_path / "a.eval", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("header.json", "{}" * 1000)
+    content = bytearray((tmp_path / "a.eval").read_bytes())
+    content[60] ^= 255
+    assert "no .eval archive" in complaint(_bytes(tmp_path, "a.eval", bytes(content)))
+
+
 def _bytes(folder, name, content):
     path = folder / name
     path.write_bytes(content)

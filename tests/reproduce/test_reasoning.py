@@ -542,6 +542,10 @@ def test_an_expression_that_takes_for_ever_is_wrong_on_any_thread() -> None:
     grade = Grader()
     assert grade("72", "72.0")
     begun = time.monotonic()
+    assert not grade("72", "1.5E+999999")
+    assert grade("1.5E+3", "1500")
+    assert time.monotonic() - begun < 5
+    begun = time.monotonic()
     # As a comparison that does not let itself be interrupted.
     assert not grade("72", "72.0", seconds=0)
     assert time.monotonic() - begun < 5

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from reproduce.core.config import (
@@ -19,6 +18,7 @@ from reproduce.core.config import (
     SamplingConfig,
     TrainingConfig,
 )
+from reproduce.core.files import expanded
 from reproduce.environments.household import (
     SKILLS,
     Demonstrator,
@@ -97,13 +97,13 @@ def check_source(sizes: PanelSizes) -> None:
     """Raises UserError where ALFWorld's folders `train`, `valid_seen` and `valid_unseen` are not there."""
     if sizes.source:
         wanted = {"train": sizes.train, "test": sizes.test, "ood": sizes.ood}
-        find_folders(Path(sizes.source).expanduser(), wanted)
+        find_folders(expanded(sizes.source), wanted)
 
 
 def panels(sizes: PanelSizes) -> dict[str, Panel[Any]]:
     """The panels train, test and ood: of the source, if there is one. Raises UserError for one that cannot be used."""
     if sizes.source:
-        return build_official_panels(Path(sizes.source).expanduser(), sizes.train, sizes.test, sizes.ood)
+        return build_official_panels(expanded(sizes.source), sizes.train, sizes.test, sizes.ood)
     return build_panels(sizes.train, sizes.test, sizes.ood, sizes.train_seed, sizes.test_seed, SCENE)
 
 

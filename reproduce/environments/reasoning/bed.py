@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from reproduce.core.config import (
     SamplingConfig,
     TrainingConfig,
 )
-from reproduce.core.files import UserError
+from reproduce.core.files import UserError, expanded
 from reproduce.environments.plain_actions import PlainActions, plain_lines
 from reproduce.environments.protocol import Panel
 from reproduce.environments.reasoning import (
@@ -122,7 +121,7 @@ def check_source(sizes: PanelSizes) -> None:
     """Raises UserError where files with questions are not there, or math-verify is missing."""
     if sizes.source:
         try:
-            find_sets(Path(sizes.source).expanduser())
+            find_sets(expanded(sizes.source))
         except UserError as error:
             raise UserError(f"{error}; the source of reasoning holds {SOURCE}") from None
         check_grader()
@@ -134,7 +133,7 @@ def panels(sizes: PanelSizes) -> dict[str, Panel[ReasoningTask]] | dict[str, Pan
     if sizes.source:
         check_source(sizes)
         return build_dataset_panels(
-            Path(sizes.source).expanduser(),
+            expanded(sizes.source),
             sizes.train,
             sizes.test,
             sizes.ood,

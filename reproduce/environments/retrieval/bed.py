@@ -12,12 +12,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import scipy
 
 from reproduce.core.config import PanelConfig, WarmStartConfig
+from reproduce.core.files import expanded
 from reproduce.environments.protocol import Panel
 from reproduce.environments.retrieval import RetrievalEnvironment, RetrievalTask, build_panels
 from reproduce.environments.retrieval.expert import Demonstrator, demonstrate
@@ -68,13 +68,13 @@ def environment(sizes: PanelConfig | None = None, full_texts: bool = False) -> R
 def check_source(sizes: PanelConfig) -> None:
     """Raises UserError where HotpotQA's files are not there."""
     if sizes.source:
-        find_files(Path(sizes.source).expanduser())
+        find_files(expanded(sizes.source))
 
 
 def panels(sizes: PanelConfig) -> dict[str, Panel[RetrievalTask]] | dict[str, Panel[HotpotTask]]:
     """The panels train, test and ood: of the source, if there is one. Raises UserError for one that cannot be used."""
     if sizes.source:
-        source = Path(sizes.source).expanduser()
+        source = expanded(sizes.source)
         return build_hotpot_panels(source, sizes.train_per_category, sizes.test_per_category)
     return _generated_panels(sizes)
 
