@@ -19,8 +19,8 @@ from reproduce.logs.values import number_of
 PACKED = {".gz": "gzip", ".zst": "zstd"}
 SUSPECT_SIZE, LARGEST_RATIO, LARGEST_UNPACKED = 1 << 26, 200, 400 << 20
 """Bytes from which on the ratio of unpacked to packed is limited, that ratio, and the most bytes in any case."""
-MOST_PARTS, MOST_NUMBERS = 2_500_000, 20_000_000
-"""Objects and lists, and values, of one JSON value: each takes some hundred bytes of memory, a few in the file."""
+MOST_PARTS = 2_500_000
+"""Objects and lists of one JSON value: each takes some hundred bytes of memory, a few in the file."""
 MOST_VALUES = 15_000_000
 """Values of JSON that are parsed at once."""
 BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
@@ -194,8 +194,9 @@ def mapping(value: Any) -> dict[str, Any]:
 def parsed_json(text: bytes, place: str) -> Any:
     """The JSON value. Raises UserError naming the place for text that is none, and for more parts than fit a value."""
     parts = text.count(b"{") + text.count(b"[") if len(text) > 2 * MOST_PARTS else 0
-    if parts > MOST_PARTS or (len(text) > 2 * MOST_NUMBERS and text.count(b",") > MOST_NUMBERS):
+    if parts > MOST_PARTS:
         raise UserError(f"{place}: one JSON value of too many parts; write one object a line, as .jsonl")
+    check_values(text, place)
     try:
         return json.loads(text)
     except RecursionError:
