@@ -124,7 +124,7 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def same_tokens(trainers: dict[str, Any]) -> list[bool]:
-    """Whether all methods wrote equally many tokens, of each step but the first: rarely, rounding changes a draw."""
+    """Mark the steps, without the first, at which all methods wrote equally many tokens."""
     totals = [
         [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         for trainer in trainers.values()

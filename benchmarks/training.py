@@ -84,7 +84,7 @@ class Steps:
         self._answer()
 
     def take(self) -> dict[str, float] | None:
-        """What one more step took; None where the training has no more. Raises RuntimeError where it has failed."""
+        """Seconds and work of one more step; None after the last. Raises RuntimeError where the training has failed."""
         assert self.program.stdin
         self.program.stdin.write("\n")
         self.program.stdin.flush()

@@ -13,7 +13,7 @@ RULES = {"random": uniform_step, "asked": AskedPolicy(), "least_confident": Leas
 
 @dataclass
 class Choice:
-    """Where failed chains are reset: random is RRPO, asked is SRPO."""
+    """Rule for the step of a reset: random is RRPO, asked is SRPO."""
 
     rule: str = "asked"
 

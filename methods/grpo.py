@@ -102,7 +102,7 @@ class GRPOWithGroupMetrics(trl.GRPOTrainer):
     """
 
     _keeps_rows = True
-    """Whether a scored batch has a row for each input, in their order."""
+    """True where a scored batch has a row for each input, in their order."""
     _name = "GRPO with group metrics"
     _tag_names: tuple[str, ...] = ("trl", "grpo")
     _successes: torch.Tensor
